@@ -1,0 +1,3 @@
+"""pgkeep keeps PostgreSQL clusters recoverable."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Copy a running cluster into a repository."""

@@ -1,0 +1,1 @@
+"""The README story on a throwaway cluster."""

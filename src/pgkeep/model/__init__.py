@@ -1,0 +1,1 @@
+"""Nouns that every part shares: frozen values, no input or output."""

@@ -1,0 +1,1 @@
+"""All that pgkeep knows of PostgreSQL; nothing of repositories."""

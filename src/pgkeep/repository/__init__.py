@@ -1,0 +1,1 @@
+"""All that pgkeep knows of stored bytes; nothing of PostgreSQL."""

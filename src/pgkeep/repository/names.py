@@ -1,0 +1,67 @@
+"""Where everything lives in a repository. docs/formats/repository.md is the same list for people."""
+
+import re
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+
+MARKER: Final = "pgkeep.json"
+KEYS: Final = "keys/"
+CLUSTERS: Final = "clusters/"
+_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class BadName(PgkeepError):
+    """A cluster or repository name that could not be a folder everywhere."""
+
+    code = "bad-name"
+    exit_status = 15
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} cannot be the name of a cluster"
+
+    @property
+    def hint(self) -> str:
+        return "use 1 to 63 letters, digits, '-', '_' and '.', beginning with a letter or digit"
+
+
+def cluster_prefix(cluster: str) -> str:
+    if _PART.fullmatch(cluster) is None:
+        raise BadName(cluster)
+    return f"{CLUSTERS}{cluster}/"
+
+
+def generation(cluster: str, generation_id: str) -> str:
+    return f"{cluster_prefix(cluster)}generations/{generation_id}.json"
+
+
+def manifest(cluster: str, backup_id: str) -> str:
+    return f"{cluster_prefix(cluster)}backups/{backup_id}/manifest"
+
+
+def pack(cluster: str, pack_id: bytes) -> str:
+    """Packs are spread over 256 folders by the first byte of their random id."""
+    name = pack_id.hex()
+    return f"{cluster_prefix(cluster)}packs/{name[:2]}/{name}"
+
+
+def wal_prefix(cluster: str, generation_id: str) -> str:
+    return f"{cluster_prefix(cluster)}wal/{generation_id}/"
+
+
+def wal(cluster: str, generation_id: str, file: str) -> str:
+    """Return the object of a segment, .partial, .backup or .history file.
+
+    Segments are in wal/<generation>/<timeline>/<first 8 digits of the position>/, so that no folder
+    holds more than 4096 of them.
+    """
+    prefix = wal_prefix(cluster, generation_id)
+    if file.endswith(".history"):
+        return f"{prefix}{file}"
+    return f"{prefix}{file[:8]}/{file[8:16]}/{file}"
+
+
+def lock(cluster: str, lock_id: str) -> str:
+    return f"{cluster_prefix(cluster)}locks/{lock_id}.json"

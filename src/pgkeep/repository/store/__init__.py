@@ -1,0 +1,1 @@
+"""Named blobs: the bytes under a repository."""

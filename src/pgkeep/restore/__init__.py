@@ -1,0 +1,1 @@
+"""Bring a cluster back, to any moment that coverage holds."""

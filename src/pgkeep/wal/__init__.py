@@ -1,0 +1,1 @@
+"""Archive WAL segments and hand them back."""
