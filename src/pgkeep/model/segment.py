@@ -54,7 +54,7 @@ class Segment(NamedTuple):
 
     @classmethod
     def ending(cls, lsn: Lsn, timeline: int, size: int) -> Self:
-        """Return the segment that holds the last byte before `lsn`: the last one a stop LSN needs."""
+        """Return the segment of the last byte before `lsn`: the last one that a stop LSN needs."""
         return cls(timeline, (int(lsn) - 1) // size, size)
 
     @property
