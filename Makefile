@@ -1,0 +1,30 @@
+# make demo   the whole story on a throwaway PostgreSQL, about a minute
+# make test   every test, on every PostgreSQL that is found
+.POSIX:
+.PHONY: setup demo test lint bench clean docs
+
+BIN = .venv/bin
+JOBS = 2
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt tools/setup
+	@tools/setup
+
+demo: setup
+	@$(BIN)/pgkeep demo
+
+test: setup
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup
+	@$(BIN)/python -m bench.run $(ARGS)
+
+clean:
+	rm -rf .venv build dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis
