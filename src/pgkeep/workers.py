@@ -1,0 +1,52 @@
+"""The worker processes of backup, restore and verify: how they begin, and that they end with us.
+
+Processes, not threads: numpy's small kernels and AES-GCM hold the GIL (docs/architecture.md). They
+come from a fork server, because forking a process that has threads is not safe; what `preload`
+names is imported there once and shared by all workers' memory.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Final
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
+def make_pool(
+    jobs: int,
+    initializer: Callable[..., None],
+    initargs: tuple[Any, ...] = (),
+    preload: Sequence[str] = (),
+) -> ProcessPoolExecutor:
+    """Return a pool of `jobs` workers, each of which has run `initializer(*initargs)`.
+
+    A worker that dies makes every waiting future raise BrokenProcessPool. Use it in a `with` and
+    cancel what waits when something fails: leaving the block waits for what runs.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pgkeep.workers", *preload])
+    return ProcessPoolExecutor(jobs, context, _begin, (initializer, initargs))
+
+
+def default_jobs() -> int:
+    """Return one worker per core that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent is gone: no orphan goes on writing.
+
+    The fork server is the parent; it ends when the process that started it does.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _begin(initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
+    die_with_parent()
+    # Ctrl-C reaches the whole process group; the main process decides what becomes of the work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    initializer(*initargs)
