@@ -1,0 +1,353 @@
+"""The config: one tree of frozen models that declares every option of pgkeep.toml.
+
+pgkeep.config_file finds and parses the file; this module turns the parsed table into a `Config` or
+stops, naming file, line and key. docs/configuration.md is made from these declarations by
+tools/docs.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import msgspec
+from msgspec import Meta, Struct
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository.names import BadName, cluster_prefix
+from pgkeep.units import BadUnit, parse_duration
+
+_Section = TypeVar("_Section", bound=Struct)
+_HEADER: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
+_KEY: Final = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
+
+
+class BadConfig(PgkeepError):
+    """The config file holds something that pgkeep does not understand."""
+
+    code = "bad-config"
+    exit_status = 101
+
+    file: str
+    line: int | None
+    key: str
+    why: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"cannot use {self.file}: {place}{self.key} {self.why}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+class Secret(str):
+    """Text that no repr, log or report shows; `reveal()` at the one place that needs it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self.reveal() else "Secret('')"
+
+    def __str__(self) -> str:
+        return "***" if self.reveal() else ""
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def reveal(self) -> str:
+        return str.__str__(self)
+
+
+class Duration(int):
+    """Seconds, written '90s', '15min', '14d'."""
+
+    __slots__ = ()
+
+
+class _Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of the file."""
+
+
+class RepositoryConfig(_Options, frozen=True, kw_only=True):
+    """Where backups and archived WAL are kept."""
+
+    url: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The repository's address: a path (a relative one starts at this file's "
+            "folder) or a file:// address. Keep it on other disks than the database, and best on "
+            "another machine's.",
+            examples=["/var/lib/pgkeep"],
+        ),
+    ]
+    encryption: Annotated[
+        Literal["none", "passphrase"],
+        Meta(
+            description="Whether `pgkeep init` makes an encrypted repository (AES-256-GCM). It is "
+            "decided once: an existing repository keeps what it was made with."
+        ),
+    ] = "none"
+    passphrase_file: Annotated[
+        str,
+        Meta(
+            description="A file that holds the passphrase or the recovery key as its only line, "
+            "readable by its owner alone. `$PGKEEP_PASSPHRASE` goes first. The passphrase itself "
+            "never stands in pgkeep.toml.",
+            examples=["/etc/pgkeep/passphrase"],
+        ),
+    ] = ""
+    passphrase_command: Annotated[
+        str,
+        Meta(
+            description="A shell command that prints the passphrase within 30 s, for a vault.",
+            examples=["pass show pgkeep"],
+        ),
+    ] = ""
+    compression_level: Annotated[
+        int,
+        Meta(
+            ge=1, le=19, description="zstd level. 1 keeps up with fast disks; 3 to 9 save little."
+        ),
+    ] = 1
+
+
+class RetentionConfig(_Options, frozen=True, kw_only=True):
+    """What must stay restorable. Accepted and checked now; `pgkeep expire` will carry it out."""
+
+    window: Annotated[
+        Duration,
+        Meta(description="Any second of this long can be restored.", examples=["14d"]),
+    ] = Duration(0)
+    daily: Annotated[int, Meta(ge=0, description="Beyond it, one backup a day for so many.")] = 0
+    weekly: Annotated[int, Meta(ge=0, description="One a week for so many weeks.")] = 0
+    monthly: Annotated[int, Meta(ge=0, description="One a month for so many months.")] = 0
+    yearly: Annotated[int, Meta(ge=0, description="One a year for so many years.")] = 0
+    minimum: Annotated[
+        int, Meta(ge=1, description="Never fewer backups than this, whatever the rules say.")
+    ] = 2
+
+
+class ClusterConfig(_Options, frozen=True, kw_only=True):
+    """One PostgreSQL cluster: NAME is its folder in the repository."""
+
+    conninfo: Annotated[
+        Secret,
+        Meta(
+            description="How to connect: a libpq connection string or postgresql:// address. Leave "
+            "passwords to ~/.pgpass or a service file.",
+            examples=["host=/var/run/postgresql dbname=postgres"],
+        ),
+    ] = Secret("")
+    data_directory: Annotated[
+        str,
+        Meta(
+            description="Where this host sees the data directory, if not where the server says.",
+            examples=["/srv/pgdata"],
+        ),
+    ] = ""
+    pg_bin: Annotated[
+        str,
+        Meta(
+            description="The folder with PostgreSQL's programs, if they are in no usual place.",
+            examples=["/opt/postgresql/18/bin"],
+        ),
+    ] = ""
+    jobs: Annotated[
+        int,
+        Meta(ge=0, le=256, description="Worker processes of a backup or restore; 0: one per core."),
+    ] = 0
+    wal_timeout: Annotated[
+        Duration,
+        Meta(
+            description="How long a backup waits for its last WAL segment to arrive in the "
+            "repository, and `check` for a test segment.",
+            examples=["5min"],
+        ),
+    ] = Duration(300)
+    retention: RetentionConfig = RetentionConfig()
+
+
+class Config(_Options, frozen=True, kw_only=True):
+    """The whole file."""
+
+    repository: RepositoryConfig
+    timezone: Annotated[
+        str,
+        Meta(
+            description="In which zone times are shown and times without a zone are read: a name "
+            "like Europe/Berlin. Empty: the zone of the session.",
+            examples=["Europe/Berlin"],
+        ),
+    ] = ""
+    clusters: dict[str, ClusterConfig] = {}
+
+
+def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
+    """Return the config that a parsed `file` holds, or raise BadConfig (`text` tells the line)."""
+    reader = _Reader(file, text)
+    config = reader.section(Config, table, ())
+    for name in config.clusters:
+        try:
+            cluster_prefix(name)
+        except BadName as error:
+            raise reader.error(("clusters", name), "is no name for a cluster", error.hint) from None
+    repository = config.repository
+    if repository.passphrase_file and repository.passphrase_command:
+        key = ("repository", "passphrase_command")
+        raise reader.error(key, "is set, and passphrase_file too", "keep one of the two")
+    if config.timezone and not _is_zone(config.timezone):
+        why = f"is no time zone: {config.timezone!r}"
+        raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
+    return config
+
+
+def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+class Option(NamedTuple):
+    """One declared option, for the reader and for docs/configuration.md."""
+
+    name: str
+    kind: Any  # the bare type
+    default: Any  # msgspec.NODEFAULT when it must be given
+    meta: Meta | None
+
+
+def options(model: type[Struct]) -> Iterator[Option]:
+    """Yield the options that a section declares."""
+    hints = get_type_hints(model, include_extras=True)
+    for field in msgspec.structs.fields(model):
+        hint = hints[field.name]
+        annotated = get_origin(hint) is Annotated
+        kind, meta = get_args(hint)[:2] if annotated else (hint, None)
+        default = field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        yield Option(field.name, kind, default, meta)
+
+
+class _Reader:
+    """Walks a parsed file beside its model, so that every error knows its exact key."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+
+    def error(self, path: tuple[str, ...], why: str, advice: str = "") -> BadConfig:
+        return BadConfig(self.file, find_line(self.text, path), ".".join(path), why, advice)
+
+    def section(self, model: type[_Section], table: Any, path: tuple[str, ...]) -> _Section:
+        if not isinstance(table, Mapping):
+            advice = f"write [{'.'.join(path)}] on a line of its own and its options below"
+            raise self.error(path, f"is a section, not {_said(table)}", advice)
+        known = {option.name: option for option in options(model)}
+        for key in table:
+            if key not in known:
+                raise self._unknown(key, list(known), path)
+        for name, option in known.items():
+            if option.default is msgspec.NODEFAULT and name not in table:
+                advice = f"add it under [{'.'.join(path)}]" if path else f"add a [{name}] section"
+                raise self.error((*path, name), "is missing", advice)
+        values = {name: self._value(known[name], given, path) for name, given in table.items()}
+        return model(**values)
+
+    def _unknown(self, key: str, known: list[str], path: tuple[str, ...]) -> BadConfig:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        valid = f"{f'[{chr(46).join(path)}]' if path else 'the file'} takes {', '.join(known)}"
+        advice = f"did you mean {near[0]}? {valid}" if near else valid
+        return self.error((*path, key), "is not an option", advice)
+
+    def _value(self, option: Option, given: Any, path: tuple[str, ...]) -> Any:
+        here = (*path, option.name)
+        if isinstance(option.kind, type) and issubclass(option.kind, Struct):
+            return self.section(option.kind, given, here)
+        if get_origin(option.kind) is dict:
+            if not isinstance(given, Mapping):
+                raise self.error(
+                    here,
+                    f"holds sections, not {_said(given)}",
+                    "write [clusters.main] on a line of its own",
+                )
+            model = get_args(option.kind)[1]
+            return {
+                name: self.section(model, table, (*here, name)) for name, table in given.items()
+            }
+        kind = Annotated[option.kind, option.meta] if option.meta else option.kind
+        try:
+            return msgspec.convert(given, kind, dec_hook=_own_type)
+        except msgspec.ValidationError as error:
+            why = f"cannot be {_said(given, option.kind)}"
+            raise self.error(here, why, f"it takes {describe(option)}") from error
+
+
+def _own_type(kind: type, given: Any) -> Any:
+    if not isinstance(given, str):
+        raise TypeError(f"expected text, got {type(given).__name__}")
+    try:
+        return Duration(parse_duration(given)) if kind is Duration else kind(given)
+    except BadUnit as error:
+        raise ValueError(str(error)) from error
+
+
+def _said(given: Any, kind: Any = None) -> str:
+    if kind is Secret:
+        return f"this {type(given).__name__}"
+    if isinstance(given, bool):
+        return str(given).lower()
+    return f'"{given}"' if isinstance(given, str) else repr(given)
+
+
+def describe(option: Option) -> str:
+    """Say in words which values an option takes."""
+    kind, meta = option.kind, option.meta
+    if get_origin(kind) is Literal:
+        return " or ".join(f'"{choice}"' for choice in get_args(kind))
+    if kind is Duration:
+        return "a duration like 90s, 15min, 14d, 2w in quotes"
+    if kind is int and meta is not None:
+        low, high = meta.ge, meta.le
+        return f"a number from {low} to {high}" if high is not None else f"a number from {low} on"
+    return "text in quotes"
+
+
+def find_line(text: str, path: tuple[str, ...]) -> int | None:
+    """Return the line of a key, else of its section, in a TOML text; None where it hides."""
+    section: tuple[str, ...] = ()
+    best: tuple[int, int] | None = None  # how much of the path, where
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.fullmatch(line):
+            section = _dotted(header[1])
+            found = section
+        elif key := _KEY.match(line):
+            found = (*section, *_dotted(key[1]))
+        else:
+            continue
+        same = min(len(found), len(path))
+        if found[:same] == path[:same] and (best is None or same > best[0]):
+            best = (same, number)
+    return best[1] if best else None
+
+
+def _dotted(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))

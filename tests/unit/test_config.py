@@ -1,0 +1,139 @@
+"""The config: what it accepts, and what it says about what it doesn't."""
+
+import tomllib
+
+import pytest
+
+from pgkeep.config import BadConfig, Config, Duration, Secret, find_line, read_config
+
+MINIMAL = '[repository]\nurl = "/srv/backups"\n'
+
+
+def read(text: str) -> Config:
+    return read_config(tomllib.loads(text), "/etc/pgkeep.toml", text)
+
+
+def test_a_minimal_file_is_enough() -> None:
+    config = read(MINIMAL + '[clusters.main]\nconninfo = "host=/run/postgresql"\n')
+    assert config.repository.encryption == "none"
+    assert config.clusters["main"].conninfo.reveal() == "host=/run/postgresql"
+    assert config.clusters["main"].retention.minimum == 2
+
+
+def test_retention_is_accepted() -> None:
+    config = read(MINIMAL + '[clusters.main.retention]\nwindow = "14d"\ndaily = 7\nyearly = 2\n')
+    assert config.clusters["main"].retention.window == Duration(14 * 86400)
+
+
+def test_secrets_hide_in_every_repr() -> None:
+    config = read(MINIMAL + '[clusters.main]\nconninfo = "password=hunter2"\n')
+    assert "hunter2" not in f"{config!r} {config} {config.clusters['main'].conninfo:>9}"
+    assert repr(Secret("")) == "Secret('')"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        pytest.param(
+            MINIMAL + '[clusters.main]\nconinfo = "host=x"\n',
+            "line 4: clusters.main.coninfo is not an option",
+            "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, jobs, "
+            "wal_timeout, retention",
+            id="misspelt key",
+        ),
+        pytest.param(
+            MINIMAL + "[cluster.main]\n",
+            "line 3: cluster is not an option",
+            "did you mean clusters? the file takes repository, timezone, clusters",
+            id="misspelt section",
+        ),
+        pytest.param(
+            MINIMAL + "stanza = 1\n",
+            "line 3: repository.stanza is not an option",
+            "[repository] takes url, encryption, passphrase_file, passphrase_command, "
+            "compression_level",
+            id="nothing near",
+        ),
+        pytest.param(
+            '[repository]\nencryption = "aes"\nurl = "/x"\n',
+            'line 2: repository.encryption cannot be "aes"',
+            'it takes "none" or "passphrase"',
+            id="closed choice",
+        ),
+        pytest.param(
+            MINIMAL + "[clusters.main]\njobs = -1\n",
+            "line 4: clusters.main.jobs cannot be -1",
+            "it takes a number from 0 to 256",
+            id="out of range",
+        ),
+        pytest.param(
+            MINIMAL + "[clusters.main]\njobs = true\n",
+            "line 4: clusters.main.jobs cannot be true",
+            "it takes a number from 0 to 256",
+            id="true is no number",
+        ),
+        pytest.param(
+            MINIMAL + "[clusters.main.retention]\nwindow = 14\n",
+            "line 4: clusters.main.retention.window cannot be 14",
+            "it takes a duration like 90s, 15min, 14d, 2w in quotes",
+            id="duration without unit",
+        ),
+        pytest.param(
+            MINIMAL + "[clusters.main]\nconninfo = 5432\n",
+            "line 4: clusters.main.conninfo cannot be this int",
+            "it takes text in quotes",
+            id="a secret's value is not repeated",
+        ),
+        pytest.param(
+            "timezone = 'Mars/Base'\n" + MINIMAL,
+            "line 1: timezone is no time zone: 'Mars/Base'",
+            "write a name like Europe/Berlin or UTC",
+            id="no such zone",
+        ),
+        pytest.param("", "repository is missing", "add a [repository] section", id="empty file"),
+        pytest.param(
+            "[repository]\n",
+            "line 1: repository.url is missing",
+            "add it under [repository]",
+            id="required option",
+        ),
+        pytest.param(
+            MINIMAL + '[clusters."a b"]\n',
+            "line 3: clusters.a b is no name for a cluster",
+            "use 1 to 63 letters, digits, '-', '_' and '.', beginning with a letter or digit",
+            id="cluster name",
+        ),
+        pytest.param(
+            "repository = 3\n",
+            "line 1: repository is a section, not 3",
+            "write [repository] on a line of its own and its options below",
+            id="value instead of section",
+        ),
+        pytest.param(
+            "clusters = 3\n" + MINIMAL,
+            "line 1: clusters holds sections, not 3",
+            "write [clusters.main] on a line of its own",
+            id="value instead of clusters",
+        ),
+        pytest.param(
+            MINIMAL + 'passphrase_file = "/a"\npassphrase_command = "b"\n',
+            "line 4: repository.passphrase_command is set, and passphrase_file too",
+            "keep one of the two",
+            id="two sources of the secret",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, message: str, hint: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        read(text)
+    assert str(caught.value) == f"cannot use /etc/pgkeep.toml: {message}"
+    assert caught.value.hint == hint
+
+
+def test_lines_are_found_however_the_key_is_written() -> None:
+    text = 'repository.url = "/x"\n\n[ clusters . "main" ] # here\n"jobs" = 3\n'
+    assert find_line(text, ("repository", "url")) == 1
+    assert find_line(text, ("clusters", "main")) == 3
+    assert find_line(text, ("clusters", "main", "jobs")) == 4
+    assert find_line(text, ("clusters", "main", "pg_bin")) == 3
+    assert find_line(text, ("elsewhere",)) is None
