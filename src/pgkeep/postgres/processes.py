@@ -1,11 +1,11 @@
-"""What /proc tells about a server's processes: alive or not, whose, and where they work."""
+"""Processes of a server: alive or not, and where they work, as /proc tells. And waiting for them."""
 
 import os
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-
-from pgkeep.postgres import waiting
 
 
 class Process(NamedTuple):
@@ -56,7 +56,19 @@ def kill_tree(root: Process) -> None:
             os.kill(member.pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    waiting.wait_until(lambda: not any(m.is_alive() for m in [root, *family]), 30)
+    wait_until(lambda: not any(m.is_alive() for m in [root, *family]), 30)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask again and again, ever less often, until it holds; False when time ran out first."""
+    deadline = time.monotonic() + seconds
+    pause = 0.005
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
+    return True
 
 
 def reap(pid: int) -> int | None:

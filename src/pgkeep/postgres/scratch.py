@@ -56,7 +56,7 @@ class ToolFailed(PgkeepError):
     """One of PostgreSQL's own programs failed."""
 
     code = "postgresql-program-failed"
-    exit_status = 56
+    exit_status = 109
 
     command: str
     status: int

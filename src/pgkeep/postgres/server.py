@@ -16,8 +16,7 @@ from typing import Final, NamedTuple
 from pgkeep.errors import PgkeepError
 from pgkeep.postgres import processes
 from pgkeep.postgres.binaries import SERVER_ENVIRONMENT, Binaries, as_server_user
-from pgkeep.postgres.processes import Process
-from pgkeep.postgres.waiting import wait_until
+from pgkeep.postgres.processes import Process, wait_until
 
 # Settings under which a server's log can be followed by a program.
 FOLLOW_OPTIONS: Final = ("logging_collector=off", "log_destination=stderr", "lc_messages=C")
@@ -33,7 +32,7 @@ class ServerWontStart(PgkeepError):
     """A server ended before it was ready."""
 
     code = "server-wont-start"
-    exit_status = 54
+    exit_status = 59
 
     data_directory: str
     log_file: str
@@ -52,7 +51,7 @@ class ServerWontStop(PgkeepError):
     """A server is still there after it was asked to stop."""
 
     code = "server-wont-stop"
-    exit_status = 55
+    exit_status = 110
 
     data_directory: str
     pid: int
