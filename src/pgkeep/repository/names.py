@@ -1,4 +1,4 @@
-"""Where everything lives in a repository. docs/formats/repository.md is the same list for people."""
+"""Where everything lives in a repository; docs/formats/repository.md is the list for people."""
 
 import re
 from typing import Final
@@ -37,8 +37,12 @@ def generation(cluster: str, generation_id: str) -> str:
     return f"{cluster_prefix(cluster)}generations/{generation_id}.json"
 
 
+def backups_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}backups/"
+
+
 def manifest(cluster: str, backup_id: str) -> str:
-    return f"{cluster_prefix(cluster)}backups/{backup_id}/manifest"
+    return f"{backups_prefix(cluster)}{backup_id}/manifest"
 
 
 def pack(cluster: str, pack_id: bytes) -> str:
