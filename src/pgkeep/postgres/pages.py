@@ -38,6 +38,8 @@ _VALID_FLAGS: Final = np.uint16(0x0007)  # PD_VALID_FLAG_BITS
 Buffer = bytes | bytearray | memoryview
 Words = NDArray[np.uint32]
 Blocks = NDArray[np.int64]
+# Of the pages in a buffer, counted over the fork: the first one's, or one for each page.
+Numbers = int | NDArray[np.uint32]
 
 
 class PageChecker:
@@ -59,29 +61,25 @@ class PageChecker:
         return computed
 
     def suspicious(
-        self, buf: Buffer, first_block: int, start_lsn: int, *, checksums: bool = True
+        self, buf: Buffer, blocks: Numbers, start_lsn: int, *, checksums: bool = True
     ) -> Blocks:
         """Return which pages of `buf` (counted from 0) to read again: they look corrupt.
 
+        `blocks` is the first page's number where all are of one file, else the number of each page.
         Pages changed since `start_lsn` may be torn: WAL replay writes them again, so they pass.
         Without checksums only the header's sanity can be checked.
         """
         words = _words(buf)
         found = [
-            start + self._suspicious(batch, first_block + start, start_lsn, checksums)
+            start + self._suspicious(batch, _numbers(blocks, start, batch), start_lsn, checksums)
             for start, batch in _batches(words)
         ]
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def _suspicious(
-        self, words: Words, first_block: int, start_lsn: int, checksums: bool
-    ) -> Blocks:
+    def _suspicious(self, words: Words, blocks: Numbers, start_lsn: int, checksums: bool) -> Blocks:
         shorts = words.view(np.uint16)
         new = shorts[:, _UPPER] == 0
-        if checksums:
-            right = self._compute(words, first_block) == shorts[:, _CHECKSUM]
-        else:
-            right = _sane(shorts)
+        right = self._right(words, blocks) if checksums else _sane(shorts)
         if right.all() and not new.any():
             return np.empty(0, np.int64)
         doubtful = np.flatnonzero(new | ~right)
@@ -89,7 +87,10 @@ class PageChecker:
         settled = np.where(new[doubtful], ~pages.any(axis=1), _lsns(pages) >= np.uint64(start_lsn))
         return doubtful[~settled]
 
-    def _compute(self, words: Words, first_block: int) -> Words:
+    def _right(self, words: Words, blocks: Numbers) -> NDArray[np.bool_]:
+        return self._compute(words, blocks) == words.view(np.uint16)[:, _CHECKSUM]
+
+    def _compute(self, words: Words, blocks: Numbers) -> Words:
         """Return the checksums of one batch, in a buffer that the next call overwrites."""
         count = len(words)
         rows = words.reshape(count, _ROWS, _LANES)
@@ -105,8 +106,10 @@ class PageChecker:
         _mix(sums, high)
         result = self._result[:count]
         np.bitwise_xor.reduce(sums, axis=1, out=result)
-        # Block numbers have 32 bits, and so wrap here as they do there.
-        result ^= self._blocks[:count] + np.uint32(first_block & 0xFFFFFFFF)
+        if isinstance(blocks, int):
+            # Block numbers have 32 bits, and so wrap here as they do there.
+            blocks = self._blocks[:count] + np.uint32(blocks & 0xFFFFFFFF)
+        result ^= blocks
         result %= np.uint32(65535)
         result += np.uint32(1)
         return result
@@ -131,6 +134,11 @@ def changed_pages(buf: Buffer, since: int) -> Blocks:
 def pages_beyond(buf: Buffer, stop_lsn: int) -> Blocks:
     """Return the pages (counted from 0) whose LSN is past the backup's end: none can be right."""
     return np.flatnonzero(page_lsns(buf) > np.uint64(stop_lsn))
+
+
+def _numbers(blocks: Numbers, start: int, batch: Words) -> Numbers:
+    """Return the block numbers of a batch that begins at page `start`."""
+    return blocks + start if isinstance(blocks, int) else blocks[start : start + len(batch)]
 
 
 def _mix(sums: Words, high: Words) -> None:
