@@ -88,7 +88,7 @@ class PageChecker:
         return doubtful[~settled]
 
     def _right(self, words: Words, blocks: Numbers) -> NDArray[np.bool_]:
-        return self._compute(words, blocks) == words.view(np.uint16)[:, _CHECKSUM]
+        return np.equal(self._compute(words, blocks), words.view(np.uint16)[:, _CHECKSUM])
 
     def _compute(self, words: Words, blocks: Numbers) -> Words:
         """Return the checksums of one batch, in a buffer that the next call overwrites."""
