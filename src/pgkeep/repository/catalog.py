@@ -8,9 +8,8 @@ from typing import Final
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup, BackupId
 from pgkeep.repository import names
-from pgkeep.repository.checks import BadManifest
-from pgkeep.repository.facts import Facts
-from pgkeep.repository.manifest import (
+from pgkeep.repository.manifest.checks import BadManifest
+from pgkeep.repository.manifest.codec import (
     HEADER_SIZE,
     Manifest,
     decode,
@@ -18,6 +17,7 @@ from pgkeep.repository.manifest import (
     encode,
     read_manifest_header,
 )
+from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import BlobMissing, ShortRead

@@ -7,10 +7,10 @@ import numpy as np
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
+from pgkeep.repository.manifest.tables import Array, ChunkTable, PackTable
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import CHUNK, Damaged, Sealer, read_header
 from pgkeep.repository.store.base import BlobMissing, ShortRead
-from pgkeep.repository.tables import Array, ChunkTable, PackTable
 from pgkeep.units import KIB, MIB
 
 WINDOW: Final = 8 * MIB  # bytes of one request: keeps a store busy, and is all that lies in memory

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pgkeep.repository import names
+from pgkeep.repository.manifest.tables import ID, Array
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import (
     CHUNK,
@@ -19,7 +20,6 @@ from pgkeep.repository.seal import (
     Sealer,
     read_header,
 )
-from pgkeep.repository.tables import ID, Array
 from pgkeep.units import KIB, MIB
 
 MAGIC: Final = b"PGKP"

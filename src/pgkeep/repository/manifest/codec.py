@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from pgkeep.repository.checks import BadManifest, check_tables
-from pgkeep.repository.facts import (
+from pgkeep.repository.manifest.checks import BadManifest, check_tables
+from pgkeep.repository.manifest.facts import (
     BadFacts,
     Count,
     Facts,
@@ -18,16 +18,7 @@ from pgkeep.repository.facts import (
     facts_to_json,
     load_json,
 )
-from pgkeep.repository.seal import (
-    ID_SIZE,
-    MANIFEST_FACTS,
-    MANIFEST_TABLES,
-    PLAIN_LIMIT,
-    FormatTooNew,
-    Sealer,
-    read_header,
-)
-from pgkeep.repository.tables import (
+from pgkeep.repository.manifest.tables import (
     COLUMNS,
     Array,
     ChunkTable,
@@ -37,6 +28,15 @@ from pgkeep.repository.tables import (
     PackTable,
     PageTable,
     Tables,
+)
+from pgkeep.repository.seal import (
+    ID_SIZE,
+    MANIFEST_FACTS,
+    MANIFEST_TABLES,
+    PLAIN_LIMIT,
+    FormatTooNew,
+    Sealer,
+    read_header,
 )
 from pgkeep.units import GIB, MIB
 

@@ -9,10 +9,9 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from pgkeep.repository.facts import Facts
-from pgkeep.repository.manifest import Manifest
-from pgkeep.repository.pack import Placed, StoredPack
-from pgkeep.repository.tables import (
+from pgkeep.repository.manifest.codec import Manifest
+from pgkeep.repository.manifest.facts import Facts
+from pgkeep.repository.manifest.tables import (
     COLUMNS,
     Array,
     ChunkTable,
@@ -25,6 +24,7 @@ from pgkeep.repository.tables import (
     Tables,
     starts,
 )
+from pgkeep.repository.pack import Placed, StoredPack
 
 _LEFT_OUT: Final = -1  # the place of a file that vanished
 _UNKNOWN: Final = -2  # the place of a number that nobody gave

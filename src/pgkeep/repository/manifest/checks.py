@@ -12,8 +12,7 @@ from typing import Final
 import numpy as np
 
 from pgkeep.errors import PgkeepError
-from pgkeep.repository.seal import HEADER_SIZE, TAG_SIZE
-from pgkeep.repository.tables import (
+from pgkeep.repository.manifest.tables import (
     CHUNK_LIMIT,
     Array,
     EntryKind,
@@ -22,6 +21,7 @@ from pgkeep.repository.tables import (
     Tables,
     starts,
 )
+from pgkeep.repository.seal import HEADER_SIZE, TAG_SIZE
 
 _PATH_LIMIT: Final = 4096  # bytes: PATH_MAX of limits.h
 _SEALED_LIMIT: Final = CHUNK_LIMIT + HEADER_SIZE + TAG_SIZE  # what cannot be compressed stays raw

@@ -1,0 +1,1 @@
+"""What one backup contains: facts, tables, and the object that holds both."""
