@@ -1,0 +1,1 @@
+"""What a data directory will do when it is started, read without starting anything."""

@@ -1,0 +1,128 @@
+"""What one worker does with one task: read chunks, check them, write files, make them durable.
+
+`cp -r` is the yard-stick: a chunk is written by one pwrite of up to 1 MiB, a file is made durable
+by one fsync when it is complete.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository.chunks import ChunkReader
+from pgkeep.restore.layout import Part, Task
+
+_MOST_OPEN: Final = 128  # files at once, per worker
+
+
+class CannotWrite(PgkeepError):
+    """A file of the restored cluster could not be written or made durable."""
+
+    code = "restore-write-failed"
+    exit_status = 91
+
+    path: str
+    action: str  # 'write', 'sync', ...
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"the restore is not complete and its directory cannot be started: "
+            f"cannot {self.action} {self.path}: {self.why}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "the backup is unharmed: remove the directory, mend the cause, restore again"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a task has put on disk. All of it is durable."""
+
+    files: int
+    size: int
+
+
+class FileWriter:
+    """Writes the parts of tasks. One per worker."""
+
+    def __init__(self, reader: ChunkReader, *, chown: bool) -> None:
+        self._reader: Final = reader
+        self._chown: Final = chown
+        self._open: dict[int, int] = {}  # descriptors of unfinished parts of the task
+
+    def write(self, task: Task) -> Written:
+        """Write all parts of `task` and make them durable. Raise CannotWrite, or what reading does.
+
+        Every chunk's id is checked by the reader before a byte of it is written.
+        """
+        positions, owners = task.position.tolist(), task.part.tolist()
+        left = [0] * len(task.parts)
+        for owner in owners:
+            left[owner] += 1
+        try:
+            for owner, wanted in enumerate(left):
+                if not wanted:
+                    self._finish(task.parts[owner], self._create(task.parts[owner]))
+            for row, content in self._reader.read(
+                task.chunks, lambda row: task.parts[owners[row]].path
+            ):
+                owner = owners[row]
+                descriptor = self._descriptor(task, owner)
+                self._put(task.parts[owner], descriptor, content, positions[row])
+                left[owner] -= 1
+                if not left[owner]:
+                    self._finish(task.parts[owner], self._open.pop(owner))
+        finally:
+            for descriptor in self._open.values():
+                os.close(descriptor)
+            self._open.clear()
+        return Written(len(task.parts), task.size)
+
+    def _descriptor(self, task: Task, owner: int) -> int:
+        """Return the open file of a part. Equal chunks are stored once, so parts interleave."""
+        descriptor = self._open.get(owner)
+        if descriptor is None:
+            if len(self._open) >= _MOST_OPEN:
+                os.close(self._open.pop(next(iter(self._open))))  # opened again when needed
+            descriptor = self._open[owner] = self._create(task.parts[owner])
+        return descriptor
+
+    def _create(self, part: Part) -> int:
+        with _told("create", part.path):
+            # No O_EXCL: parts of one large file are written by several workers. The directory was
+            # empty when the restore began.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            return os.open(part.path, flags, 0o600)
+
+    def _put(self, part: Part, descriptor: int, content: bytes | memoryview, position: int) -> None:
+        with _told("write", part.path):
+            left = memoryview(content)
+            while left:
+                written = os.pwrite(descriptor, left, position)
+                position += written
+                left = left[written:]
+
+    def _finish(self, part: Part, descriptor: int) -> None:
+        """Give the file its mode and owner, sync it, close it."""
+        with _told("finish", part.path):
+            try:
+                os.fchmod(descriptor, part.mode)
+                if self._chown:
+                    os.fchown(descriptor, part.uid, part.gid)
+                # Before the task counts as done: pg_control is written once all tasks are, and
+                # from then on the power may go without a restored file being lost.
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+@contextmanager
+def _told(action: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(path, action, error.strerror or str(error)) from error

@@ -1,0 +1,38 @@
+"""What a restore leaves in a directory for whoever finds it: inspect reads it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+# The first file of a restore and the last one removed: while it is there, files are missing.
+MARKER: Final = "pgkeep-restore-in-progress"
+
+# How the block of settings begins that a restore appends to postgresql.auto.conf.
+SETTINGS_HEADING: Final = "# pgkeep restore: "
+
+
+def marker_text(backup: str, target: str, started: str) -> str:
+    return json.dumps({"backup": backup, "target": target, "started": started}) + "\n"
+
+
+def describe_marker(directory: str | os.PathLike[str]) -> str:
+    """Say in words what the marker tells; '' when there is none, never raise for its content."""
+    path = Path(directory, MARKER)
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        text = ""
+    try:
+        facts = json.loads(text)
+        return f"half-restored by pgkeep at {facts['started']} from backup {facts['backup']}"
+    except (ValueError, KeyError, TypeError):
+        return "half-restored by pgkeep"
+
+
+def describe_settings(auto_conf: str) -> str:
+    """Return what the newest restore wrote of itself into postgresql.auto.conf, or ''."""
+    lines = [line for line in auto_conf.splitlines() if line.startswith(SETTINGS_HEADING)]
+    return lines[-1].removeprefix(SETTINGS_HEADING) if lines else ""
