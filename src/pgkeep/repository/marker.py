@@ -1,0 +1,155 @@
+"""pgkeep.json, the file that makes a place a repository; and the form of all small documents.
+
+On disk: docs/formats/repository.md.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from blake3 import blake3
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository import names
+from pgkeep.repository.seal import Damaged, FormatTooNew
+from pgkeep.repository.store.base import BlobExists, BlobMissing, Store
+
+ENCRYPTED: Final = "aes-256-gcm"
+NOT_ENCRYPTED: Final = "none"
+_FORMAT: Final = 1
+_DOCUMENT_LIMIT: Final = 64 << 10  # bytes; the largest ever written has less than 1 KiB
+
+
+class NotARepository(PgkeepError):
+    """There is no repository where one was expected."""
+
+    code = "not-a-repository"
+    exit_status = 28
+
+    store: str
+
+    def __str__(self) -> str:
+        return f"there is no pgkeep repository in {self.store}: {names.MARKER} is not there"
+
+    @property
+    def hint(self) -> str:
+        return "check the repository's url and that its disk is mounted; a new one: pgkeep init"
+
+
+class AlreadyARepository(PgkeepError):
+    """A repository cannot be made here: there is one already. It was left alone."""
+
+    code = "already-a-repository"
+    exit_status = 29
+
+    store: str
+    created_at: str
+    encryption: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot make a repository in {self.store}: there is one already, "
+            f"made {self.created_at} with encryption {self.encryption}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "use it as it is, or give another place as url"
+
+
+class Marker(NamedTuple):
+    """What a repository says of itself before anything else is read."""
+
+    repository_id: str  # 32 hexadecimal digits
+    created_at: datetime  # UTC
+    encryption: str
+    key_check: str | None  # hexadecimal; fits the master key
+
+
+def read_marker(store: Store) -> Marker:
+    """Raise NotARepository, FormatTooNew or Damaged."""
+    try:
+        facts = read_document(store, names.MARKER)
+    except BlobMissing:
+        raise NotARepository(store.url) from None
+    try:
+        return Marker(
+            str(facts["repository_id"]),
+            parse_moment(facts["created_at"]),
+            _encryption(facts["encryption"]),
+            None if facts["key_check"] is None else str(facts["key_check"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        where = f"{names.MARKER} in {store.url}"
+        raise Damaged(where, f"a fact is missing or wrong ({error})") from error
+
+
+def create_marker(store: Store, marker: Marker) -> None:
+    """Make the place a repository. Raise AlreadyARepository."""
+    facts = {**marker._asdict(), "created_at": format_moment(marker.created_at)}
+    try:
+        store.create(names.MARKER, [encode_document(facts)])
+    except BlobExists:
+        raise already(store) from None
+
+
+def already(store: Store) -> AlreadyARepository:
+    """Return the error that describes the repository which is there."""
+    found = read_marker(store)
+    return AlreadyARepository(store.url, format_moment(found.created_at), found.encryption)
+
+
+def encode_document(facts: dict[str, Any]) -> bytes:
+    """Return indented JSON with the format's version and a check over everything else."""
+    facts = {"format": _FORMAT, **facts}
+    return json.dumps({**facts, "check": _check(facts)}, indent=2).encode() + b"\n"
+
+
+def read_document(store: Store, name: str) -> dict[str, Any]:
+    """Read what encode_document() wrote. Raise BlobMissing, FormatTooNew or Damaged."""
+    size = store.stat(name).size
+    if size > _DOCUMENT_LIMIT:
+        raise Damaged(f"{name} in {store.url}", f"it has {size} bytes")
+    return decode_document(store.get(name, 0, size), f"{name} in {store.url}")
+
+
+def decode_document(content: bytes, where: str) -> dict[str, Any]:
+    """Check and return a document's facts. Raise FormatTooNew or Damaged."""
+    try:
+        facts = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(where, f"it is not JSON ({error})") from error
+    if not isinstance(facts, dict) or type(facts.get("format")) is not int:
+        raise Damaged(where, "it does not say its format version")
+    if facts["format"] > _FORMAT:  # asked before anything else, which may have changed
+        raise FormatTooNew(where, facts["format"], _FORMAT)
+    if facts.pop("check", None) != _check(facts):
+        raise Damaged(where, "its check does not fit its content")
+    return facts
+
+
+def format_moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse_moment(text: object) -> datetime:
+    """Read what format_moment() wrote. Raise ValueError."""
+    moment = datetime.fromisoformat(str(text))
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no zone")
+    return moment.astimezone(UTC)
+
+
+def canonical(facts: dict[str, Any]) -> bytes:
+    """Return the one spelling of some facts that is hashed and authenticated."""
+    return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _check(facts: dict[str, Any]) -> str:
+    return blake3(canonical(facts)).hexdigest(16)
+
+
+def _encryption(text: object) -> str:
+    if text not in (ENCRYPTED, NOT_ENCRYPTED):
+        raise ValueError(f"encryption {text!r}")
+    return str(text)

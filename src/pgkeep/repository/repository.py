@@ -1,0 +1,250 @@
+"""A repository and the clusters in it. On disk: docs/formats/repository.md."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository import names
+from pgkeep.repository.marker import (
+    ENCRYPTED,
+    NOT_ENCRYPTED,
+    AlreadyARepository,
+    Marker,
+    already,
+    create_marker,
+    encode_document,
+    read_document,
+    read_marker,
+)
+from pgkeep.repository.seal import Damaged, Key, Sealer
+from pgkeep.repository.store.base import BlobExists, Store
+from pgkeep.repository.wal_archive import WalArchive
+
+if TYPE_CHECKING:
+    from pgkeep.model.cluster import Generation
+
+Encryption = Literal["none", "passphrase"]
+_GENERATION_NUMBERS: Final = ("major", "segment_size", "block_size", "segment_blocks")
+
+
+class PlaceTaken(PgkeepError):
+    """A repository cannot be made where something else is stored. It was left alone."""
+
+    code = "place-taken"
+    exit_status = 44
+
+    store: str
+    example: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot make a repository in {self.store}: "
+            f"it is not empty, {self.example} is there and is not of a repository"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "give an empty directory as url; pgkeep makes it if it is not there"
+
+
+class NotEncrypted(PgkeepError):
+    """A passphrase was given, but what is stored could be read without it."""
+
+    code = "not-encrypted"
+    exit_status = 39
+
+    store: str
+
+    def __str__(self) -> str:
+        return f"cannot use {self.store} with a passphrase: the repository is not encrypted"
+
+    @property
+    def hint(self) -> str:
+        return (
+            'if that is meant, set encryption = "none" in [repository]; if it was encrypted once, '
+            "somebody replaced pgkeep.json: write nothing there"
+        )
+
+
+class GenerationDiffers(PgkeepError):
+    """A cluster does not look as it was recorded, under the same system identifier."""
+
+    code = "generation-differs"
+    exit_status = 43
+
+    generation: str
+    recorded: str
+    found: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot store more of cluster generation {self.generation}: "
+            f"it was recorded with {self.recorded}, and now has {self.found}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return (
+            "pg_resetwal --wal-segsize changes this, and its WAL no longer fits the old one: "
+            "go on under another cluster name"
+        )
+
+
+class Repository:
+    """An open repository. Holds no handles: it may be used across fork and from several threads."""
+
+    __slots__ = ("id", "key", "store")
+
+    def __init__(self, store: Store, id: str, key: Key | None) -> None:
+        self.store = store
+        self.id = id
+        self.key = key
+
+    @staticmethod
+    def create(
+        store: Store,
+        encryption: Encryption,
+        secret: str | None,
+        *,
+        now: datetime | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> "Repository":
+        """Make a repository in an empty place. Raise AlreadyARepository or PlaceTaken."""
+        _demand_empty(store)
+        now = now or datetime.now(UTC)
+        repository_id = random(16).hex()
+        if encryption == "none":
+            if secret is not None:
+                raise NotEncrypted(store.url)
+            create_marker(store, Marker(repository_id, now, NOT_ENCRYPTED, None))
+            return Repository(store, repository_id, None)
+        from pgkeep.repository import keys
+
+        if secret is None:
+            raise keys.KeyNeeded(store.url)
+        key = Key(random(32))
+        # The slot first: a marker without one would be a repository that nobody can open. A slot
+        # without a marker holds a key that nothing is sealed with, and is passed over later.
+        slot = keys.write_passphrase_slot(store, key, keys.NewSlot(secret, "", now, random))
+        try:
+            check = keys.key_check_of(key)
+            create_marker(store, Marker(repository_id, now, ENCRYPTED, check))
+        except AlreadyARepository:  # another init was faster: leave nothing of ours in it
+            store.delete(f"{names.KEYS}{slot}.json")
+            raise
+        return Repository(store, repository_id, key)
+
+    @staticmethod
+    def open(store: Store, secret: str | None) -> "Repository":
+        """Raise NotARepository, FormatTooNew, KeyNeeded, WrongKey, BadSecret or Damaged."""
+        marker = read_marker(store)
+        if marker.encryption == NOT_ENCRYPTED:
+            # Whoever can write to the store could have replaced the marker, to be sent our data.
+            if secret is not None:
+                raise NotEncrypted(store.url)
+            return Repository(store, marker.repository_id, None)
+        from pgkeep.repository import keys
+
+        if secret is None:
+            raise keys.KeyNeeded(store.url)
+        key = keys.unlock(store, secret, marker.key_check or "")
+        return Repository(store, marker.repository_id, key)
+
+    def sealer(self, level: int = 1) -> Sealer:
+        """Return a sealer for one thread."""
+        return Sealer(self.key, level)
+
+    def clusters(self) -> list[str]:
+        """Return the names of all clusters. Goes through the names of everything stored."""
+        blobs = self.store.list(names.CLUSTERS)
+        return sorted({blob.name.split("/", 2)[1] for blob in blobs if blob.name.count("/") > 1})
+
+    def cluster(self, name: str) -> "ClusterFolder":
+        """Return one cluster's part, which may still be empty. Raise BadName."""
+        names.cluster_prefix(name)
+        return ClusterFolder(self, name)
+
+    def __repr__(self) -> str:
+        return f"Repository({self.store.url!r}, id={self.id!r}, key={self.key!r})"
+
+
+class ClusterFolder:
+    """One cluster's part of a repository."""
+
+    __slots__ = ("name", "repository")
+
+    def __init__(self, repository: Repository, name: str) -> None:
+        self.repository = repository
+        self.name = name
+
+    @property
+    def store(self) -> Store:
+        return self.repository.store
+
+    def generation_ids(self) -> list[str]:
+        """Return the ids alone, without reading anything but names: what a WAL command needs."""
+        prefix = f"{names.cluster_prefix(self.name)}generations/"
+        found = (blob.name.removeprefix(prefix) for blob in self.store.list(prefix))
+        return [name.removesuffix(".json") for name in found if name.endswith(".json")]
+
+    def generations(self) -> "list[Generation]":
+        """Return what initdb and pg_upgrade have made of this cluster, by major version."""
+        found = [self.generation(generation_id) for generation_id in self.generation_ids()]
+        return sorted(found, key=lambda g: (g.major, g.system_identifier))
+
+    def generation(self, generation_id: str) -> "Generation":
+        """Raise BlobMissing, Damaged or FormatTooNew."""
+        from pgkeep.model.cluster import Generation
+
+        name = names.generation(self.name, generation_id)
+        facts = read_document(self.store, name)
+        try:
+            numbers = [int(facts["system_identifier"])]
+            numbers += [int(facts[number]) for number in _GENERATION_NUMBERS]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Damaged(name, f"a fact is missing or wrong ({error})") from error
+        found = Generation(*numbers)
+        if found.id != generation_id:
+            raise Damaged(name, f"it holds the facts of {found.id}")
+        return found
+
+    def add_generation(self, generation: "Generation") -> None:
+        """Record a generation, once. Raise GenerationDiffers if it is recorded otherwise."""
+        numbers = {name: getattr(generation, name) for name in _GENERATION_NUMBERS}
+        # A string, because JSON readers elsewhere lose digits of 64-bit numbers.
+        facts = {"system_identifier": str(generation.system_identifier), **numbers}
+        try:
+            self.store.create(names.generation(self.name, generation.id), [encode_document(facts)])
+        except BlobExists:
+            recorded = self.generation(generation.id)
+            if recorded != generation:
+                raise GenerationDiffers(
+                    generation.id, _sizes(recorded), _sizes(generation)
+                ) from None
+
+    def wal(self, generation_id: str) -> WalArchive:
+        """Return the archive of one generation's WAL, which may still be empty."""
+        return WalArchive(self.store, self.repository.key, self.name, generation_id)
+
+    def __repr__(self) -> str:
+        return f"ClusterFolder({self.repository!r}, {self.name!r})"
+
+
+def _demand_empty(store: Store) -> None:
+    for blob in store.list():
+        if blob.name == names.MARKER:
+            raise already(store)
+        # Key slots without a marker are what an init that was killed leaves behind.
+        if not blob.name.startswith(names.KEYS):
+            if any(other.name == names.MARKER for other in store.list(names.MARKER)):
+                raise already(store)
+            raise PlaceTaken(store.url, blob.name)
+
+
+def _sizes(generation: "Generation") -> str:
+    return (
+        f"WAL segments of {generation.segment_size} bytes, blocks of {generation.block_size} bytes "
+        f"and {generation.segment_blocks} blocks a file"
+    )

@@ -1,0 +1,76 @@
+"""From an address to a store."""
+
+import os
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository.store.base import Store
+from pgkeep.repository.store.durable import make_folder
+from pgkeep.repository.store.local import LocalStore
+from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.repository.store.os_errors import translate
+
+_IN_MEMORY: Final[dict[str, MemoryStore]] = {}  # one address is one store, as everywhere
+
+
+class BadStoreUrl(PgkeepError):
+    """An address that leads to no kind of store that pgkeep knows."""
+
+    code = "bad-store-url"
+    exit_status = 30
+
+    url: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"cannot use {self.url!r} as a repository: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        return 'write an absolute path, like url = "/var/lib/pgkeep"'
+
+
+def open_store(url: str) -> Store:
+    """Return the store at `url`: an absolute path, file:///path, or memory:name within a process.
+
+    Nothing is read or made. Raise BadStoreUrl.
+    """
+    if url.startswith("memory:"):
+        name = url.removeprefix("memory:")
+        return _IN_MEMORY.setdefault(name, MemoryStore(name))
+    return LocalStore(_path(url))
+
+
+def make_store(url: str) -> Store:
+    """open_store(), and make the directory (and those above it) if it is not there."""
+    store = open_store(url)
+    if not url.startswith("memory:"):
+        try:
+            _make_folders(store.url)
+        except OSError as error:
+            raise translate(error, store.url, "make the directory") from error
+    return store
+
+
+def _path(url: str) -> str:
+    path = url
+    if url.startswith("file:"):
+        from urllib.parse import unquote, urlsplit
+
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+            raise BadStoreUrl(url, "it names a host or a query; only file:///path is a directory")
+        path = unquote(parts.path)
+    elif "://" in url:
+        raise BadStoreUrl(url, f"this pgkeep knows no {url.partition(':')[0]} stores")
+    if not path.startswith("/"):
+        raise BadStoreUrl(url, "it is not an absolute path")
+    if "\0" in path or os.path.normpath(path) in ("/", "//"):
+        raise BadStoreUrl(url, "a repository cannot be there")
+    return path
+
+
+def _make_folders(path: str) -> None:
+    if not os.path.isdir(path):
+        _make_folders(os.path.dirname(path))
+        make_folder(path)
