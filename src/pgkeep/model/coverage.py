@@ -182,6 +182,11 @@ def _along(
     return TimelineCoverage(history, tuple(reaches), holes, is_known)
 
 
+def segment_on(history: History, number: int, size: int) -> Segment:
+    """Return the segment file that recovery along `history` reads for a segment number."""
+    return _segment(_parts(history, size), number, size)
+
+
 class _Part(NamedTuple):
     """The segment numbers that recovery along a history takes from one timeline's files."""
 

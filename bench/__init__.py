@@ -1,0 +1,1 @@
+"""The project's own benchmark: real data, peers in the same run."""

@@ -1,0 +1,113 @@
+"""The cluster that is backed up: pgbench tables, hard-to-compress text, ten thousand small tables."""
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pgkeep.postgres.binaries import find_binaries
+from pgkeep.postgres.scratch import ScratchCluster
+
+SMALL_TABLES = 10_000
+LARGE_TABLES = 3
+SETTINGS: dict[str, str | int] = {
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "wal_keep_size": "1GB",
+    "archive_mode": "on",
+    "archive_command": "exit 1",
+    "maintenance_work_mem": "256MB",
+    "max_locks_per_transaction": 256,
+    "autovacuum": "off",
+}
+
+
+class Dataset:
+    """A running cluster with known contents."""
+
+    def __init__(self, cluster: ScratchCluster) -> None:
+        self._cluster = cluster
+        self.directory = cluster.data_directory
+        self.bin = Path(sys.executable).parent
+
+    @classmethod
+    @contextmanager
+    def build(cls, directory: Path, major: int, gigabytes: float) -> Iterator["Dataset"]:
+        """Make the cluster in a few minutes, or take the copy kept from an earlier run."""
+        kept = directory.with_name(f"{directory.name}-kept-{gigabytes:g}")
+        binaries = find_binaries(major)
+        template = kept if kept.is_dir() else None
+        shutil.rmtree(directory, ignore_errors=True)
+        with ScratchCluster(binaries, directory, settings=SETTINGS, template=template) as cluster:
+            data = cls(cluster)
+            if template is None:
+                data._fill(gigabytes)
+                cluster.stop()
+                shutil.copytree(cluster.data_directory, kept, symlinks=True)
+                cluster.start()
+            yield data
+
+    def _fill(self, gigabytes: float) -> None:
+        print("building the data set", file=sys.stderr, flush=True)
+        random.seed(42)
+        self._cluster.fill(scale=int(gigabytes * 40))  # 15 MB a step: six tenths of the whole
+        rows = int(gigabytes * 0.35 * (1 << 30) / 750 / LARGE_TABLES)
+        for number in range(LARGE_TABLES):
+            # md5 text is twice as long as what it says: compressible, but not much
+            self._cluster.sql(
+                f"CREATE TABLE letters_{number} AS SELECT id, now() + id * interval '1 second' AS sent, "
+                "(SELECT string_agg(md5(random()::text || id || g), ' ') FROM generate_series(1, 20) AS g) AS body "
+                f"FROM generate_series(1, {rows}) AS id"
+            )
+            self._cluster.sql(f"CREATE INDEX ON letters_{number} (sent)")
+        with self._cluster.connect() as connection:
+            for first in range(0, SMALL_TABLES, 1000):
+                script = "; ".join(
+                    f"CREATE TABLE small_{n} (id int PRIMARY KEY, note text); "
+                    f"INSERT INTO small_{n} SELECT g, md5(g::text) FROM generate_series(1, {n % 50}) g"
+                    for n in range(first, first + 1000)
+                )
+                connection.execute(script.encode())
+        self._cluster.work(transactions=20_000, clients=2)
+        self._cluster.sql("CHECKPOINT")
+
+    @property
+    def conninfo(self) -> str:
+        return self._cluster.conninfo
+
+    @property
+    def socket_directory(self) -> Path:
+        return self._cluster.socket_directory
+
+    @property
+    def port(self) -> int:
+        return self._cluster.port
+
+    def describe(self) -> str:
+        """Return one line that says what is measured."""
+        sizes = [
+            os.lstat(os.path.join(root, name)).st_size
+            for root, _, names in os.walk(self.directory)
+            if "pg_wal" not in root
+            for name in names
+        ]
+        version = self._cluster.binaries.version
+        return f"PostgreSQL {version}, {len(sizes):,} files, {sum(sizes) / (1 << 30):.2f} GiB"
+
+    def archive_with(self, command: str) -> None:
+        """Let the server archive with `command` from now on, with nothing left over from before."""
+        self._cluster.sql(f"ALTER SYSTEM SET archive_command = '{command}'")
+        self._cluster.sql("SELECT pg_reload_conf()")
+
+    def segments(self, count: int) -> list[Path]:
+        """Return whole WAL segments that lie in pg_wal, oldest first."""
+        current = self._cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())")
+        names = sorted(
+            name
+            for name in os.listdir(self.directory / "pg_wal")
+            if len(name) == 24 and name < current
+        )
+        return [self.directory / "pg_wal" / name for name in names[-count:]]

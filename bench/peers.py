@@ -1,0 +1,147 @@
+"""The tools under comparison, each set up alike: zstd level 1, the same workers, checksums on."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bench.dataset import Dataset
+
+LEVEL = 1
+
+
+class Peer(Protocol):
+    """One tool: the commands a user would type, as argument lists."""
+
+    name: str
+
+    def set_up(self) -> None: ...
+
+    def archive_command(self) -> str: ...
+
+    def backup(self) -> list[str]: ...
+
+    def restore(self, target: Path) -> list[str]: ...
+
+    def push(self, segment: Path) -> list[str]: ...
+
+    def fetch(self, segment: str, destination: Path) -> list[str]: ...
+
+    def forget(self) -> None:
+        """Empty the repository, so that each backup starts from nothing."""
+        ...
+
+    def stored(self) -> int:
+        """Return the bytes in the repository."""
+        ...
+
+
+def tree_size(folder: Path) -> int:
+    return sum(
+        os.lstat(os.path.join(root, name)).st_size
+        for root, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+@dataclass
+class Pgkeep:
+    data: Dataset
+    work: Path
+    jobs: int
+    name: str = "pgkeep"
+
+    def _run(self, *arguments: str) -> list[str]:
+        return [
+            str(self.data.bin / "pgkeep"),
+            "--config",
+            str(self.work / "pgkeep.toml"),
+            *arguments,
+        ]
+
+    def _wal(self, *arguments: str) -> list[str]:
+        return [
+            str(self.data.bin / "pgkeep-wal"), "--repository", str(self.work / "repository"),
+            "--cluster", "bench", *arguments,
+        ]  # fmt: skip
+
+    def set_up(self) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        (self.work / "pgkeep.toml").write_text(
+            f'[repository]\nurl = "{self.work}/repository"\ncompression_level = {LEVEL}\n'
+            f'[clusters.bench]\nconninfo = "{self.data.conninfo}"\n'
+        )
+        subprocess.run(self._run("init"), check=True, capture_output=True)
+
+    def archive_command(self) -> str:
+        return " ".join(self._wal("push", "%p"))
+
+    def backup(self) -> list[str]:
+        return self._run("backup", "--type", "full", "--jobs", str(self.jobs))
+
+    def restore(self, target: Path) -> list[str]:
+        return self._run(
+            "restore", "--target-dir", str(target), "--to", "immediate", "--jobs", str(self.jobs)
+        )
+
+    def push(self, segment: Path) -> list[str]:
+        return self._wal("push", str(segment))
+
+    def fetch(self, segment: str, destination: Path) -> list[str]:
+        return self._wal("fetch", segment, str(destination))
+
+    def forget(self) -> None:
+        shutil.rmtree(self.work / "repository", ignore_errors=True)
+        self.set_up()
+
+    def stored(self) -> int:
+        return tree_size(self.work / "repository")
+
+
+@dataclass
+class PgBackRest:
+    data: Dataset
+    work: Path
+    jobs: int
+    name: str = "pgbackrest"
+
+    def _run(self, *arguments: str) -> list[str]:
+        program = shutil.which("pgbackrest") or "pgbackrest"
+        return [program, f"--config={self.work}/pgbackrest.conf", "--stanza=bench", *arguments]
+
+    def set_up(self) -> None:
+        for folder in ("repository", "log", "lock", "spool"):
+            (self.work / folder).mkdir(parents=True, exist_ok=True)
+        (self.work / "pgbackrest.conf").write_text(
+            f"[global]\nrepo1-path={self.work}/repository\nrepo1-bundle=y\nlog-path={self.work}/log\n"
+            f"lock-path={self.work}/lock\nspool-path={self.work}/spool\nprocess-max={self.jobs}\n"
+            f"compress-type=zst\ncompress-level={LEVEL}\nstart-fast=y\nlog-level-file=off\n"
+            f"log-level-console=error\n[bench]\npg1-path={self.data.directory}\n"
+            f"pg1-socket-path={self.data.socket_directory}\npg1-port={self.data.port}\n"
+            "pg1-user=postgres\n"
+        )
+        subprocess.run(self._run("stanza-create"), check=True, capture_output=True)
+
+    def archive_command(self) -> str:
+        return " ".join(self._run("archive-push", "%p"))
+
+    def backup(self) -> list[str]:
+        return self._run("--type=full", "backup")
+
+    def restore(self, target: Path) -> list[str]:
+        return self._run(f"--pg1-path={target}", "--type=immediate", "restore")
+
+    def push(self, segment: Path) -> list[str]:
+        return self._run("archive-push", str(segment))
+
+    def fetch(self, segment: str, destination: Path) -> list[str]:
+        return self._run("archive-get", segment, str(destination))
+
+    def forget(self) -> None:
+        shutil.rmtree(self.work / "repository", ignore_errors=True)
+        self.set_up()
+
+    def stored(self) -> int:
+        return tree_size(self.work / "repository")

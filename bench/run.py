@@ -1,0 +1,126 @@
+"""Full backup, restore, 50 pushes and 50 fetches: pgkeep and its peers in turn, medians.
+
+python -m bench.run [--rounds 3] [--gigabytes 4] [--jobs 2] [--major 15] [--keep]
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.dataset import Dataset
+from bench.measure import Cost, measure
+from bench.peers import Peer, PgBackRest, Pgkeep
+
+SEGMENTS = 50
+STEPS = ("full backup", "restore", "push", "fetch")
+Costs = dict[tuple[str, str], list[Cost]]
+
+
+def main() -> int:
+    options = _options()
+    out = Path(options.out).absolute()
+    with Dataset.build(out / f"data-{options.major}", options.major, options.gigabytes) as data:
+        peers: list[Peer] = [Pgkeep(data, out / "pgkeep", options.jobs)]
+        if (
+            shutil.which("pgbackrest") and options.major <= 15
+        ):  # what Debian's pgbackrest 2.45 knows
+            peers.append(PgBackRest(data, out / "pgbackrest", options.jobs))
+        print(f"{data.describe()}; {options.jobs} workers, zstd 1, page checksums on", flush=True)
+        costs, sizes = _rounds(peers, data, out, options.rounds)
+    print(_table([peer.name for peer in peers], costs, sizes))
+    if not options.keep:
+        shutil.rmtree(out)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--gigabytes", type=float, default=4)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--major", type=int, default=15)
+    parser.add_argument("--out", default="bench/out")
+    parser.add_argument("--keep", action="store_true", help="leave the data set for the next run")
+    return parser.parse_args()
+
+
+def _rounds(
+    peers: list[Peer], data: Dataset, out: Path, rounds: int
+) -> tuple[Costs, dict[str, int]]:
+    costs: Costs = defaultdict(list)
+    sizes: dict[str, int] = {}
+    for number in range(rounds + 1):  # the first round warms up and is not counted
+        order = peers if number % 2 else peers[::-1]
+        for peer in order:
+            found = _once(peer, data, out)
+            sizes[peer.name] = peer.stored()
+            if number:
+                for step, values in found.items():
+                    costs[peer.name, step] += values
+                print(f"round {number}: {peer.name}: {_line(found)}", file=sys.stderr, flush=True)
+    return costs, sizes
+
+
+def _once(peer: Peer, data: Dataset, out: Path) -> dict[str, list[Cost]]:
+    peer.forget()
+    data.archive_with(peer.archive_command())
+    os.sync()
+    found = {"full backup": [measure(peer.backup())]}
+    target = out / "restored"
+    shutil.rmtree(target, ignore_errors=True)
+    os.sync()
+    if peer.name == "pgbackrest":
+        target.mkdir(mode=0o700)  # it wants the directory to be there
+    found["restore"] = [measure(peer.restore(target))]
+    shutil.rmtree(target)
+    data.archive_with("exit 1")  # the pushes below are the only ones
+    segments = data.segments(SEGMENTS)
+    os.sync()
+    found["push"] = [measure(peer.push(segment), cwd=data.directory) for segment in segments]
+    destination = out / "fetched"
+    found["fetch"] = []
+    for segment in segments:
+        found["fetch"].append(measure(peer.fetch(segment.name, destination), cwd=data.directory))
+        destination.unlink()
+    return found
+
+
+def _line(found: dict[str, list[Cost]]) -> str:
+    return ", ".join(
+        f"{step} {statistics.median(cost.wall for cost in costs):.3f} s"
+        for step, costs in found.items()
+    )
+
+
+def _median(costs: Iterable[Cost], field: str) -> float:
+    return statistics.median(getattr(cost, field) for cost in costs)
+
+
+def _table(names: list[str], costs: Costs, sizes: dict[str, int]) -> str:
+    """Return a Markdown table: medians, and ratios of each peer to the first."""
+    lines = [
+        "| step | tool | wall s | CPU s | memory MiB | wall ratio | CPU ratio |",
+        "|---" * 7 + "|",
+    ]
+    for step in STEPS:
+        base = costs[names[0], step]
+        for name in names:
+            own = costs[name, step]
+            wall, cpu = _median(own, "wall"), _median(own, "cpu")
+            ratios = (wall / _median(base, "wall"), cpu / max(_median(base, "cpu"), 1e-9))
+            memory = max(cost.memory for cost in own) / (1 << 20)
+            lines.append(
+                f"| {step} | {name} | {wall:.3f} | {cpu:.3f} | {memory:.0f} "
+                f"| {ratios[0]:.2f} | {ratios[1]:.2f} |"
+            )
+    lines += [f"repository of {name}: {sizes[name] / (1 << 20):,.0f} MiB" for name in names]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
