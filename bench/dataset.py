@@ -1,4 +1,4 @@
-"""The cluster that is backed up: pgbench tables, hard-to-compress text, ten thousand small tables."""
+"""The cluster that is backed up: pgbench tables, stubborn text, ten thousand small tables."""
 
 import os
 import random
@@ -57,17 +57,18 @@ class Dataset:
         rows = int(gigabytes * 0.35 * (1 << 30) / 750 / LARGE_TABLES)
         for number in range(LARGE_TABLES):
             # md5 text is twice as long as what it says: compressible, but not much
+            words = "SELECT string_agg(md5(random()::text || id || g), ' ')"
+            body = f"{words} FROM generate_series(1, 20) AS g"
             self._cluster.sql(
-                f"CREATE TABLE letters_{number} AS SELECT id, now() + id * interval '1 second' AS sent, "
-                "(SELECT string_agg(md5(random()::text || id || g), ' ') FROM generate_series(1, 20) AS g) AS body "
-                f"FROM generate_series(1, {rows}) AS id"
+                f"CREATE TABLE letters_{number} AS SELECT id, now() + id * interval '1 s' sent, "
+                f"({body}) AS body FROM generate_series(1, {rows}) AS id"
             )
             self._cluster.sql(f"CREATE INDEX ON letters_{number} (sent)")
         with self._cluster.connect() as connection:
             for first in range(0, SMALL_TABLES, 1000):
                 script = "; ".join(
-                    f"CREATE TABLE small_{n} (id int PRIMARY KEY, note text); "
-                    f"INSERT INTO small_{n} SELECT g, md5(g::text) FROM generate_series(1, {n % 50}) g"
+                    f"CREATE TABLE small_{n} (id int PRIMARY KEY, note text); INSERT INTO "
+                    f"small_{n} SELECT g, md5(g::text) FROM generate_series(1, {n % 50}) g"
                     for n in range(first, first + 1000)
                 )
                 connection.execute(script.encode())

@@ -98,7 +98,7 @@ def _line(found: dict[str, list[Cost]]) -> str:
 
 
 def _median(costs: Iterable[Cost], field: str) -> float:
-    return statistics.median(getattr(cost, field) for cost in costs)
+    return float(statistics.median(getattr(cost, field) for cost in costs))
 
 
 def _table(names: list[str], costs: Costs, sizes: dict[str, int]) -> str:
