@@ -215,7 +215,7 @@ def unlock(store: Store, secret: str, key_check: str) -> Key:
 
 
 def key_check_of(key: Key) -> str:
-    """Return what the marker keeps of the key: it recognises the key and is good for nothing else."""
+    """Return what the marker keeps of the key: it recognises the key and does nothing else."""
     return key.derive("key check").hex()
 
 
