@@ -122,9 +122,9 @@ REAL_TIME: Final = Timing()
 def hold(
     cluster: "ClusterFolder",
     kind: str,
-    *,
     command: str,
     conflicts: Collection[str],
+    *,
     timing: Timing = REAL_TIME,
 ) -> "Lock":
     """Return a lock for a `with` statement. Entering it raises LockTaken."""
