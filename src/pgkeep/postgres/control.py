@@ -15,6 +15,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import valid_segment_size
+from pgkeep.postgres.crc32c import crc32c
 from pgkeep.postgres.versions import VERSIONS, UnsupportedVersion
 
 CONTROL_SIZE: Final = 8192
@@ -22,7 +23,6 @@ _CRC_OFFSET: Final = {1300: 288, 1700: 288, 1800: 292}
 _MINOR_NAMES: Final = {1201: "12", 1100: "11", 1002: "10", 1902: "19"}
 _TRIES: Final = 10
 _WAIT: Final = 0.02  # seconds: the server writes the whole file at once
-_POLYNOMIAL: Final = 0x82F63B78  # CRC-32C, reflected
 
 
 class BadControlFile(PgkeepError):
@@ -117,28 +117,6 @@ class ControlFile:
     def tablespace_folder(self) -> str:
         """This cluster's directory in each of its tablespaces."""
         return f"PG_{self.major}_{self.catalog_version}"
-
-
-def crc32c(content: bytes | memoryview, crc: int = 0) -> int:
-    """Return the CRC-32C of a small thing: about 10 MB/s. `crc` continues an earlier one."""
-    crc ^= 0xFFFFFFFF
-    table = CRC_TABLE
-    for byte in content:
-        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF
-
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
-        table.append(crc)
-    return tuple(table)
-
-
-CRC_TABLE: Final = _crc_table()
 
 
 def parse_control(content: bytes, path: str = "global/pg_control") -> ControlFile:

@@ -290,7 +290,7 @@ _LOG_EVENTS: Final[list[tuple[re.Pattern[str], _Make]]] = [
 ]
 # Fatal for one connection only; whoever waits for recovery sees many of these.
 _SESSION_ENDS: Final = (
-    r"the database system is |(?:password|peer|ident|\S+) authentication failed|no pg_hba\.conf entry"
+    r"the database system is |\S+ authentication failed|no pg_hba\.conf entry"
     r"|(?:role|database) \".*\" does not exist|sorry, too many clients|remaining connection slots"
     r"|terminating (?:connection|background worker|walreceiver)|canceling authentication"
     r"|connection to client lost|unsupported frontend protocol"
