@@ -137,13 +137,10 @@ class ManifestBuilder:
             pages=np.zeros(np.count_nonzero(chunk_count), np.uint32),
         )
         page = PageTable(np.zeros(0, np.uint32))
-        facts = msgspec.structs.replace(
-            facts,
-            files=int(np.count_nonzero(file.kind == EntryKind.FILE)),
-            size=int(file.size.sum()),
-            packs=len(packs),
-        )
-        return Manifest(facts, Tables(file, layer, page, chunks, packs))
+        tables = Tables(file, layer, page, chunks, packs)
+        files, size = tables.count_files()
+        facts = msgspec.structs.replace(facts, files=files, size=size, packs=len(packs))
+        return Manifest(facts, tables)
 
     def _place(self, number: int, place: int) -> None:
         missing = number + 1 - len(self._places)
@@ -223,7 +220,8 @@ class ManifestBuilder:
         """Return each stored row's pack, counted over all workers."""
         first = starts(np.array([len(result.packs) for result in self._results], np.int64))
         lengths = [len(result.column("pack")) for result in self._results]
-        return self._column("pack", "<i8") + np.repeat(first[:-1], lengths)
+        packs: Array = self._column("pack", "<i8") + np.repeat(first[:-1], lengths)
+        return packs
 
     def _column(self, name: str, kind: str) -> Array:
         columns = [result.column(name).astype(kind) for result in self._results]

@@ -14,6 +14,7 @@ import numpy as np
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.manifest.tables import (
     CHUNK_LIMIT,
+    COLUMNS,
     Array,
     EntryKind,
     FileTable,
@@ -99,13 +100,12 @@ def _require(holds: bool, why: str) -> None:
 
 
 def _check_shapes(tables: Tables) -> None:
-    for name, table in vars(tables).items():
-        columns = {key: len(value) for key, value in vars(table).items() if key != "link"}
-        _require(
-            len(set(columns.values())) == 1, f"the columns of its {name} table differ in length"
-        )
     for name, heap in (("path", tables.file.path), ("link", tables.file.link)):
         _require(heap.content[-1:] in (b"", b"\0"), f"its {name} heap does not end with a NUL")
+    for name, wanted in COLUMNS.items():
+        table = getattr(tables, name)
+        lengths = {len(getattr(table, column)) for column in wanted if column != "link"}
+        _require(len(lengths) == 1, f"the columns of its {name} table differ in length")
     symlinks = int(np.count_nonzero(tables.file.kind == EntryKind.SYMLINK))
     _require(len(tables.file.link) == symlinks, "it has not one target for each symlink")
     for counts, table, name in (

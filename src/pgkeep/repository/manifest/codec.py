@@ -48,6 +48,7 @@ HEADER_SIZE: Final = _HEADER.size
 _BOUND: Final = HEADER_SIZE - ID_SIZE  # the part of the header that the binding covers
 _ALIGN: Final = 8  # so that numpy reads columns where they lie
 _TABLES_LIMIT: Final = 8 * GIB  # plain; far more than the largest cluster needs
+_MOST_INFLATED: Final = 256  # real tables are 2 to 20 times their sealed size
 _HEAPS: Final = {"path", "link"}
 _TABLE_TYPES: Final = {
     "file": FileTable,
@@ -124,6 +125,8 @@ def decode(content: bytes | memoryview, sealer: Sealer, where: str) -> Manifest:
         raise BadManifest(where, "its parts do not belong together")
     tables = _cut_columns(columns, plain, where)
     check_tables(tables, facts.generation.block_size, where)
+    if (facts.files, facts.size) != tables.count_files():
+        raise BadManifest(where, "its facts tell of other files than its tables")
     return Manifest(facts, tables)
 
 
@@ -137,7 +140,8 @@ def read_manifest_header(content: bytes | memoryview, where: str) -> Header:
         raise FormatTooNew(where, version, VERSION)
     header = Header(*numbers)
     blocks = -(-header.tables_plain // BLOCK)
-    if version == 0 or header.tables_plain > _TABLES_LIMIT or header.blocks != blocks:
+    limit = min(_TABLES_LIMIT, BLOCK + _MOST_INFLATED * header.tables_length)
+    if version == 0 or header.tables_plain > limit or header.blocks != blocks:
         raise BadManifest(where, "its header holds values that are never written")
     return header
 

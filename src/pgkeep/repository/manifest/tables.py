@@ -77,7 +77,11 @@ class Heap(Sequence[bytes]):
         return self.content.split(b"\0")[:-1]
 
     def __len__(self) -> int:
-        return len(self.items)
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
+        return self.content.count(b"\0")  # known before a damaged heap is cut into millions
 
     def __getitem__(self, index: Any) -> Any:
         return self.items[index]
@@ -237,6 +241,11 @@ class Tables:
             mtime_ns=int(files.mtime_ns[number]),
             link=os.fsdecode(link),
         )
+
+    def count_files(self) -> tuple[int, int]:
+        """Return how many files there are and their bytes."""
+        count = np.count_nonzero(self.file.kind == EntryKind.FILE)
+        return int(count), int(self.file.size.sum(dtype=np.uint64))
 
     def find(self, path: str) -> int | None:
         """Return the number of the entry at `path`, or None."""
