@@ -174,7 +174,8 @@ def repository_table(path: str, config: Mapping[str, object]) -> Table:
 def repository_url(path: str, config: Mapping[str, object]) -> str:
     """Return the repository's address; a relative one starts at the config's folder."""
     url = str(repository_table(path, config)["url"])
-    return url if ":" in url else beside(path, url)
+    is_address = "://" in url or url.startswith(("file:", "memory:"))
+    return url if is_address else beside(path, url)
 
 
 def beside(path: str, name: str) -> str:
@@ -205,12 +206,12 @@ def read_secret(
     if given is not None:
         return given
     file, command = repository.get("passphrase_file"), repository.get("passphrase_command")
-    if file is not None and command is not None:
+    if file and command:
         why = "passphrase_file and passphrase_command are both set; keep one"
         raise ConfigValue(path, "repository", why)
-    if isinstance(file, str):
+    if isinstance(file, str) and file:
         return _secret_of_file(beside(path, file))
-    if isinstance(command, str):
+    if isinstance(command, str) and command:
         return _secret_of_command(command, seconds)
     return None
 

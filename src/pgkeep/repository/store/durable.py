@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _BATCH: Final = 256  # buffers per writev; IOV_MAX of limits.h is 1024
@@ -10,10 +10,10 @@ _BATCH_BYTES: Final = 1 << 20
 _TEMP: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def write_temp(path: str, parts: Sequence[bytes | memoryview]) -> None:
+def write_temp(path: str, parts: Iterable[bytes | memoryview]) -> None:
     """Write a new file and sync it. Not yet durable by name: that is for link or rename to do.
 
-    `parts` is gone through once, so it may be a sequence that makes them as they are asked for.
+    `parts` is gone through once, so they may be made as they are asked for.
     """
     fd = os.open(path, _TEMP, 0o600)
     try:
@@ -86,7 +86,7 @@ def read_range(fd: int, start: int, end: int) -> bytes:
     return b"".join(pieces)
 
 
-def _batches(parts: Sequence[bytes | memoryview]) -> Iterator[list[memoryview]]:
+def _batches(parts: Iterable[bytes | memoryview]) -> Iterator[list[memoryview]]:
     batch: list[memoryview] = []
     size = 0
     for part in parts:

@@ -1,0 +1,88 @@
+"""The texts for archive_command and restore_command, safe for any path.
+
+As text for people and postgresql.conf see docs/wal-archiving.md; a value still needs
+postgres.conf.quote_value when it is written into a file.
+"""
+
+import os
+import shutil
+import sys
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.postgres.conf import shell_command
+
+PROGRAM: Final = "pgkeep-wal"
+# A status that no interpreter, shell or kernel produces by itself.
+_MISSING: Final = 90
+
+
+class ProgramMissing(PgkeepError):
+    """The program that PostgreSQL is to run for its WAL cannot be found."""
+
+    code = "wal-program-missing"
+    exit_status = 72
+
+    looked: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"cannot find {PROGRAM}: it is neither in {' nor in '.join(self.looked)}"
+
+    @property
+    def hint(self) -> str:
+        return "install pgkeep again; pip puts pgkeep and pgkeep-wal into the same folder"
+
+
+def find_program() -> str:
+    """Return pgkeep-wal's absolute path: beside pgkeep, beside this Python, or on the PATH.
+
+    PostgreSQL runs its commands with a short PATH of its own, so a bare name would not do.
+    """
+    folders = tuple(
+        os.path.dirname(os.path.abspath(place)) for place in (sys.argv[0], sys.executable)
+    )
+    for folder in folders:
+        path = os.path.join(folder, PROGRAM)
+        if os.access(path, os.X_OK):
+            return path
+    found = shutil.which(PROGRAM)
+    if found is None:
+        raise ProgramMissing((*folders, "the PATH"))
+    return os.path.abspath(found)
+
+
+def archive_command(
+    cluster: str, *, config: str | None = None, repository: str | None = None, program: str = ""
+) -> str:
+    """Return the archive_command; at least one of `config` and `repository` must be given."""
+    origin = _origin(cluster, config, repository, program)
+    return shell_command([*origin, "push", "%p"])
+
+
+def restore_command(
+    cluster: str,
+    generation: str,
+    *,
+    config: str | None = None,
+    repository: str | None = None,
+    program: str = "",
+) -> str:
+    """Return the restore_command for a data directory of `generation`.
+
+    PostgreSQL takes 1 to 125 for "no such file" and ends recovery there. A Python that cannot
+    start exits with 1 as well: so pgkeep-wal says 90 for "missing", the shell turns that one into
+    1 and every other failure into 200. 143 stays: it is the server's own shutdown.
+    """
+    origin = _origin(cluster, config, repository, program)
+    options = ["--generation", generation, "--missing-status", str(_MISSING)]
+    fetch = shell_command([*origin, *options, "fetch", "%f", "%p"])
+    return f"{fetch}; s=$?; case $s in 0|143) exit $s;; {_MISSING}) exit 1;; *) exit 200;; esac"
+
+
+def _origin(cluster: str, config: str | None, repository: str | None, program: str) -> list[str]:
+    if config is None and repository is None:
+        raise ValueError("a WAL command needs a config or a repository")
+    words = [program or find_program()]
+    for option, value in (("--config", config), ("--repository", repository)):
+        words += [option, value] if value is not None else []
+    return [*words, "--cluster", cluster]

@@ -1,0 +1,86 @@
+"""The command texts: what the shell makes of them is what was meant."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pgkeep.wal.commands import archive_command, find_program, restore_command
+
+HOSTILE = [
+    "/plain/path",
+    "/with space/and  two",
+    "/quote'd/and\"double",
+    "/percent%f/%p/%%/100%",
+    "/dollar$HOME/$(id)/`id`",
+    "/back\\slash/\\n",
+    "/umlaut-äöü/馬",
+    "/star*/semi;colon/#/&",
+]
+
+
+def run_by_postgresql(command: str, file: str, path: str) -> list[str]:
+    """Replace the placeholders as PostgreSQL does, run the shell, return the words it made."""
+    text = command.replace("%%", "\0").replace("%f", file).replace("%p", path).replace("\0", "%")
+    done = subprocess.run(["/bin/sh", "-c", text], capture_output=True, check=True)
+    return done.stdout.decode().split("\n")[:-1]
+
+
+@pytest.fixture
+def printer(tmp_path: Path) -> str:
+    """A program that prints its arguments, a line each; in a folder of many characters."""
+    path = tmp_path / "a 'hard' \"name\" $x 100%p" / "pgkeep-wal"
+    path.parent.mkdir()
+    path.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_scenario_70_hostile_paths_reach_the_program_unchanged(printer: str, path: str) -> None:
+    archive = archive_command("main", config=path, program=printer)
+    assert run_by_postgresql(archive, "00F", "pg_wal/00F") == [
+        *("--config", path, "--cluster", "main", "push", "pg_wal/00F")
+    ]
+    restore = restore_command("main", "18-77", repository=path, program=printer)
+    assert run_by_postgresql(restore, "00F", "pg_wal/RECOVERYXLOG") == [
+        *("--repository", path, "--cluster", "main", "--generation", "18-77"),
+        *("--missing-status", "90", "fetch", "00F", "pg_wal/RECOVERYXLOG"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        pytest.param("exit 0", 0, id="done"),
+        pytest.param("exit 90", 1, id="missing"),
+        pytest.param("exit 1", 200, id="Python did not start"),
+        pytest.param("exit 2", 200, id="usage"),
+        pytest.param("exit 200", 200, id="failed"),
+        pytest.param("kill -9 $$", 200, id="killed"),
+        pytest.param("kill -15 $$", 143, id="shutdown"),
+    ],
+)
+def test_scenario_60_only_a_missing_file_ends_recovery(
+    tmp_path: Path, program: str, status: int
+) -> None:
+    path = tmp_path / "pgkeep-wal"
+    path.write_text(f"#!/bin/sh\n{program}\n")
+    path.chmod(0o755)
+    command = restore_command("main", "18-77", config="/c", program=str(path))
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == status
+
+
+def test_scenario_60_a_removed_installation_stops_recovery(tmp_path: Path) -> None:
+    command = restore_command("main", "18-77", config="/c", program=f"{tmp_path}/gone")
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 200
+
+
+def test_the_program_is_found_beside_python() -> None:
+    assert Path(find_program()).is_absolute()
+    assert Path(find_program()).name == "pgkeep-wal"
+
+
+def test_a_command_without_origin_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="a config or a repository"):
+        archive_command("main")
