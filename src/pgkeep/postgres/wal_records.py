@@ -103,6 +103,23 @@ def scan_segment(content: bytes, segment: Segment, carry: Carry | None = None) -
     return _events(segment, chain, found, carry)
 
 
+def record_from(content: bytes, segment: Segment, lsn: Lsn) -> Lsn | None:
+    """Return where the first record at or after `lsn` begins; None: none does in this segment.
+
+    It is the record at which recovery_target_lsn stops. Raises as scan_segment.
+    """
+    header = parse_header(segment.name, content[:HEADER_SIZE])
+    if header.start != segment.start or header.segment_size != segment.size:
+        raise WrongSegment(segment.name, f"its content is that of {header.segment}")
+    stream = _Stream(content[: segment.size], header)
+    chain = _Chain(stream)
+    begins = chain.records.lsn
+    if chain.cut is not None:
+        begins = np.append(begins, stream.positions(np.array([chain.cut])))
+    index = int(np.searchsorted(begins, np.uint64(lsn)))
+    return Lsn(int(begins[index])) if index < len(begins) else None
+
+
 def _decode_continued(carry: Carry, whole: bytes, stream: "_Stream") -> Found:
     """Decode the record that began in a segment before."""
     content = np.frombuffer(whole + bytes(-len(whole) % 8), np.uint8)
