@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pgkeep.model.backup import Backup, BackupId
-from pgkeep.model.coverage import Coverage, Hole, Reach, TimelineCoverage
+from pgkeep.model.coverage import Coverage, Hole, Reach, TimelineCoverage, segment_on
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import (
@@ -227,7 +227,7 @@ def plan_restore(
         end = backup.stop_lsn
     else:
         end = stop.lsn + 1 if stop else reach.end
-    last = line_segment(line, (end - 1) // size, size)
+    last = segment_on(line.history, (end - 1) // size, size)
     return RestorePlan(
         cluster=question.cluster,
         backup=backup,
@@ -244,19 +244,6 @@ def plan_restore(
         reasons=(reason, _timeline_reason(question, line), *_stop_reason(question, stop, reach)),
         warnings=(*_warnings(question, line, backup), *(stop.warnings if stop else ())),
     )
-
-
-def line_segment(line: TimelineCoverage, number: int, size: int) -> Segment:
-    """Return the segment file that recovery along `line` reads for a segment number.
-
-    Source: xlogrecovery.c, XLogFileReadAnyTLI: the newest timeline that begins in or before it.
-    """
-    timeline = line.timeline
-    for branch in reversed(line.history.ancestors):
-        if branch.switch // size <= number:
-            break
-        timeline = branch.timeline
-    return Segment(timeline, number, size)
 
 
 def _refuse_contradictions(question: Question) -> None:
