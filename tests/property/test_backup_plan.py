@@ -1,5 +1,6 @@
 """Dividing the work of a backup: nothing left out, nothing twice, whatever the files."""
 
+import itertools
 from collections import defaultdict
 
 from hypothesis import given
@@ -34,7 +35,7 @@ def test_every_byte_is_copied_once(files: list[FileToCopy], jobs: int) -> None:
         pieces.sort()
         assert pieces[0][0] == 0
         assert pieces[-1][1] == sizes[entry]
-        assert all(left[1] == right[0] for left, right in zip(pieces, pieces[1:], strict=False))
+        assert all(left[1] == right[0] for left, right in itertools.pairwise(pieces))
         assert all(start % CHUNK == 0 for start, _ in pieces)
     assert plan.size == sum(sizes.values()) == sum(task.size for task in plan.tasks)
     assert plan.files == len(files)

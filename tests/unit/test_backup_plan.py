@@ -1,7 +1,7 @@
 """Dividing the work of a backup among its workers."""
 
 from pgkeep.backup.plan import FileToCopy, plan_copy
-from pgkeep.units import GIB, KIB, MIB
+from pgkeep.units import GIB, KIB
 
 
 def test_nothing_to_copy() -> None:

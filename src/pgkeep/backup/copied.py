@@ -1,0 +1,92 @@
+"""What the workers bring home, gathered for the manifest and judged at the end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pgkeep.backup.copy import Copied
+from pgkeep.backup.page_check import BadPage
+from pgkeep.backup.source import BackupAborted, Listing
+from pgkeep.model.lsn import Lsn
+from pgkeep.repository import seal
+from pgkeep.repository.manifest.builder import Attributes, ChunkLog
+from pgkeep.repository.manifest.facts import CorruptPage
+from pgkeep.repository.pack import PackWriter
+from pgkeep.repository.repository import ClusterFolder
+
+CONTROL_FILE: Final = "global/pg_control"
+_NEEDED: Final = frozenset({"PG_VERSION"})  # may never vanish; pg_control is read by itself
+_LISTED: Final = 1000  # damaged pages that are named in the manifest
+_NOTED: Final = 10  # odd pages that are named in the report
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """The damaged pages of a backup."""
+
+    count: int
+    pages: tuple[CorruptPage, ...]  # the first ones
+
+
+class CopiedFiles:
+    """Everything that has been copied so far."""
+
+    def __init__(self, listing: Listing, checksums: bool) -> None:
+        self._listing = listing
+        self._checksums = checksums
+        self._bad: list[BadPage] = []
+        self.read = 0
+        self.stored = 0
+
+    def add(self, result: Copied) -> None:
+        """Take a worker's result. Raise BackupAborted if a file is gone that never may be."""
+        self._listing.builder.add_chunks(result.stored)
+        for entry in result.gone:
+            if self._listing.paths[entry] in _NEEDED:
+                raise BackupAborted(
+                    f"{self._listing.paths[entry]} vanished from the data directory",
+                    "find out what removed it: the cluster cannot start without it",
+                )
+            self._listing.builder.leave_out(entry)
+        self._bad += result.bad_pages
+        self.read += int(result.stored.column("plain").sum())
+        self.stored += sum(pack.size for pack in result.stored.packs)
+
+    def add_control(
+        self, content: bytes, attributes: Attributes, cluster: ClusterFolder, level: int
+    ) -> None:
+        """Store pg_control, durably."""
+        number = self._listing.add_file(CONTROL_FILE, len(content), attributes)
+        sealer = cluster.repository.sealer(level)
+        packs, log = PackWriter(cluster, sealer), ChunkLog()
+        log.add(number, 0, packs.add(sealer.seal(seal.CHUNK, content)), len(content))
+        stored = log.finish(packs.finish())
+        self._listing.builder.add_chunks(stored)
+        self.read += len(content)
+        self.stored += sum(pack.size for pack in stored.packs)
+
+    def verdict(
+        self, start: Lsn, stop: Lsn, relation_name: Callable[[str], str]
+    ) -> tuple[Corruption, Sequence[str]]:
+        """Return the damaged pages, and what else is worth a word.
+
+        A page with an LSN between start and stop was being written while it was read: WAL has the
+        whole of it. No page can have an LSN beyond the stop. Without checksums only the page
+        headers can be judged: what looks odd there is worth a word, but proves nothing.
+        """
+        bad = sorted(page for page in self._bad if page.lsn < start or page.lsn > stop)
+        pages = tuple(self._describe(page, relation_name) for page in bad[:_LISTED])
+        if self._checksums:
+            return Corruption(len(bad), pages), []
+        notes = [
+            f"{page.relation or 'a page'} looks odd: block {page.block} of {page.path} has an "
+            "impossible header (the cluster has no checksums to prove it)"
+            for page in pages[:_NOTED]
+        ]
+        if len(bad) > _NOTED:
+            notes.append(f"{len(bad) - _NOTED} more pages have an impossible header")
+        return Corruption(0, ()), notes
+
+    def _describe(self, page: BadPage, relation_name: Callable[[str], str]) -> CorruptPage:
+        path = self._listing.paths[page.entry]
+        return CorruptPage(path, page.block, relation_name(path))

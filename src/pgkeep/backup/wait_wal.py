@@ -1,0 +1,160 @@
+"""A backup without its WAL is worthless: wait until every segment of it is in the repository."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
+
+from pgkeep.errors import PgkeepError
+from pgkeep.model.lsn import Lsn
+from pgkeep.model.segment import Segment
+from pgkeep.progress import Progress
+from pgkeep.repository.wal_archive import WalArchive
+from pgkeep.units import format_duration
+
+_POLL_S: Final = (0.05, 1.0)  # between two looks, at first and at most
+_NUDGE_S: Final = 5.0  # without progress, before the server is asked to switch WAL once more
+
+
+class WalIncomplete(PgkeepError):
+    """A copy is whole, but WAL without which it cannot be restored is not in the repository."""
+
+    code = "wal-incomplete"
+    exit_status = 63
+
+    first: str
+    last: str
+    missing: int
+    why: str
+    advice: str
+
+    def __str__(self) -> str:
+        segments = self.first if self.missing == 1 else f"{self.first} to {self.last}"
+        return (
+            f"no backup was made: what was copied is not restorable without WAL segment {segments},"
+            f" {self.why}"
+            if self.missing == 1
+            else f"no backup was made: what was copied is not restorable without {self.missing} "
+            f"WAL segments, {segments}, {self.why}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+class Archiver(NamedTuple):
+    """What the server says about its archiver."""
+
+    archived: int
+    last_archived: str = ""
+    last_failed: str = ""
+    last_failed_at: datetime | None = None
+
+    def __str__(self) -> str:
+        if self.last_failed and self.last_failed_at:
+            return f"archiving {self.last_failed} failed at {self.last_failed_at:%Y-%m-%d %H:%M:%S}"
+        if self.last_archived:
+            return f"the server says that it archived {self.last_archived}, but not to here"
+        return "the server has not archived anything"
+
+
+class WalSource(Protocol):
+    """The part of a source that knows about its WAL."""
+
+    def archiver(self) -> Archiver | None:
+        """Return the archiver's state; None when the server does not answer any more."""
+        ...
+
+    def switch_wal(self) -> None:
+        """End the current segment, if anything is in it. Where that is not allowed: nothing."""
+        ...
+
+    def wal_segment(self, segment: Segment) -> bytes | None:
+        """Return a finished segment from the server's own pg_wal; None when it is gone."""
+        ...
+
+
+def segments_between(start: Lsn, stop: Lsn, timeline: int, size: int) -> list[Segment]:
+    """Return every segment that holds a byte of [start, stop)."""
+    first = Segment.containing(start, timeline, size)
+    last = Segment.ending(stop, timeline, size)
+    return [Segment(timeline, number, size) for number in range(first.number, last.number + 1)]
+
+
+def collect_wal(wanted: Sequence[Segment], source: WalSource, archive: WalArchive) -> None:
+    """Store the segments ourselves: for a server that does not archive. Raise WalIncomplete."""
+    for index, segment in enumerate(wanted):
+        if archive.has(segment.name):
+            continue
+        content = source.wal_segment(segment)
+        if content is None:
+            raise WalIncomplete(
+                segment.name,
+                wanted[-1].name,
+                len(wanted) - index,
+                "which the server has removed from pg_wal already (archive_mode is off)",
+                "set archive_mode = on and archive_command (pgkeep init --apply), or a larger "
+                "wal_keep_size, and run it again",
+            )
+        archive.push(segment.name, content)
+
+
+def wait_for_wal(  # noqa: PLR0913  # all but three are named
+    wanted: Sequence[Segment],
+    source: WalSource,
+    archive: WalArchive,
+    *,
+    progress: Progress,
+    patience: float,
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Return when all segments are in the repository.
+
+    Raise WalIncomplete after `patience` seconds in which nothing arrived and nothing was archived.
+    """
+    progress.phase("waiting for WAL", len(wanted), "segments")
+    done, archived = 0, -1
+    last_progress = time.monotonic()
+    nudged = False
+    pause = _POLL_S[0]
+    while True:
+        arrived = _arrived(wanted, done, archive)
+        state = source.archiver() if arrived == done else None
+        if arrived > done or (state is not None and state.archived > archived >= 0):
+            last_progress, pause = time.monotonic(), _POLL_S[0]
+        done, archived = arrived, state.archived if state else archived
+        progress.advance(done)
+        if done == len(wanted):
+            return
+        waited = time.monotonic() - last_progress
+        if waited >= patience:
+            raise _timeout(wanted[done:], patience, state)
+        if waited >= _NUDGE_S and not nudged:
+            source.switch_wal()  # on an idle server nothing else would end the segment
+            progress.note(f"waiting for WAL segment {wanted[done].name}: {state or 'no news'}")
+            nudged = True
+        tick()
+        time.sleep(pause)
+        pause = min(pause * 1.5, _POLL_S[1])
+
+
+def _arrived(wanted: Sequence[Segment], done: int, archive: WalArchive) -> int:
+    """Return how many of the first segments are there, without a hole."""
+    while done < len(wanted) and archive.has(wanted[done].name):
+        done += 1
+    return done
+
+
+def _timeout(missing: Sequence[Segment], patience: float, state: Archiver | None) -> WalIncomplete:
+    why = f"which did not reach the repository: nothing arrived for {format_duration(patience)}"
+    if state is not None:
+        why += f", and {state}"
+    return WalIncomplete(
+        missing[0].name,
+        missing[-1].name,
+        len(missing),
+        why,
+        "find out why the archive_command fails (pgkeep check, the server's log), then run "
+        "pgkeep backup again",
+    )

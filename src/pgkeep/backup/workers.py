@@ -1,0 +1,167 @@
+"""The processes that copy. They die with their owner, stop when told, and say how far they are.
+
+Memory: the owner and each worker take some 40 MiB of their own (the fork server and its workers
+share most of it), and a worker adds its 4 MiB buffer, a pack of up to 33 MiB being filled and one
+being written: about 60 MiB + workers * 90 MiB in all, whatever the size of the cluster.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+from pgkeep.backup.copy import Copied, Copier, CopierSetup, Work
+from pgkeep.backup.source import BackupAborted
+from pgkeep.workers import make_pool
+
+_TICK_S: Final = 0.2  # how often the owner looks after its other duties while workers copy
+_GRACE_S: Final = 5.0  # for workers to notice that they should stop, before they are killed
+
+
+class Workers(Protocol):
+    """Whoever copies."""
+
+    def copy(self, works: Iterable[Work], tick: Callable[[int], None]) -> Iterator[Copied]:
+        """Yield the results as they come, calling `tick` often with the bytes read so far."""
+        ...
+
+
+class InlineWorkers:
+    """Copies in the caller's own process: for tests, and where there is nothing to gain."""
+
+    def __init__(self, copier: Copier) -> None:
+        self._copier = copier
+        self._read = 0
+
+    def copy(self, works: Iterable[Work], tick: Callable[[int], None]) -> Iterator[Copied]:
+        for work in works:
+            yield self._copier.copy(work, self._advance, lambda: False)
+            tick(self._read)
+
+    def _advance(self, count: int) -> None:
+        self._read += count
+
+
+class _Shared(NamedTuple):
+    """What owner and workers tell each other without sending anything."""
+
+    stop: Any  # 1: give up
+    taken: Any  # how many workers have a seat
+    pids: Any  # by seat
+    read: Any  # bytes, by seat: each worker writes only its own
+
+
+class ProcessWorkers:
+    """`jobs` processes. Use as a context manager; leaving it ends them, whatever they are doing."""
+
+    def __init__(self, setup: CopierSetup, jobs: int) -> None:
+        self._jobs = jobs
+        shared = multiprocessing.get_context("forkserver")
+        self._shared = _Shared(
+            stop=shared.RawValue("b", 0),
+            taken=shared.Value("i", 0),
+            pids=shared.RawArray("q", jobs),
+            read=shared.RawArray("Q", jobs),
+        )
+        self._pool = make_pool(jobs, _begin, (self._shared, setup), preload=[__name__])
+
+    def __enter__(self) -> Self:
+        with _light_main():
+            for _ in range(self._jobs):
+                self._pool.submit(_ready)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shared.stop.value = 1
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + _GRACE_S
+        while time.monotonic() < deadline and any(map(_alive, self._shared.pids)):
+            time.sleep(0.01)
+        for pid in filter(_alive, self._shared.pids):  # stuck in the store or on a dead disk
+            os.kill(pid, signal.SIGKILL)
+
+    def copy(self, works: Iterable[Work], tick: Callable[[int], None]) -> Iterator[Copied]:
+        """Yield the results as they come. Raise BackupAborted when a worker is killed."""
+        remaining = iter(works)
+        running: set[Future[Copied]] = set()
+        try:
+            while True:
+                # few tasks wait, so that their lists of files don't fill the memory
+                while len(running) < 2 * self._jobs and (work := next(remaining, None)):
+                    running.add(self._pool.submit(_copy, work))
+                if not running:
+                    break
+                done, running = wait(running, _TICK_S, FIRST_COMPLETED)
+                tick(sum(self._shared.read))
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool as error:
+            why = "a worker process was killed, perhaps because memory ran out"
+            raise BackupAborted(why, "look into dmesg, then run it again with --jobs 1") from error
+
+
+@contextmanager
+def _light_main() -> Iterator[None]:
+    """Keep new processes from importing our __main__: the whole command line, for nothing."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _alive(pid: int) -> bool:
+    if not pid:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+class _Worker(NamedTuple):
+    """What a worker process knows of itself."""
+
+    shared: _Shared
+    setup: CopierSetup
+    seat: int
+
+
+_self: list[_Worker | Copier] = []  # filled once, by _begin; the Copier by the first task
+
+
+def _begin(shared: _Shared, setup: CopierSetup) -> None:
+    """Take a seat."""
+    with shared.taken.get_lock():
+        seat = shared.taken.value
+        shared.taken.value += 1
+    shared.pids[seat] = os.getpid()
+    _self.append(_Worker(shared, setup, seat))
+
+
+def _ready() -> None:
+    """Do nothing: the process is up."""
+
+
+def _copy(work: Work) -> Copied:
+    worker = _self[0]
+    assert isinstance(worker, _Worker)
+    if len(_self) == 1:
+        _self.append(worker.setup.open())  # here, where an error finds its way to the owner
+    copier = _self[1]
+    assert isinstance(copier, Copier)
+    shared, seat = worker.shared, worker.seat
+
+    def advance(count: int) -> None:
+        shared.read[seat] += count
+
+    return copier.copy(work, advance, lambda: bool(shared.stop.value))
