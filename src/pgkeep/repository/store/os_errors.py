@@ -42,7 +42,7 @@ def root_missing(root: str, action: str) -> StoreFailed:
 
 def _who_may(path: str, root: str) -> str:
     """Say who we are and whose the first thing on the way is that we cannot use."""
-    obstacle = root
+    obstacle, path = root, os.path.normpath(path)
     while path != root and path.startswith(root):
         if os.path.lexists(path):
             obstacle = path
