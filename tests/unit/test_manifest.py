@@ -17,7 +17,14 @@ from pgkeep.model.backup import BackupType
 from pgkeep.model.lsn import Lsn
 from pgkeep.repository.manifest.builder import Attributes, ChunkLog, ManifestBuilder
 from pgkeep.repository.manifest.checks import BadManifest, UnsafePath, check_tables
-from pgkeep.repository.manifest.codec import BLOCK, HEADER_SIZE, Manifest, decode, decode_facts
+from pgkeep.repository.manifest.codec import (
+    BLOCK,
+    HEADER_SIZE,
+    Manifest,
+    decode,
+    decode_facts,
+    read_manifest_header,
+)
 from pgkeep.repository.manifest.facts import CorruptPage
 from pgkeep.repository.manifest.tables import (
     ChunkTable,
@@ -79,8 +86,9 @@ def test_a_manifest_is_read_back_as_it_was(sealer: Sealer) -> None:
 
 def test_facts_are_read_from_the_first_bytes_alone() -> None:
     content = encoded(manifest_of(SKETCH, label="before v2"))
-    length = HEADER_SIZE + int.from_bytes(content[8:12], "little")
-    assert decode_facts(content[:length], SEALER, WHERE).label == "before v2"
+    header = read_manifest_header(content, len(content), WHERE)
+    head = content[: HEADER_SIZE + header.facts_length]
+    assert decode_facts(head, header, SEALER, WHERE).label == "before v2"
 
 
 def test_facts_become_the_backup_that_lists_and_plans_see() -> None:
@@ -331,6 +339,14 @@ def test_scenario_76_a_later_version_is_told_apart_from_damage() -> None:
     with pytest.raises(FormatTooNew) as caught:
         decode(CONTENT[:4] + b"\x02" + CONTENT[5:], SEALER, WHERE)
     assert (caught.value.found, caught.value.known) == (2, 1)
+
+
+def test_scenario_76_facts_of_a_later_format() -> None:
+    def edit(record: Any) -> None:
+        record["facts"] |= {"format": 2, "timeline": "one"}
+
+    with pytest.raises(FormatTooNew):
+        decode(with_record(CONTENT, edit), SEALER, WHERE)
 
 
 def test_scenario_76_parts_of_two_manifests() -> None:

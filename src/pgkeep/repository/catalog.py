@@ -120,12 +120,14 @@ def read_facts(cluster: ClusterFolder, backup_id: str) -> Facts:
     try:
         size = store.stat(name).size
         head = store.get(name, 0, min(size, _HEAD))
-        needed = HEADER_SIZE + read_manifest_header(head, name).facts_length
+        header = read_manifest_header(head, size, name)
+        needed = HEADER_SIZE + header.facts_length
         if needed > len(head):
             head += store.get(name, len(head), needed - len(head))
     except BlobMissing as error:
         raise UnknownBackup(cluster.name, backup_id, ()) from error
-    return _checked(decode_facts(head, cluster.repository.sealer(), name), cluster, backup_id, name)
+    facts = decode_facts(head, header, cluster.repository.sealer(), name)
+    return _checked(facts, cluster, backup_id, name)
 
 
 def read_manifest(cluster: ClusterFolder, backup_id: str) -> Manifest:

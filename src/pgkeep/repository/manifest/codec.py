@@ -10,6 +10,7 @@ import numpy as np
 
 from pgkeep.repository.manifest.checks import BadManifest, check_tables
 from pgkeep.repository.manifest.facts import (
+    FORMAT,
     BadFacts,
     Count,
     Facts,
@@ -114,9 +115,7 @@ def decode(content: bytes | memoryview, sealer: Sealer, where: str) -> Manifest:
 
     Raise BadManifest, UnsafePath, Damaged, WrongKey or FormatTooNew, never anything else.
     """
-    header = read_manifest_header(content, where)
-    if header.length != len(content):
-        raise BadManifest(where, f"it has {len(content)} bytes instead of {header.length}")
+    header = read_manifest_header(content, len(content), where)
     view = memoryview(content)
     facts, columns = _open_facts(view, header, sealer, where)
     plain, ids = _open_tables(view[HEADER_SIZE + header.facts_length :], header, sealer, where)
@@ -130,7 +129,8 @@ def decode(content: bytes | memoryview, sealer: Sealer, where: str) -> Manifest:
     return Manifest(facts, tables)
 
 
-def read_manifest_header(content: bytes | memoryview, where: str) -> Header:
+def read_manifest_header(content: bytes | memoryview, size: int, where: str) -> Header:
+    """Read the header from the beginning of an object of `size` bytes; it must be all there."""
     if len(content) < HEADER_SIZE:
         raise BadManifest(where, f"it ends after {len(content)} bytes")
     magic, version, *numbers = _HEADER.unpack_from(content)
@@ -143,16 +143,18 @@ def read_manifest_header(content: bytes | memoryview, where: str) -> Header:
     limit = min(_TABLES_LIMIT, BLOCK + _MOST_INFLATED * header.tables_length)
     if version == 0 or header.tables_plain > limit or header.blocks != blocks:
         raise BadManifest(where, "its header holds values that are never written")
+    if header.length != size:
+        raise BadManifest(where, f"it has {size} bytes instead of {header.length}")
     return header
 
 
-def decode_facts(content: bytes | memoryview, sealer: Sealer, where: str) -> Facts:
+def decode_facts(head: bytes | memoryview, header: Header, sealer: Sealer, where: str) -> Facts:
     """Read the facts alone, from the object's beginning up to the end of its facts block."""
-    return _open_facts(memoryview(content), read_manifest_header(content, where), sealer, where)[0]
+    return _open_facts(memoryview(head), header, sealer, where)[0]
 
 
 class _Record(msgspec.Struct, frozen=True):
-    facts: Any
+    facts: dict[str, Any]
     columns: list[Column]
 
 
@@ -163,6 +165,9 @@ def _open_facts(
     content = sealer.unseal(MANIFEST_FACTS, sealed, where)
     try:
         record = msgspec.convert(load_json(content), _Record)
+        found = record.facts.get("format")
+        if isinstance(found, int) and found > FORMAT:  # before anything else in it is judged
+            raise FormatTooNew(where, found, FORMAT)
         return facts_from_json(record.facts), record.columns
     except BadFacts as error:
         raise BadManifest(where, f"its facts {error}") from error
