@@ -1,9 +1,11 @@
 """Servers on this machine: found, started, followed, stopped, and noticed before we write."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,38 @@ def test_missing_programs_are_named(binaries: Binaries, tmp_path: Path) -> None:
     with pytest.raises(PgToolsMissing) as missing:
         find_binaries(9, str(tmp_path))
     assert str(missing.value) == (f"cannot run PostgreSQL 9: its programs are not in {tmp_path}")
+
+
+@only(15)  # the packaged one: a wheel may lie where only root can go
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_root_without_user_namespaces_switches_the_user(binaries: Binaries) -> None:
+    script = (
+        "import os, sys\n"
+        "from pgkeep.postgres.binaries import *\n"
+        "from pgkeep.postgres.scratch import ScratchCluster\n"
+        f"here = find_binaries(15, {str(binaries.directory)!r})\n"
+        "with ScratchCluster(here, sys.argv[1] + '/c') as cluster:\n"
+        "    print(cluster.value('SELECT 1'), os.stat(cluster.data_directory).st_uid != 0)\n"
+        "try:\n"
+        "    as_server_user(['postgres'], sys.argv[1])\n"
+        "except NoServerUser as error:\n"
+        "    print(error.hint)\n"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        programs = Path(place, "programs")
+        programs.mkdir()
+        for name in ("setpriv", "sh", "head", "rm", "readlink", "sleep"):  # no unshare
+            (programs / name).symlink_to(str(shutil.which(name)))
+        done = subprocess.run(
+            [sys.executable, "-c", script, place],
+            env={"PATH": str(programs)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.splitlines() == [
+            "1 True",
+            f"give the directory to the server's user (chown -R postgres {place}), "
+            "or run pgkeep as that user",
+        ]

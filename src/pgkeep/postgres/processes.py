@@ -1,4 +1,4 @@
-"""Processes of a server: alive or not, and where they work, as /proc tells. And waiting for them."""
+"""Processes of a server: alive or not, where they work, and waiting for them. Reads /proc."""
 
 import os
 import signal

@@ -219,11 +219,12 @@ def running_server(data_directory: str | os.PathLike[str]) -> Occupant | None:
     directory = Path(data_directory).absolute()
     if not directory.is_dir():
         return None
-    worker = _server_process_in(directory)
     try:
         file = PidFile.read(directory)
     except OSError as error:
-        return worker or Occupant(None, False, f"postmaster.pid cannot be read: {error.strerror}")
+        unreadable = Occupant(None, False, f"postmaster.pid cannot be read: {error.strerror}")
+        return _server_process_in(directory, None) or unreadable
+    worker = _server_process_in(directory, file)
     if worker is not None or file is None:
         return worker
     if file.pid is None:
@@ -231,22 +232,17 @@ def running_server(data_directory: str | os.PathLike[str]) -> Occupant | None:
     return _hidden_server(file)
 
 
-def _server_process_in(directory: Path) -> Occupant | None:
+def _server_process_in(directory: Path, file: PidFile | None) -> Occupant | None:
     """Find a server process by where it works: every one stays in its data directory."""
     place = os.path.realpath(directory)
-    unknown: list[int] = []
     for pid in filter(processes.is_postgres, processes.all_pids()):
         working_in = processes.working_directory(pid)
         if working_in == place:
-            file = PidFile.read(directory)
             postmaster = file.pid if file is not None and file.pid is not None else pid
             return Occupant(postmaster, True, f"PostgreSQL process {pid} works there")
-        if working_in is None and Process.find(pid) is not None:
-            unknown.append(pid)
-    file = PidFile.read(directory) if unknown else None
-    if file is not None and file.pid in unknown:
-        why = f"postmaster.pid names PostgreSQL process {file.pid}, which belongs to another user"
-        return Occupant(file.pid, False, why)
+        if file is not None and file.pid == pid and working_in is None:
+            why = f"postmaster.pid names PostgreSQL process {pid}, which belongs to another user"
+            return Occupant(pid, False, why)
     return None
 
 
