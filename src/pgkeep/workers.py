@@ -9,8 +9,11 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -30,6 +33,20 @@ def make_pool(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pgkeep.workers", *preload])
     return ProcessPoolExecutor(jobs, context, _begin, (initializer, initargs))
+
+
+@contextmanager
+def light_main() -> Iterator[None]:
+    """Keep processes that begin now from importing our __main__: the whole command line.
+
+    Processes begin when work is submitted and none is idle: submit within this.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def default_jobs() -> int:

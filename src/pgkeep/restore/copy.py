@@ -92,14 +92,14 @@ class FileWriter:
         return descriptor
 
     def _create(self, part: Part) -> int:
-        with _told("create", part.path):
+        with told("create", part.path):
             # No O_EXCL: parts of one large file are written by several workers. The directory was
             # empty when the restore began.
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             return os.open(part.path, flags, 0o600)
 
     def _put(self, part: Part, descriptor: int, content: bytes | memoryview, position: int) -> None:
-        with _told("write", part.path):
+        with told("write", part.path):
             left = memoryview(content)
             while left:
                 written = os.pwrite(descriptor, left, position)
@@ -108,7 +108,7 @@ class FileWriter:
 
     def _finish(self, part: Part, descriptor: int) -> None:
         """Give the file its mode and owner, sync it, close it."""
-        with _told("finish", part.path):
+        with told("finish", part.path):
             try:
                 os.fchmod(descriptor, part.mode)
                 if self._chown:
@@ -121,7 +121,8 @@ class FileWriter:
 
 
 @contextmanager
-def _told(action: str, path: str) -> Iterator[None]:
+def told(action: str, path: str) -> Iterator[None]:
+    """Say what could not be done when the operating system refuses."""
     try:
         yield
     except OSError as error:

@@ -73,6 +73,7 @@ class Layout:
     target_dir: str
     moves: tuple[TablespaceMove, ...]
     owners: Owners
+    mode: int = 0o700  # of the data directory and of the tablespaces' own
 
     def place(self, path: str) -> str:
         """Return the final path of an entry; those of a tablespace go to where it is moved."""

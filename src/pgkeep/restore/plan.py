@@ -25,9 +25,9 @@ from pgkeep.model.target import (
     RecoveryTarget,
     TimelineChoice,
 )
-from pgkeep.restore.found import Search, StopPoint, moment, typed_time
 from pgkeep.restore.tablespaces import TablespaceMove
-from pgkeep.restore.unreachable import (
+from pgkeep.restore.target.found import Search, StopPoint, moment, typed_time
+from pgkeep.restore.target.unreachable import (
     BackupCannotReach,
     NothingToRestore,
     TargetInHole,

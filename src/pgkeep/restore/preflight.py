@@ -1,15 +1,18 @@
 """What must be true of this machine before a restore writes its first byte."""
 
+import grp
 import os
+import pwd
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.postgres.server import running_server
+from pgkeep.restore.layout import Owners
 from pgkeep.restore.tablespaces import BadTablespace, TablespaceMove, is_within
 from pgkeep.traces import MARKER, describe_marker
 from pgkeep.units import MIB, format_size
@@ -138,6 +141,11 @@ def check_room(needs: Sequence[Need]) -> None:
             raise NoRoom(place, needed, free, parts)
 
 
+def owners_here(users: Mapping[str, int], groups: Mapping[str, int]) -> Owners:
+    """Return the source's owners as they are numbered here; a stranger keeps its number."""
+    return Owners(dict(_numbers(users, _user_number)), dict(_numbers(groups, _group_number)))
+
+
 def ownership_warnings(users: Mapping[str, int], *, as_root: bool, uid: int) -> tuple[str, ...]:
     """Say what becomes of owners that cannot be had."""
     others = sorted(name for name, number in users.items() if number != uid)
@@ -154,6 +162,22 @@ def settings_warnings(settings: Mapping[str, str]) -> Iterator[str]:
     libraries = settings.get("shared_preload_libraries", "").strip()
     if libraries:
         yield f"the server will only start where these libraries are installed: {libraries}"
+
+
+def _numbers(names: Mapping[str, int], look_up: Callable[[str], int]) -> Iterator[tuple[int, int]]:
+    for name, number in names.items():
+        try:
+            yield number, look_up(name)
+        except KeyError:
+            continue
+
+
+def _user_number(name: str) -> int:
+    return pwd.getpwnam(name).pw_uid
+
+
+def _group_number(name: str) -> int:
+    return grp.getgrnam(name).gr_gid
 
 
 def _refuse_repository(directory: str, repository: str | None) -> None:

@@ -9,8 +9,8 @@ from pgkeep.model.segment import Segment
 from pgkeep.postgres.wal_decode import Kind
 from pgkeep.postgres.wal_records import Carry, SegmentEvents, record_from, scan_segment
 from pgkeep.repository.wal_archive import WalArchive
-from pgkeep.restore.found import Change
-from pgkeep.restore.locate import RestorePoint
+from pgkeep.restore.target.found import Change
+from pgkeep.restore.target.locate import RestorePoint
 
 _KEPT: Final = 64  # segments whose events stay in memory
 

@@ -15,7 +15,7 @@ from pgkeep.model.coverage import Reach, TimelineCoverage, segment_on
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import AtLsn, AtName, AtTime, AtXid, Immediate, Latest, RecoveryTarget
-from pgkeep.restore.found import Change, Search, StopPoint, moment
+from pgkeep.restore.target.found import Change, Search, StopPoint, moment
 
 _FEW: Final = 16  # segments that are read one by one rather than by bisection
 _NEAR: Final = 4  # segments on either side in which a clock's step is looked for

@@ -1,0 +1,209 @@
+"""Carries out a restore that has been decided and checked. Everything is told in the report.
+
+The order in which things become durable is told in write.py.
+"""
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pgkeep.model.target import Action
+from pgkeep.model.timeline import history_name
+from pgkeep.postgres.binaries import PgToolsMissing, find_binaries
+from pgkeep.postgres.conf import shell_command
+from pgkeep.progress import Progress, Silent
+from pgkeep.repository import locks
+from pgkeep.repository.locks import Lock
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.base import StoreFailed
+from pgkeep.restore import settings
+from pgkeep.restore.layout import control_task, plan_tasks
+from pgkeep.restore.plan import RestorePlan
+from pgkeep.restore.prepare import Prepared, RestoreRequest, prepare
+from pgkeep.restore.settings import ConfigTexts, RecoveryOptions
+from pgkeep.restore.target.found import moment
+from pgkeep.restore.workers import Source, write_tasks
+from pgkeep.restore.write import Tree
+from pgkeep.traces import marker_text
+from pgkeep.workers import default_jobs
+
+_CONFIG: Final = "pgkeep_config"  # where files from outside PGDATA are in a backup
+_ADOPTABLE: Final = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore has done."""
+
+    plan: RestorePlan
+    files: int
+    size: int
+    seconds: float
+    start_command: str
+    promote_command: str  # '' when recovery promotes by itself
+    notes: tuple[str, ...]  # what the user should know of the configuration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as --json shows it."""
+        return {
+            **self.plan.to_dict(),
+            "files": self.files,
+            "size": self.size,
+            "seconds": round(self.seconds, 3),
+            "start_command": self.start_command,
+            "promote_command": self.promote_command,
+            "notes": list(self.notes),
+        }
+
+
+def run(
+    cluster: ClusterFolder,
+    request: RestoreRequest,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+) -> RestoreReport:
+    """Restore, from the decision to the last fsync. Raise what `prepare` and `carry_out` raise."""
+    return carry_out(cluster, prepare(cluster, request, progress), now=now, progress=progress)
+
+
+def carry_out(
+    cluster: ClusterFolder,
+    prepared: Prepared,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> RestoreReport:
+    """Write what has been prepared. When it raises, what lies there cannot be started.
+
+    Raise CannotWrite, or what reading the repository raises: Damaged, PackMissing, StoreFailed.
+    """
+    progress = progress or Silent()
+    began, layout, plan = clock(), prepared.layout, prepared.plan
+    tree = Tree(layout, chown=os.geteuid() == 0)
+    with ExitStack() as stack:
+        lock = _try_to_hold(cluster, stack, progress)
+        tree.begin(marker_text(plan.backup.id, plan.asked, moment(now.replace(microsecond=0))))
+        tree.make_directories()
+        files, size = _copy(cluster, prepared, progress, lock)
+        tree.make_links()
+        notes = _configure(tree, prepared, cluster, now)
+        # All names and contents are durable from here on, and still no server could start.
+        tree.finish_directories()
+        last = control_task(layout)
+        if last is not None:
+            for written in write_tasks([last], _source(cluster, prepared), 1):
+                files, size = files + written.files, size + written.size
+        tree.end()
+    start, promote = _commands(prepared)
+    return RestoreReport(plan, files, size, clock() - began, start, promote, tuple(notes))
+
+
+def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -> Lock | None:
+    """Keep backups from being deleted under us; a read-only repository can be restored as well."""
+    try:
+        return stack.enter_context(locks.hold(cluster, "restore", "pgkeep restore", ()))
+    except StoreFailed as error:
+        progress.note(f"restoring without a lock, nothing must delete backups meanwhile: {error}")
+        return None
+
+
+def _copy(
+    cluster: ClusterFolder, prepared: Prepared, progress: Progress, lock: Lock | None
+) -> tuple[int, int]:
+    """Write all files but pg_control; return how many files and bytes."""
+    jobs = prepared.request.jobs or default_jobs()
+    tasks = plan_tasks(prepared.layout, jobs)
+    total = sum(task.size for task in tasks)
+    # a large file is in several tasks
+    files = len({part.path for task in tasks for part in task.parts})
+    progress.phase("restoring files", total)
+    size = 0
+    for written in write_tasks(tasks, _source(cluster, prepared), min(jobs, len(tasks))):
+        size += written.size
+        progress.advance(size)
+        if lock is not None:
+            lock.beat()
+    return files, size
+
+
+def _source(cluster: ClusterFolder, prepared: Prepared) -> Source:
+    repository, manifest = cluster.repository, prepared.manifest
+    return Source(
+        repository.store.url,
+        repository.id,
+        repository.key,
+        cluster.name,
+        manifest.facts.id,
+        manifest.tables.pack,
+    )
+
+
+def _configure(tree: Tree, prepared: Prepared, cluster: ClusterFolder, now: datetime) -> list[str]:
+    """Write what makes the server recover as planned; return what the user should know."""
+    facts, plan, request = prepared.manifest.facts, prepared.plan, prepared.request
+    like = "PG_VERSION"
+    notes = list(_adopt(tree, prepared))
+    texts = ConfigTexts(tree.read("postgresql.conf"), tree.read("postgresql.auto.conf"))
+    command = [*request.fetch_command, "--generation", plan.backup.generation.id, "%f", "%p"]
+    options = RecoveryOptions(
+        shell_command(command),
+        request.keep_archiving,
+        request.primary_conninfo,
+        request.primary_slot_name,
+    )
+    when = moment(now.astimezone(UTC).replace(microsecond=0))
+    auto = settings.auto_conf(texts, plan, options, facts, when)
+    tree.write("postgresql.auto.conf", auto, like)
+    tree.write("backup_label", settings.backup_label(facts), like)
+    spaces = settings.tablespace_map(facts, plan)
+    if spaces:
+        tree.write("tablespace_map", spaces, like)
+    if facts.history:
+        # the server looks for it here when the archive has lost it
+        tree.write(f"pg_wal/{history_name(facts.timeline)}", facts.history, like)
+    tree.write("standby.signal" if plan.standby else "recovery.signal", "", like)
+    if not request.keep_archiving:
+        notes.append(
+            "archiving is off in the restored server, so that it leaves its original's alone"
+        )
+    return notes
+
+
+def _adopt(tree: Tree, prepared: Prepared) -> Iterator[str]:
+    """Put configuration that was kept elsewhere into the data directory, where it has none."""
+    tables = prepared.manifest.tables
+    for kept in prepared.manifest.facts.config_files:
+        stored = f"{_CONFIG}/{kept.name}"
+        if tables.find(stored) is None:
+            continue
+        if kept.name not in _ADOPTABLE or tables.find(kept.name) is not None:
+            yield f"{kept.path} of the source is in {stored}"
+            continue
+        text = tree.read(stored)
+        tree.write(kept.name, settings.adopted(text), like=stored)
+        yield f"{kept.name} is that of {kept.path}, without what points to its old surroundings"
+
+
+def _commands(prepared: Prepared) -> tuple[str, str]:
+    """Return the commands to start and to promote the restored server."""
+    directory, plan = prepared.layout.target_dir, prepared.plan
+    try:
+        pg_ctl = find_binaries(plan.backup.generation.major).tool("pg_ctl")
+    except PgToolsMissing:
+        pg_ctl = "pg_ctl"
+    prefix = ""
+    owner = os.stat(directory).st_uid
+    if os.geteuid() == 0 and owner != 0:
+        prefix = f"setpriv --reuid={owner} --regid={os.stat(directory).st_gid} --clear-groups "
+    program, place = shlex.quote(pg_ctl), shlex.quote(directory)
+    log = shlex.quote(f"{directory}.log")
+    start = f"{prefix}{program} -D {place} -l {log} -w -t 86400 start"
+    by_itself = plan.action is Action.PROMOTE and not plan.standby
+    return start, "" if by_itself else f"{prefix}{program} -D {place} promote"

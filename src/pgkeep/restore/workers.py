@@ -1,0 +1,76 @@
+"""The processes that write a restored cluster, and the same work done in our own process."""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final, NamedTuple
+
+from pgkeep.repository.chunks import ChunkReader
+from pgkeep.repository.manifest.tables import PackTable
+from pgkeep.repository.repository import Repository
+from pgkeep.repository.seal import Key
+from pgkeep.repository.store.open import open_store
+from pgkeep.restore.copy import CannotWrite, FileWriter, Written
+from pgkeep.restore.layout import Task
+from pgkeep.workers import light_main, make_pool
+
+
+class Source(NamedTuple):
+    """All that a worker needs to read a backup's chunks. Holds the key: never shown or logged."""
+
+    url: str
+    repository_id: str
+    key: Key | None
+    cluster: str
+    backup: str
+    packs: PackTable
+
+    def reader(self) -> ChunkReader:
+        repository = Repository(open_store(self.url), self.repository_id, self.key)
+        cluster = repository.cluster(self.cluster)
+        return ChunkReader(cluster, repository.sealer(), self.packs, backup=self.backup)
+
+
+def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Written]:
+    """Carry out `tasks` with `jobs` processes (one: in this process); yield results as they come.
+
+    Raise what the first failing task raised; the others are given up.
+    """
+    if jobs <= 1:
+        writer = _writer(source)
+        yield from map(writer.write, tasks)
+        return
+    pool = make_pool(jobs, _begin, (source,), preload=[__name__])
+    remaining, running = iter(tasks), set[Future[Written]]()
+    try:
+        while True:
+            # few tasks wait, so that their tables don't fill the memory
+            with light_main():
+                while len(running) < 2 * jobs and (task := next(remaining, None)):
+                    running.add(pool.submit(_write, task))
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool as error:
+        why = "a worker process was killed, perhaps because memory ran out"
+        raise CannotWrite("all files", "write", why) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_writers: Final[list[FileWriter]] = []  # of a worker process: one, made at its beginning
+
+
+def _begin(source: Source) -> None:
+    _writers.append(_writer(source))
+
+
+def _write(task: Task) -> Written:
+    return _writers[0].write(task)
+
+
+def _writer(source: Source) -> FileWriter:
+    return FileWriter(source.reader(), chown=os.geteuid() == 0)

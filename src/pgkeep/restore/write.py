@@ -1,0 +1,124 @@
+"""Puts a restored cluster on disk, in an order that leaves nothing startable when it stops halfway.
+
+The marker comes first and global/pg_control last: no server starts without that file, and nobody
+takes a directory with that marker for a whole one.
+"""
+
+import os
+from typing import Final
+
+from pgkeep.restore.copy import told
+from pgkeep.restore.layout import Layout
+from pgkeep.traces import MARKER
+
+
+class Tree:
+    """The directory trees of one restore. Every method makes durable what it wrote."""
+
+    def __init__(self, layout: Layout, *, chown: bool) -> None:
+        self._layout: Final = layout
+        self._target: Final = layout.target_dir
+        self._chown: Final = chown
+        self._directories: Final = dict(layout.directories())
+
+    def begin(self, marker: str) -> None:
+        """Make the target directory and say in it that a restore is under way."""
+        _make(self._target)
+        # Before anything else: from here on, whoever finds the directory is told what it is.
+        self.write(MARKER, marker)
+        _sync(self._target)
+        _sync(os.path.dirname(self._target))
+
+    def make_directories(self) -> None:
+        """Make all directories, for our eyes only until they are complete."""
+        for move in self._layout.moves:
+            _make(move.new)
+        for path in self._directories:
+            _make(path)
+
+    def make_links(self) -> None:
+        """Link the tablespaces. The server makes the links again from tablespace_map."""
+        for path, target in self._layout.links():
+            with told("link", path):
+                os.symlink(target, path)
+
+    def read(self, name: str) -> str:
+        """Return the text of a restored file; '' when the backup has none."""
+        path = os.path.join(self._target, name)
+        with told("read", path):
+            try:
+                with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                    return file.read()
+            except FileNotFoundError:
+                return ""
+
+    def write(self, name: str, text: str, like: str = "") -> None:
+        """Write a small file of the target directory anew, with mode and owner of the file `like`."""
+        path = os.path.join(self._target, name)
+        with told("write", path):
+            mode, owner = 0o600, self._owner
+            if like:
+                status = os.stat(os.path.join(self._target, like))
+                mode, owner = status.st_mode & 0o777, (status.st_uid, status.st_gid)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(path, flags, 0o600), "wb") as file:
+                file.write(text.encode(errors="surrogateescape"))
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                if self._chown:
+                    os.fchown(file.fileno(), *owner)
+                os.fsync(file.fileno())
+
+    def finish_directories(self) -> None:
+        """Give all directories their modes and owners, and make all names in them durable."""
+        mode = self._layout.mode
+        roots = [self._target, *(move.new for move in self._layout.moves)]
+        # Bottom up: a directory that is complete may become one that we cannot write to.
+        for path, entry in reversed(self._directories.items()):
+            _finish(path, entry.mode & 0o777, self._layout.owners.of(entry), chown=self._chown)
+        for root in reversed(roots):
+            _finish(root, mode, self._owner, chown=self._chown)
+            _sync(os.path.dirname(root))
+
+    def end(self) -> None:
+        """Take the marker away: the restore is whole."""
+        # pg_control must have its name for good before the marker has lost its own.
+        _sync(os.path.join(self._target, "global"))
+        path = os.path.join(self._target, MARKER)
+        with told("remove", path):
+            os.unlink(path)
+        _sync(self._target)
+
+    @property
+    def _owner(self) -> tuple[int, int]:
+        """The owner of what is in no backup: as of the directories beside it."""
+        entry = self._directories.get(os.path.join(self._target, "global"))
+        return self._layout.owners.of(entry) if entry else (os.geteuid(), os.getegid())
+
+
+def _make(path: str) -> None:
+    """Make a directory and those above it that are missing; an empty one may be there."""
+    with told("create", path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
+
+def _finish(path: str, mode: int, owner: tuple[int, int], *, chown: bool) -> None:
+    with told("finish", path):
+        if chown:
+            os.chown(path, *owner)
+        os.chmod(path, mode)
+    _sync(path)
+
+
+def _sync(path: str) -> None:
+    with told("sync", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
