@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pgkeep.postgres.binaries import Binaries, PgToolsMissing, find_binaries, installed
-from pgkeep.postgres.scratch import ScratchCluster, ToolFailed
+from pgkeep.postgres.scratch import ScratchCluster, ScratchPlaceTaken, ToolFailed
 from pgkeep.postgres.server import (
     FOLLOW_OPTIONS,
     Occupant,
@@ -203,6 +203,17 @@ def test_a_failing_start_leaves_nothing(binaries: Binaries, tmp_path: Path) -> N
     ):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@only(18)
+def test_a_place_that_holds_anything_is_left_alone(binaries: Binaries, tmp_path: Path) -> None:
+    (tmp_path / "treasure").touch()
+    with (
+        pytest.raises(ScratchPlaceTaken, match="it is not empty"),
+        ScratchCluster(binaries, tmp_path),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["treasure"]
 
 
 def test_programs_are_found_by_version(binaries: Binaries, postgres_version: int) -> None:

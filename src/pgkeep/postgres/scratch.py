@@ -66,11 +66,27 @@ class ToolFailed(PgkeepError):
         return f"{self.command} failed with exit status {self.status}: {self.output}"
 
 
+class ScratchPlaceTaken(PgkeepError):
+    """A throw-away cluster was to be made where something is kept already."""
+
+    code = "scratch-place-taken"
+    exit_status = 108
+
+    directory: str
+
+    def __str__(self) -> str:
+        return f"cannot make a throw-away cluster in {self.directory}: it is not empty"
+
+    @property
+    def hint(self) -> str:
+        return "name a directory that does not exist: all in it is removed at the end"
+
+
 class ScratchCluster:
     """One throw-away cluster. As a context manager it is made and started, then removed.
 
-    `directory` is created, and removed at the end with all in it; `data_directory` and the log
-    live below. Settings go to postgresql.conf, so that a backup of the cluster carries them. A
+    `directory` is created, and removed at the end with all in it (one that holds anything is
+    refused); `data_directory` and the log live below. Settings go to postgresql.conf, so that a backup of the cluster carries them. A
     setting named None is left at PostgreSQL's default. `template` is a data directory to copy
     instead of running initdb: quicker, but copies share their system identifier.
     """
@@ -99,6 +115,7 @@ class ScratchCluster:
         self._server: ServerProcess | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._existing = False
+        self._made: list[Path] = []  # what is removed at the end
 
     @classmethod
     def over(
@@ -138,12 +155,16 @@ class ScratchCluster:
 
     def create(self) -> None:
         """Make the data directory; the server is not started."""
+        if not self._existing:
+            if self.directory.exists() and any(self.directory.iterdir()):
+                raise ScratchPlaceTaken(str(self.directory))
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._made.append(self.directory)
+            give_to_server_user(self.directory)
         # Short, because a socket's path is limited to 107 bytes.
         self.socket_directory = Path(tempfile.mkdtemp(prefix="pgkeep-", dir="/tmp"))
+        self._made.append(self.socket_directory)
         give_to_server_user(self.socket_directory)
-        if not self._existing:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            give_to_server_user(self.directory)
         self._watch()
         if self._existing:
             return
@@ -195,8 +216,7 @@ class ScratchCluster:
         """Stop the server at once and remove everything. May be called at any point, and twice."""
         if self._server is not None:
             self._server.kill()
-        leftovers = self._leftovers()
-        for path in leftovers:
+        for path in self._made:
             shutil.rmtree(path, ignore_errors=True)
         if self._watchdog is not None:
             # The last step: until here the watchdog would have finished the work for us.
@@ -273,12 +293,8 @@ class ScratchCluster:
     def _place(self) -> dict[str, str | int | None]:
         return {"unix_socket_directories": str(self.socket_directory), "port": self.port}
 
-    def _leftovers(self) -> list[Path]:
-        sockets = [] if self.socket_directory == Path() else [self.socket_directory]
-        return sockets if self._existing else [self.directory, *sockets]
-
     def _watch(self) -> None:
-        arguments = [str(self.data_directory), *map(str, self._leftovers())]
+        arguments = [str(self.data_directory), *map(str, self._made)]
         self._watchdog = subprocess.Popen(
             ["sh", "-c", _WATCHDOG, "pgkeep-watchdog", *arguments],
             stdin=subprocess.PIPE,
