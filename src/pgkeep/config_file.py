@@ -1,4 +1,4 @@
-"""Find and read pgkeep.toml, and the secret it points to. docs/config.md lists the options.
+"""Find and read pgkeep.toml, and the secret it points to. docs/configuration.md lists the options.
 
 The only reader of the environment. PostgreSQL starts a process for every WAL segment, which reads
 the config first: so this module imports almost nothing, and what the values mean is left to others.
@@ -220,6 +220,11 @@ def secret_from_environment() -> str | None:
     """Return $PGKEEP_PASSPHRASE, or None when it is not set. An empty one is an error."""
     given = os.environb.get(SECRET_VARIABLE.encode())
     return None if given is None else _one_line(given, f"${SECRET_VARIABLE}")
+
+
+def secret_from_file(file: str) -> str:
+    """Return the one line of a file that nobody else may read. Raise SecretUnreadable."""
+    return _secret_of_file(os.path.abspath(file))
 
 
 def _read(place: str) -> bytes | None:
