@@ -194,18 +194,18 @@ def is_switch(stream: Bytes, offset: int) -> bool:
     return bool(stream[offset + 17] == _RM_XLOG and stream[offset + 16] & 0xF0 == _SWITCH)
 
 
-def interesting(records: Records, stream: Bytes) -> Records:
-    """Keep transactions' ends, restore points and checkpoints."""
-    manager = stream[records.offsets + 17]
-    maybe = records.only(manager <= _RM_XACT)
-    return maybe.only(_is_transaction(maybe, stream) | _is_landmark(maybe, stream))
+def interesting(offsets: Offsets, stream: Bytes) -> Offsets:
+    """Return which of these records end transactions, are restore points or checkpoints."""
+    maybe = np.flatnonzero(stream.take(offsets + 17) <= _RM_XACT)
+    chosen = offsets[maybe]
+    return maybe[_is_transaction(chosen, stream) | _is_landmark(chosen, stream)]
 
 
 def decode(records: Records, stream: Bytes, major: int) -> Found:
     """Decode `interesting` records of a stream whose length is a multiple of 8, or one record."""
     lengths = _u32(stream, records.offsets)
     right = _checksums(records, stream, lengths) == _u32(stream, records.offsets + 20)
-    chosen = _is_transaction(records, stream)
+    chosen = _is_transaction(records.offsets, stream)
     transactions, sane = _transactions(records.only(chosen), stream, lengths[chosen], major)
     right[np.flatnonzero(chosen)[~sane]] = False
     points: list[RestorePoint] = []
@@ -224,16 +224,16 @@ def decode(records: Records, stream: Bytes, major: int) -> Found:
     return Found(transactions, tuple(points), tuple(checkpoints), broken).before(broken)
 
 
-def _is_transaction(records: Records, stream: Bytes) -> NDArray[np.bool_]:
+def _is_transaction(offsets: Offsets, stream: Bytes) -> NDArray[np.bool_]:
     # 0x50 assigns subtransactions, 0x60 invalidates caches
-    ends = stream[records.offsets + 16] & 0x70 <= Kind.ABORT_PREPARED
-    return np.asarray((stream[records.offsets + 17] == _RM_XACT) & ends)
+    ends = stream[offsets + 16] & 0x70 <= Kind.ABORT_PREPARED
+    return np.asarray((stream[offsets + 17] == _RM_XACT) & ends)
 
 
-def _is_landmark(records: Records, stream: Bytes) -> NDArray[np.bool_]:
-    what = stream[records.offsets + 16] & 0xF0
+def _is_landmark(offsets: Offsets, stream: Bytes) -> NDArray[np.bool_]:
+    what = stream[offsets + 16] & 0xF0
     wanted = np.isin(what, (_SHUTDOWN_CHECKPOINT, _ONLINE_CHECKPOINT, _RESTORE_POINT))
-    return np.asarray((stream[records.offsets + 17] == _RM_XLOG) & wanted)
+    return np.asarray((stream[offsets + 17] == _RM_XLOG) & wanted)
 
 
 def _transactions(
@@ -355,7 +355,8 @@ def _advance(
     step, active = 0, int(np.count_nonzero(lengths > 0))
     while active >= _FEW:
         now = crc[:active]
-        now = table[(now ^ stream[offsets[:active] + step]) & np.uint32(0xFF)] ^ (now >> 8)
+        byte = now.astype(np.uint8) ^ stream.take(offsets[:active] + step)
+        now = table.take(byte) ^ (now >> np.uint32(8))
         crc[:active] = now
         step += 1
         active -= int(np.count_nonzero(lengths[:active] <= step))

@@ -96,7 +96,7 @@ def scan_segment(content: bytes, segment: Segment, carry: Carry | None = None) -
         raise WrongSegment(segment.name, f"its content is that of {header.segment}")
     stream = _Stream(content[: segment.size], header)
     chain = _Chain(stream)
-    found = decode(interesting(chain.records, stream.content), stream.content, header.major)
+    found = decode(chain.interesting(), stream.content, header.major)
     whole = stream.continued(carry)
     if whole is not None and carry is not None:
         found = _decode_continued(carry, whole, stream).followed_by(found)
@@ -113,7 +113,7 @@ def record_from(content: bytes, segment: Segment, lsn: Lsn) -> Lsn | None:
         raise WrongSegment(segment.name, f"its content is that of {header.segment}")
     stream = _Stream(content[: segment.size], header)
     chain = _Chain(stream)
-    begins = chain.records.lsn
+    begins = chain.lsn
     if chain.cut is not None:
         begins = np.append(begins, stream.positions(np.array([chain.cut])))
     index = int(np.searchsorted(begins, np.uint64(lsn)))
@@ -125,7 +125,7 @@ def _decode_continued(carry: Carry, whole: bytes, stream: "_Stream") -> Found:
     content = np.frombuffer(whole + bytes(-len(whole) % 8), np.uint8)
     start = np.array([int(carry.lsn)], np.uint64)
     one = Records(np.zeros(1, np.int64), start, stream.ends(np.array([stream.first])))
-    return decode(interesting(one, content), content, stream.header.major)
+    return decode(one.only(interesting(one.offsets, content)), content, stream.header.major)
 
 
 def _events(segment: Segment, chain: "_Chain", found: Found, carry: Carry | None) -> SegmentEvents:
@@ -137,10 +137,10 @@ def _events(segment: Segment, chain: "_Chain", found: Found, carry: Carry | None
         transactions=found.transactions,
         restore_points=found.restore_points,
         checkpoints=found.checkpoints,
-        first=Lsn(int(chain.records.lsn[0])) if len(chain.records.lsn) else None,
+        first=Lsn(int(chain.lsn[0])) if len(chain.lsn) else None,
         end=end,
         ending=ending,
-        records=len(chain.records.lsn),
+        records=len(chain.offsets),
         carry=chain.carry(carry) if ending is Ending.FULL else None,
     )
 
@@ -213,25 +213,26 @@ class _Chain:
         elif self.end > len(stream.content):
             self.end = self.cut = starts[-1]
             offsets = offsets[:-1]
-        lengths = stream.words[offsets // 4].astype(np.int64)
-        ends = stream.ends(offsets + (lengths + 7 & ~7))
-        self.records = Records(offsets, lsn[: len(offsets)], ends)
+        self.offsets, self.lsn = offsets, lsn[: len(offsets)]
         self.ending = Ending.BROKEN if wrong is not None else self._ending()
+
+    def interesting(self) -> Records:
+        """Return the records that are worth decoding."""
+        chosen = interesting(self.offsets, self.stream.content)
+        offsets = self.offsets[chosen]
+        lengths = self.stream.words[offsets // 4].astype(np.int64)
+        ends = self.stream.ends(offsets + (lengths + 7 & ~7))
+        return Records(offsets, self.lsn[chosen], ends)
 
     @property
     def end_lsn(self) -> Lsn:
         """After the last whole record."""
-        if len(self.records.end):
-            return Lsn(int(self.records.end[-1]))
-        ended_here = 0 < self.stream.first == self.end
-        return Lsn(int(self.stream.ends(np.array([self.end]))[0])) if ended_here else self._start
-
-    @property
-    def _start(self) -> Lsn:
-        return self.stream.header.start
+        if self.end == 0 or self.stream.header.continued > len(self.stream.content):
+            return self.stream.header.start
+        return Lsn(int(self.stream.ends(np.array([self.end]))[0]))
 
     def _ending(self) -> Ending:
-        offsets, content = self.records.offsets, self.stream.content
+        offsets, content = self.offsets, self.stream.content
         if len(offsets) and is_switch(content, int(offsets[-1])):
             return Ending.SWITCHED
         if self.cut is not None or self.end >= len(content):
