@@ -35,6 +35,12 @@ _SETTINGS: Final[Mapping[str, str | int]] = {
     "lc_messages": "C",
 }
 
+# Of these, what a restored directory can be given whatever its WAL says about the old server.
+_HARMLESS: Final = {
+    name: _SETTINGS[name]
+    for name in ("listen_addresses", "fsync", "log_line_prefix", "lc_messages")
+}
+
 # Waits for a word on its standard input. The end of it instead of a word means that the process
 # which made the cluster was killed: then it ends the server and removes what is left.
 _WATCHDOG: Final = """
@@ -86,9 +92,10 @@ class ScratchCluster:
     """One throw-away cluster. As a context manager it is made and started, then removed.
 
     `directory` is created, and removed at the end with all in it (one that holds anything is
-    refused); `data_directory` and the log live below. Settings go to postgresql.conf, so that a backup of the cluster carries them. A
-    setting named None is left at PostgreSQL's default. `template` is a data directory to copy
-    instead of running initdb: quicker, but copies share their system identifier.
+    refused); `data_directory` and the log live below. Settings go to postgresql.conf, so that a
+    backup of the cluster carries them; one that is None is left at PostgreSQL's default.
+    `template` is a data directory to copy instead of running initdb: quicker, but copies share
+    their system identifier.
     """
 
     def __init__(  # noqa: PLR0913  # all but two are named
@@ -186,7 +193,7 @@ class ScratchCluster:
 
     def start(self, *, wait: bool = True) -> ServerProcess:
         """Start the server; unless `wait` is False, return once it answers queries."""
-        options = {**_SETTINGS, **self._place(), **self._settings} if self._existing else {}
+        options = {**_HARMLESS, **self._place(), **self._settings} if self._existing else {}
         self._server = ServerProcess.start(
             self.binaries,
             self.data_directory,
