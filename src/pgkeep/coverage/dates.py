@@ -41,4 +41,4 @@ def _last_time(archive: WalArchive, segment: Segment) -> datetime | None:
     except PgkeepError:
         return None
     transactions = events.transactions
-    return transactions.at(transactions.count - 1).time if transactions.count else None
+    return transactions[len(transactions) - 1].time if len(transactions) else None
