@@ -167,6 +167,18 @@ def shell_command(argv: Sequence[str], placeholders: Sequence[str] = _PLACEHOLDE
     )
 
 
+def recovery_command(argv: Sequence[str], missing: int) -> str:
+    """Return argv as a restore_command that ends recovery only where WAL really ends.
+
+    The server takes 1 to 125 for "no such file", promotes, and loses what came after. But 1 is
+    also what an interpreter says that cannot start, and a shell that is out of memory. So argv's
+    program says "missing" with a status that nothing else produces: the shell makes 1 of it, and
+    200 of every other failure; 143 stays, which is the server's own shutdown.
+    """
+    statuses = f"0|143) exit $s;; {missing}) exit 1;; *) exit 200;;"
+    return f"{shell_command(argv)}; s=$?; case $s in {statuses} esac"
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Split at line feeds only, as the server does, keeping them."""
     yield from enumerate(re.findall(r"[^\n]*\n|[^\n]+", text), start=1)

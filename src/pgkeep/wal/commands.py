@@ -10,11 +10,11 @@ import sys
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.conf import shell_command
+from pgkeep.postgres.conf import recovery_command, shell_command
 
 PROGRAM: Final = "pgkeep-wal"
-# A status that no interpreter, shell or kernel produces by itself.
-_MISSING: Final = 90
+# What pgkeep-wal is to say for a missing file: no interpreter or shell says it by itself.
+MISSING_STATUS: Final = 90
 
 
 class ProgramMissing(PgkeepError):
@@ -67,16 +67,10 @@ def restore_command(
     repository: str | None = None,
     program: str = "",
 ) -> str:
-    """Return the restore_command for a data directory of `generation`.
-
-    PostgreSQL takes 1 to 125 for "no such file" and ends recovery there. A Python that cannot
-    start exits with 1 as well: so pgkeep-wal says 90 for "missing", the shell turns that one into
-    1 and every other failure into 200. 143 stays: it is the server's own shutdown.
-    """
+    """Return the restore_command for a data directory of `generation`."""
     origin = _origin(cluster, config, repository, program)
-    options = ["--generation", generation, "--missing-status", str(_MISSING)]
-    fetch = shell_command([*origin, *options, "fetch", "%f", "%p"])
-    return f"{fetch}; s=$?; case $s in 0|143) exit $s;; {_MISSING}) exit 1;; *) exit 200;; esac"
+    options = ["--generation", generation, "--missing-status", str(MISSING_STATUS)]
+    return recovery_command([*origin, *options, "fetch", "%f", "%p"], MISSING_STATUS)
 
 
 def _origin(cluster: str, config: str | None, repository: str | None, program: str) -> list[str]:

@@ -1,16 +1,18 @@
 """From an address to a store."""
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.durable import make_folder
 from pgkeep.repository.store.local import LocalStore
-from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.repository.store.os_errors import translate
 
-_IN_MEMORY: Final[dict[str, MemoryStore]] = {}  # one address is one store, as everywhere
+if TYPE_CHECKING:
+    from pgkeep.repository.store.memory import MemoryStore
+
+_IN_MEMORY: "Final[dict[str, MemoryStore]]" = {}  # one address is one store, as everywhere
 
 
 class BadStoreUrl(PgkeepError):
@@ -36,6 +38,8 @@ def open_store(url: str) -> Store:
     Nothing is read or made. Raise BadStoreUrl.
     """
     if url.startswith("memory:"):
+        from pgkeep.repository.store.memory import MemoryStore  # not on the way of WAL commands
+
         name = url.removeprefix("memory:")
         return _IN_MEMORY.setdefault(name, MemoryStore(name))
     return LocalStore(_path(url))
