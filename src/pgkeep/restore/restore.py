@@ -93,7 +93,7 @@ def carry_out(
         tree.make_directories()
         files, size = _copy(cluster, prepared, progress, lock)
         tree.make_links()
-        notes = _configure(tree, prepared, cluster, now)
+        notes = _configure(tree, prepared, now)
         # All names and contents are durable from here on, and still no server could start.
         tree.finish_directories()
         last = control_task(layout)
@@ -145,7 +145,7 @@ def _source(cluster: ClusterFolder, prepared: Prepared) -> Source:
     )
 
 
-def _configure(tree: Tree, prepared: Prepared, cluster: ClusterFolder, now: datetime) -> list[str]:
+def _configure(tree: Tree, prepared: Prepared, now: datetime) -> list[str]:
     """Write what makes the server recover as planned; return what the user should know."""
     facts, plan, request = prepared.manifest.facts, prepared.plan, prepared.request
     like = "PG_VERSION"
@@ -170,9 +170,7 @@ def _configure(tree: Tree, prepared: Prepared, cluster: ClusterFolder, now: date
         tree.write(f"pg_wal/{history_name(facts.timeline)}", facts.history, like)
     tree.write("standby.signal" if plan.standby else "recovery.signal", "", like)
     if not request.keep_archiving:
-        notes.append(
-            "archiving is off in the restored server, so that it leaves its original's alone"
-        )
+        notes.append("archiving is off in the restored server: the archive is its original's")
     return notes
 
 

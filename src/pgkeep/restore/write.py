@@ -53,7 +53,7 @@ class Tree:
                 return ""
 
     def write(self, name: str, text: str, like: str = "") -> None:
-        """Write a small file of the target directory anew, with mode and owner of the file `like`."""
+        """Write a small file of the target directory, with mode and owner of the file `like`."""
         path = os.path.join(self._target, name)
         with told("write", path):
             mode, owner = 0o600, self._owner
