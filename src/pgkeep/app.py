@@ -1,0 +1,203 @@
+"""Composition: config in, wired objects out. The one place that knows how the parts fit."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from pgkeep import config_file
+from pgkeep.config import ClusterConfig, Config, RepositoryConfig, read_config
+from pgkeep.errors import PgkeepError
+from pgkeep.repository.keys import KeyNeeded
+from pgkeep.repository.marker import NotARepository, read_marker
+from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.store.base import Store
+from pgkeep.repository.store.open import make_store, open_store
+from pgkeep.zone import SessionZone, zone_named
+
+if TYPE_CHECKING:
+    from pgkeep.postgres.session import Session
+
+NO_FILE: Final = "the command line"
+
+
+class NoConnection(PgkeepError):
+    """A command needs the server, and nothing says how to reach it."""
+
+    code = "no-conninfo"
+    exit_status = 102
+
+    cluster: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"cannot connect to cluster {self.cluster}: {self.file} gives no conninfo for it"
+
+    @property
+    def hint(self) -> str:
+        return (
+            f'add under [clusters.{self.cluster}]: conninfo = "host=/var/run/postgresql '
+            'dbname=postgres"'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The config and where it came from."""
+
+    file: str  # NO_FILE when there is none
+    table: Mapping[str, object]
+    config: Config
+
+
+class App:
+    """One run's wiring. Everything is made when it is first asked for."""
+
+    def __init__(
+        self, config: str | None = None, cluster: str | None = None, repository: str | None = None
+    ) -> None:
+        self._config_path = config
+        self._cluster = cluster
+        self._address = repository
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The config; with --repository alone an empty one will do. Raise what is wrong with it."""
+        try:
+            file, table = config_file.load(self._config_path)
+        except config_file.ConfigMissing:
+            if self._address is None or self._config_path is not None:
+                raise
+            bare = Config(repository=RepositoryConfig(url=self._address))
+            return Loaded(NO_FILE, {"repository": {}}, bare)
+        with open(file, encoding="utf-8") as opened:
+            return Loaded(file, table, read_config(table, file, opened.read()))
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The zone for times; that of the session until the config says another."""
+        try:
+            return zone_named(self.config.timezone)
+        except PgkeepError:
+            return SessionZone()
+
+    @property
+    def address(self) -> str:
+        """Where the repository is."""
+        if self._address is not None:
+            return self._address if ":" in self._address else os.path.abspath(self._address)
+        return config_file.repository_url(self.loaded.file, self.loaded.table)
+
+    def secret(self) -> str | None:
+        """Return the passphrase or recovery key, or None where none is given."""
+        if self.loaded.file == NO_FILE:
+            return config_file.secret_from_environment()
+        table = config_file.repository_table(self.loaded.file, self.loaded.table)
+        return config_file.read_secret(self.loaded.file, table)
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.address)
+
+    def open_repository(self) -> Repository:
+        """Open the repository that is there. Raise NotARepository, KeyNeeded, WrongKey, ..."""
+        # Asked for up front where the config expects encryption: a marker that somebody replaced
+        # by one without is noticed then, before anything is stored in the clear.
+        expected = self.config.repository.encryption != "none"
+        try:
+            return Repository.open(self.store, self.secret() if expected else None)
+        except KeyNeeded:
+            secret = None if expected else self.secret()
+            if secret is None:
+                raise
+            return Repository.open(self.store, secret)
+
+    def create_repository(self) -> Repository:
+        """Make the repository, and its folder if need be: for `init` alone."""
+        encryption = self.config.repository.encryption
+        secret = None if encryption == "none" else self.secret()
+        return Repository.create(make_store(self.address), encryption, secret)
+
+    def is_repository(self) -> bool:
+        """Tell whether there is a repository; a folder that is missing has none."""
+        try:
+            read_marker(make_store(self.address))
+        except NotARepository:
+            return False
+        return True
+
+    @cached_property
+    def repository(self) -> Repository:
+        return self.open_repository()
+
+    @cached_property
+    def cluster_name(self) -> str:
+        """The cluster that is meant: one of the config's, else one of the repository's.
+
+        On a new host nothing may be left but the repository and its key.
+        """
+        described = self.config.clusters
+        if self._cluster in described or (self._cluster is None and described):
+            return config_file.choose_cluster(self.loaded.file, self.loaded.table, self._cluster)
+        known = self.repository.clusters()
+        if self._cluster in known:
+            return self._cluster
+        if self._cluster is None and len(known) == 1:
+            return known[0]
+        place = self.address if self.loaded.file == NO_FILE else self.loaded.file
+        names = tuple(dict.fromkeys([*described, *known]))
+        raise config_file.ClusterNotChosen(place, self._cluster or "", names)
+
+    @cached_property
+    def cluster(self) -> ClusterFolder:
+        return self.repository.cluster(self.cluster_name)
+
+    @property
+    def settings(self) -> ClusterConfig:
+        """What the config says of the cluster."""
+        return self.config.clusters.get(self.cluster_name, ClusterConfig())
+
+    @property
+    def conninfo(self) -> str:
+        """How to connect. Raise NoConnection."""
+        conninfo = self.settings.conninfo.reveal()
+        if not conninfo:
+            raise NoConnection(self.cluster_name, self.loaded.file)
+        return conninfo
+
+    def connect(self) -> "Session":
+        """Open a session with the server. Raise NoConnection or why there is none."""
+        from pgkeep.postgres.session import Session
+
+        return Session.connect(self.conninfo)
+
+    def archive_command(self) -> str:
+        """Return the archive_command that stores this cluster's WAL here."""
+        from pgkeep.wal.commands import archive_command
+
+        if self.loaded.file == NO_FILE or self._address is not None:
+            return archive_command(self.cluster_name, repository=self.store.url)
+        return archive_command(self.cluster_name, config=self.loaded.file)
+
+    def fetch_command(self) -> tuple[str, ...]:
+        """Return the words of a restore_command before the file's name; all paths absolute."""
+        from pgkeep.wal.commands import find_program
+
+        if self.loaded.file == NO_FILE or self._address is not None:
+            origin = ("--repository", self.store.url)
+        else:
+            origin = ("--config", self.loaded.file)
+        return (find_program(), *origin, "--cluster", self.cluster_name, "fetch")
+
+    @property
+    def jobs(self) -> int:
+        """Worker processes, if the command line names no number."""
+        from pgkeep.workers import default_jobs
+
+        return self.settings.jobs or default_jobs()

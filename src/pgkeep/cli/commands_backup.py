@@ -1,0 +1,118 @@
+"""The commands about backups: backup, list, show, point."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pgkeep.cli.context import Context, error_facts, say_error
+
+
+class Type(StrEnum):
+    AUTO = "auto"
+    FULL = "full"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("backup")(backup)
+    app.command("list")(list_backups)
+    app.command("show")(show)
+    app.command("point")(point)
+
+
+def backup(
+    here: typer.Context,
+    *,
+    _type: Annotated[
+        Type, typer.Option("--type", help="auto chooses; for now every backup is full.")
+    ] = Type.AUTO,
+    label: Annotated[str, typer.Option(help="A word for people, shown in lists.")] = "",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
+    ] = None,
+) -> int:
+    """Back up the running cluster."""
+    from pgkeep.backup.backup import BackupOptions, run
+    from pgkeep.backup.datadir_source import DataDirectorySource
+    from pgkeep.cli import render_backup
+
+    context: Context = here.obj
+    app = context.app
+    settings = app.settings
+    options = BackupOptions(
+        label=label,
+        jobs=jobs or app.jobs,
+        level=app.config.repository.compression_level,
+        archive_timeout=settings.wal_timeout,
+    )
+    folder = app.cluster
+    with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
+        report = run(source, folder, options, context.progress)
+    context.close()
+    problem = report.problem
+    facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
+    context.result(facts, lambda look: render_backup.report(report, look))
+    if problem is None:
+        return 0
+    say_error(problem)
+    return problem.exit_status
+
+
+def list_backups(
+    here: typer.Context,
+    *,
+    all_clusters: Annotated[
+        bool, typer.Option("--all", help="Every cluster of the repository.")
+    ] = False,
+) -> None:
+    """Show the backups, and which moments can be restored."""
+    from pgkeep.cli import render_backup
+    from pgkeep.listing import list_cluster
+
+    context: Context = here.obj
+    app = context.app
+    folders = (
+        [app.repository.cluster(name) for name in app.repository.clusters()]
+        if all_clusters
+        else [app.cluster]
+    )
+    found = [list_cluster(folder) for folder in folders]
+    context.result(
+        render_backup.listing_facts(found, all_clusters=all_clusters),
+        lambda look: render_backup.listings(found, look),
+    )
+
+
+def show(
+    here: typer.Context,
+    backup_id: Annotated[
+        str, typer.Argument(metavar="BACKUP", help="An id, its beginning, or latest.")
+    ] = "latest",
+) -> None:
+    """Show one backup in full."""
+    from pgkeep.cli import render_backup
+    from pgkeep.repository import catalog
+
+    context: Context = here.obj
+    folder = context.app.cluster
+    backup = catalog.find_backup(catalog.backups(folder), backup_id)
+    facts = catalog.read_facts(folder, backup.id)
+    context.result(render_backup.facts(facts), lambda look: render_backup.facts_text(facts, look))
+
+
+def point(
+    here: typer.Context,
+    name: Annotated[str, typer.Argument(help="Like before_v2_migration.")],
+) -> None:
+    """Make a named restore point, to come back to with restore --to name:NAME."""
+    from pgkeep.cli import render_backup
+
+    context: Context = here.obj
+    if not 1 <= len(name.encode()) <= 63 or not name.isprintable():
+        raise typer.BadParameter("a restore point's name has 1 to 63 bytes, all printable")
+    with context.app.connect() as session:
+        lsn, moment = session.create_restore_point(name), session.clock()
+    context.result(
+        render_backup.point_facts(name, lsn, moment, context.app.cluster_name),
+        lambda look: render_backup.point(name, lsn, moment, look),
+    )

@@ -1,0 +1,201 @@
+"""The commands of the bad day: restore, inspect."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgkeep.cli.context import NO, Context
+from pgkeep.model.target import Action, BadTarget, RecoveryTarget, TimelineChoice, parse_target
+
+if TYPE_CHECKING:
+    from pgkeep.restore.plan import RestorePlan
+    from pgkeep.restore.prepare import RestoreRequest
+    from pgkeep.restore.start import RecoveryOutcome
+
+
+def register(app: typer.Typer) -> None:
+    app.command("restore")(restore)
+    app.command("inspect")(inspect)
+
+
+def restore(  # noqa: PLR0913 - the options of the command
+    here: typer.Context,
+    backup_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[BACKUP]", help="Else the newest one that can reach the target."),
+    ] = None,
+    *,
+    target_dir: Annotated[
+        str, typer.Option(metavar="DIR", help="Where to restore: a new or an empty directory.")
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="TARGET",
+            help="latest, immediate, a time like '2026-01-15 15:47:21+00', xid:1234567, "
+            "lsn:0/4A000028 or name:before_v2.",
+        ),
+    ] = "latest",
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="Stop just before the target, not just after it.")
+    ] = False,
+    timeline: Annotated[
+        str, typer.Option(metavar="latest|current|N", help="Which branch of history to follow.")
+    ] = "latest",
+    action: Annotated[
+        Action, typer.Option(help="What the server does at the target.")
+    ] = Action.PROMOTE,
+    tablespace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Where a tablespace goes; may be given again."),
+    ] = None,
+    accept_hole: Annotated[
+        bool,
+        typer.Option("--accept-hole", help="With latest: do without the WAL behind a hole."),
+    ] = False,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Make a standby that goes on reading WAL.")
+    ] = False,
+    primary_conninfo: Annotated[
+        str, typer.Option(help="With --standby: stream from there too (no password).")
+    ] = "",
+    primary_slot: Annotated[str, typer.Option(help="With --standby: its slot there.")] = "",
+    keep_archiving: Annotated[
+        bool,
+        typer.Option("--keep-archiving", help="The copy replaces the original and archives on."),
+    ] = False,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start the server and follow its recovery.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="With --start: not the configured port.")
+    ] = None,
+    pg_bin: Annotated[
+        str | None, typer.Option(metavar="DIR", help="With --start: PostgreSQL's programs.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Say what would be done, and do nothing.")
+    ] = False,
+) -> int:
+    """Bring the cluster back, as it was at any moment that pgkeep list shows."""
+    from pgkeep.restore.prepare import RestoreRequest
+
+    context: Context = here.obj
+    app = context.app
+    target = RecoveryTarget(
+        target=parse_target(to, app.zone),
+        inclusive=not exclusive,
+        timeline=_timeline(timeline),
+        action=action,
+    )
+    request = RestoreRequest(
+        target_dir=target_dir,
+        recovery=target,
+        backup=backup_id,
+        tablespaces=tuple(tablespace or ()),
+        standby=standby,
+        primary_conninfo=primary_conninfo,
+        primary_slot_name=primary_slot,
+        keep_archiving=keep_archiving,
+        stop_at_hole=accept_hole,
+        jobs=jobs or app.jobs,
+        fetch_command=app.fetch_command(),
+    )
+    if dry_run:
+        return _dry_run(context, request)
+    programs = pg_bin or app.settings.pg_bin or None
+    return _carry_out(context, request, start=start, port=port, programs=programs)
+
+
+def _timeline(text: str) -> TimelineChoice:
+    if text == "latest":
+        return "latest"
+    if text == "current":
+        return "current"
+    if text.isascii() and text.isdigit() and 0 < int(text) < 1 << 32:
+        return int(text)
+    raise BadTarget(text, "it is no timeline", "write --timeline latest, current or a number")
+
+
+def _dry_run(context: Context, request: "RestoreRequest") -> int:
+    from pgkeep.cli import render_restore
+    from pgkeep.restore.prepare import prepare
+
+    plan = prepare(context.app.cluster, request, context.progress).plan
+    context.close()
+    facts = {**plan.to_dict(), "dry_run": True}
+    context.result(facts, lambda look: render_restore.plan(plan, look) + "\nnothing was written")
+    return 0
+
+
+def _carry_out(
+    context: Context,
+    request: "RestoreRequest",
+    *,
+    start: bool,
+    port: int | None,
+    programs: str | None,
+) -> int:
+    from pgkeep.cli import render_restore
+    from pgkeep.postgres.binaries import find_binaries
+    from pgkeep.restore.prepare import prepare
+    from pgkeep.restore.restore import carry_out
+
+    progress = context.progress
+    prepared = prepare(context.app.cluster, request, progress)
+    if start:
+        # Looked for before the first byte is written: hours later is a bad time to miss them.
+        find_binaries(prepared.plan.backup.generation.major, programs)
+    context.note(render_restore.plan(prepared.plan, context.look_at_stderr))
+    report = carry_out(context.app.cluster, prepared, now=datetime.now(UTC), progress=progress)
+    outcome = _start(context, report.plan, port, programs) if start else None
+    context.close()
+    facts = {**report.to_dict(), "recovery": outcome.to_dict() if outcome else None}
+    context.result(facts, lambda look: render_restore.report(report, outcome, look))
+    return 0
+
+
+def _start(
+    context: Context, plan: "RestorePlan", port: int | None, programs: str | None
+) -> "RecoveryOutcome":
+    from pgkeep.config_file import SECRET_VARIABLE, secret_from_environment
+    from pgkeep.postgres.binaries import find_binaries
+    from pgkeep.restore.start import StartOptions, start
+
+    binaries = find_binaries(plan.backup.generation.major, programs)
+    secret = secret_from_environment()
+    options = StartOptions(
+        log_file=f"{plan.target_dir}.log",
+        port=port,
+        environment=((SECRET_VARIABLE, secret),) if secret else (),
+    )
+    return start(plan, binaries, options, context.progress)
+
+
+def inspect(
+    here: typer.Context,
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A data directory.")],
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Explain a running recovery until it ends.")
+    ] = False,
+) -> int:
+    """Tell what a data directory will do when it is started, without starting it."""
+    from pgkeep.cli import render_restore
+    from pgkeep.inspect.look import inspect as look_at
+
+    context: Context = here.obj
+    if follow:
+        from pgkeep.inspect.follow import follow as run
+
+        ended = run(directory, context.progress)
+        context.close()
+        context.result(ended.to_dict(), lambda look: render_restore.followed(ended, look))
+        return 0
+    report = look_at(directory)
+    context.result(report.to_dict(), lambda look: render_restore.inspected(report, look))
+    return 0 if report.starts or report.state == "running" else NO

@@ -1,0 +1,181 @@
+"""The commands of the first hour and of keys: init, check, key."""
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from pgkeep.cli.context import NO, Context, group
+
+
+def register(app: typer.Typer) -> None:
+    app.command("init")(init)
+    app.command("check")(check)
+    keys = typer.Typer(
+        help="The keys that open an encrypted repository.",
+        callback=group,
+        invoke_without_command=True,
+    )
+    keys.command("list")(key_list)
+    keys.command("add")(key_add)
+    keys.command("recovery")(key_recovery)
+    keys.command("remove")(key_remove)
+    app.add_typer(keys, name="key")
+
+
+def init(  # noqa: PLR0913 - the options of the command
+    here: typer.Context,
+    *,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Run the ALTER SYSTEM statements and reload.")
+    ] = False,
+    replace_archiver: Annotated[
+        bool,
+        typer.Option("--replace-archiver", help="With --apply: take over from another program."),
+    ] = False,
+    write_config: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="First write a starter config there (never over one)."),
+    ] = None,
+    conninfo: Annotated[
+        str | None, typer.Option(help="For the starter config: how to connect (no password).")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="For the starter config: where backups are to be kept.")
+    ] = None,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="For the starter config: encrypt the repository.")
+    ] = False,
+) -> int:
+    """Create the repository, look at the cluster, show or apply the settings it needs."""
+    from pgkeep.cli import render_setup
+    from pgkeep.setup.init import InitOptions
+    from pgkeep.setup.init import init as run
+
+    context: Context = here.obj
+    if write_config or conninfo or url or encrypt:
+        _write_config(context, write_config, conninfo, url, encrypt=encrypt)
+    app = context.app
+    options = InitOptions(
+        cluster=app.cluster_name,
+        archive_command=app.archive_command(),
+        encrypt=app.config.repository.encryption != "none",
+        apply=apply,
+        replace_archiver=replace_archiver,
+    )
+    with app.connect() as session:
+        report = run(session, app, options)
+    context.result(report.to_dict(), lambda look: render_setup.init(report, look))
+    return 0
+
+
+def _write_config(
+    context: Context, path: str | None, conninfo: str | None, url: str | None, *, encrypt: bool
+) -> None:
+    from pgkeep.setup.starter import Starter, write_starter
+
+    starter = Starter(conninfo or "", url or "", context.cluster or "main", encrypted=encrypt)
+    context.config = write_starter(path or context.config or "pgkeep.toml", starter)
+    context.note(f"wrote {context.config}")
+
+
+def check(
+    here: typer.Context,
+    *,
+    no_switch: Annotated[
+        bool, typer.Option("--no-switch", help="Don't force a WAL segment to test archiving.")
+    ] = False,
+    timeout: Annotated[
+        str | None, typer.Option(help="How long to wait for that segment, like 30s or 2min.")
+    ] = None,
+) -> int:
+    """Can this cluster be backed up, archived and restored right now? One line each."""
+    from pgkeep.cli import render_setup
+    from pgkeep.setup.check import Subject
+    from pgkeep.setup.check import check as run
+    from pgkeep.units import parse_duration
+
+    context: Context = here.obj
+    app = context.app
+    settings = app.settings
+    subject = Subject(
+        cluster=app.cluster_name,
+        connect=app.connect,
+        open_cluster=lambda: app.cluster,
+        archive_command=app.archive_command,
+        data_directory=settings.data_directory,
+        pg_bin=settings.pg_bin or None,
+        switch=not no_switch,
+        seconds=min(60, settings.wal_timeout) if timeout is None else parse_duration(timeout),
+    )
+    report = run(subject, context.progress)
+    context.close()
+    context.result(report.to_dict(), lambda look: render_setup.check(report, look))
+    return 0 if report.is_good else NO
+
+
+def key_list(here: typer.Context) -> None:
+    """Show the key slots: what opens the repository. Never the keys themselves."""
+    from pgkeep.cli import render_setup
+    from pgkeep.repository.keys import list_slots
+
+    context: Context = here.obj
+    slots = list_slots(context.app.store)
+    facts = {"slots": [slot._asdict() for slot in slots]}
+    context.result(facts, lambda look: render_setup.slots(slots, look))
+
+
+def key_add(
+    here: typer.Context,
+    *,
+    new_passphrase_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Holds it as its only line; else you are asked for it."),
+    ] = None,
+    label: Annotated[str, typer.Option(help="Whose or what it is for.")] = "",
+) -> None:
+    """Add a passphrase; nothing stored is rewritten."""
+    from pgkeep.config_file import secret_from_file
+    from pgkeep.repository.keys import add_passphrase
+
+    context: Context = here.obj
+    repository = context.app.repository
+    new = secret_from_file(new_passphrase_file) if new_passphrase_file else _ask_twice()
+    slot = add_passphrase(repository, new, label)
+    context.result({"slot": slot}, lambda _: f"added key slot {slot}")
+
+
+def _ask_twice() -> str:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("no terminal to ask on: name a --new-passphrase-file")
+    first, second = getpass.getpass("New passphrase: "), getpass.getpass("Once more: ")
+    if first != second:
+        raise typer.BadParameter("the two passphrases differ: nothing was added")
+    return first
+
+
+def key_recovery(
+    here: typer.Context,
+    *,
+    label: Annotated[str, typer.Option(help="Where it will be kept.")] = "recovery key",
+) -> None:
+    """Make another printable recovery key and show it, once."""
+    from pgkeep.cli import render_setup
+    from pgkeep.repository.keys import add_recovery_key
+
+    context: Context = here.obj
+    key = add_recovery_key(context.app.repository, label)
+    context.result({"recovery_key": key}, lambda look: render_setup.recovery_key(key, look))
+
+
+def key_remove(
+    here: typer.Context,
+    slot: Annotated[str, typer.Argument(help="The slot's id, from pgkeep key list.")],
+) -> None:
+    """Remove a key slot; what it opened stays open to the others. Never the last one."""
+    from pgkeep.repository.keys import remove_slot
+
+    context: Context = here.obj
+    remove_slot(context.app.store, slot)
+    context.result({"removed": slot}, lambda _: f"removed key slot {slot}")

@@ -1,0 +1,54 @@
+"""The commands about WAL. push and fetch are pgkeep-wal's: PostgreSQL calls that one."""
+
+from typing import Annotated
+
+import typer
+
+from pgkeep.cli.context import Context, group
+
+_PATH = typer.Argument(metavar="PATH", help="The segment: %p of archive_command.")
+
+
+def register(app: typer.Typer) -> None:
+    wal = typer.Typer(
+        help="Archived WAL: push, fetch, status.", callback=group, invoke_without_command=True
+    )
+    wal.command("push")(push)
+    wal.command("fetch")(fetch)
+    wal.command("status")(status)
+    app.add_typer(wal, name="wal")
+
+
+def push(here: typer.Context, path: Annotated[str, _PATH]) -> int:
+    """Store one WAL file; archive_command calls pgkeep-wal push %p."""
+    return _run(here.obj, ["push", "--", path])
+
+
+def fetch(
+    here: typer.Context,
+    name: Annotated[str, typer.Argument(help="%f of restore_command.")],
+    destination: Annotated[str, typer.Argument(metavar="DEST", help="%p of restore_command.")],
+    *,
+    generation: Annotated[
+        str | None, typer.Option(help="From this generation, like 18-7710983248089545577.")
+    ] = None,
+) -> int:
+    """Bring one WAL file back; restore_command calls pgkeep-wal fetch %f %p."""
+    options = [f"--generation={generation}"] if generation else []
+    return _run(here.obj, [*options, "fetch", "--", name, destination])
+
+
+def _run(context: Context, words: list[str]) -> int:
+    from pgkeep.wal.main import main
+
+    given = {
+        "config": context.config,
+        "cluster": context.cluster,
+        "repository": context.repository,
+    }
+    return main([*(f"--{name}={value}" for name, value in given.items() if value), *words])
+
+
+def status(here: typer.Context) -> int:
+    """What is archived, what is missing, and how far the server is behind."""
+    raise NotImplementedError

@@ -1,0 +1,142 @@
+"""What every command has: the global options, where to write, and the wired application."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from pgkeep.cli.text import Look, plain, safe
+from pgkeep.errors import PgkeepError
+
+if TYPE_CHECKING:
+    from pgkeep.app import App
+    from pgkeep.cli.progress import Shown
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NO: Final = 3  # the answer is "no": a check failed, nothing can be restored
+
+# They may stand before or after the command; True when a value follows.
+GLOBAL_OPTIONS: Final = {
+    "--config": True, "--cluster": True, "--repository": True,
+    "--json": False, "--verbose": False, "-v": False, "--quiet": False, "-q": False,
+}  # fmt: skip
+
+
+@dataclass
+class Context:
+    """One run of the command. Built by the callback of the typer app, read by every command."""
+
+    config: str | None = None
+    cluster: str | None = None
+    repository: str | None = None
+    json: bool = False
+    verbose: int = 0
+    quiet: bool = False
+
+    @cached_property
+    def app(self) -> "App":
+        from pgkeep.app import App
+
+        return App(self.config, self.cluster, self.repository)
+
+    @property
+    def look(self) -> Look:
+        return Look(self.app.zone, styled=is_terminal(sys.stdout))
+
+    @property
+    def look_at_stderr(self) -> Look:
+        return Look(self.app.zone, styled=is_terminal(sys.stderr))
+
+    @cached_property
+    def progress(self) -> "Shown":
+        from pgkeep.cli.progress import open_progress
+
+        return open_progress(quiet=self.quiet)
+
+    def close(self) -> None:
+        """Leave the screen as it was found."""
+        if "progress" in self.__dict__:
+            self.progress.close()
+
+    def result(self, facts: Mapping[str, Any], text: Callable[[Look], str]) -> None:
+        """Print the result: one JSON object, or the text that `text` makes of it."""
+        if self.json:
+            print_json(facts)
+        else:
+            sys.stdout.write(text(self.look).rstrip("\n") + "\n")
+            sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Say something beside the result."""
+        if not self.quiet:
+            say(text)
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(plain(facts), indent=2, ensure_ascii=True) + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Write to stderr, which `main` made forgiving: it may have lost its reader."""
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()
+
+
+def group(here: typer.Context) -> None:
+    """Be the callback of a group of commands: alone it shows its help, as a usage error."""
+    if here.invoked_subcommand is None:
+        say(here.get_help())
+        raise typer.Exit(USAGE)
+
+
+def error_facts(error: PgkeepError) -> dict[str, Any]:
+    """Return an error as --json shows it."""
+    return {
+        "code": error.code,
+        "exit_status": error.exit_status,
+        "message": str(error),
+        "hint": error.hint,
+        "facts": error.facts(),
+    }
+
+
+def say_error(error: PgkeepError) -> None:
+    """Tell what could not be done, what to type next, and the names to look it up by."""
+    say(f"error: {safe(str(error))}")
+    if error.hint:
+        say(f"hint: {safe(error.hint, lines=True)}")
+    say(f"code: {error.code}, exit status {error.exit_status}")
+
+
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a person with colours reads `stream`."""
+    # About the terminal, not about pgkeep: no part of the config. https://no-color.org
+    plain_wanted = os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
+    return bool(stream.isatty()) and not plain_wanted
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the global options first, wherever they were typed."""
+    front: list[str] = []
+    rest: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        name, equals, _ = argument.partition("=")
+        if argument == "--":
+            rest.append(argument)
+            rest.extend(given)
+        elif name in GLOBAL_OPTIONS:
+            front.append(argument)
+            if GLOBAL_OPTIONS[name] and not equals:
+                front.extend(value for value in [next(given, None)] if value is not None)
+        else:
+            rest.append(argument)
+    return front + rest

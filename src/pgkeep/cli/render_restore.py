@@ -1,0 +1,79 @@
+"""restore and inspect as text."""
+
+from pgkeep.cli.text import Look, fields, plural, safe
+from pgkeep.inspect.seen import InspectReport
+from pgkeep.restore.plan import RestorePlan
+from pgkeep.restore.restore import RestoreReport
+from pgkeep.restore.start import RecoveryOutcome
+from pgkeep.units import format_duration, format_size
+
+
+def plan(decided: RestorePlan, look: Look) -> str:
+    """Say what will be done and why, before it is done."""
+    backup = decided.backup
+    kind = "a standby of " if decided.standby else ""
+    head = f"restoring {kind}cluster {safe(decided.cluster)} into {safe(decided.target_dir)}"
+    pairs = [
+        ("backup", f"{backup.id}, consistent from {look.when(backup.stopped_at)} on"),
+        ("target", decided.asked),
+        ("stops", str(decided.stop) if decided.stop else "at the end of the archived WAL"),
+        ("timeline", str(decided.timeline)),
+        ("then", "" if decided.standby else decided.action.value),
+        ("WAL", f"{decided.first_segment} to {decided.last_segment}, at most "
+         f"{format_size(decided.wal_bytes)} to replay"),
+        ("size", f"{format_size(backup.size)} in {plural(backup.files, 'file')}"),
+    ]  # fmt: skip
+    lines = [look.bold(head), fields(pairs, indent="  ")]
+    lines += [
+        f"  tablespace {safe(str(m.old))} goes to {safe(str(m.new))}" for m in decided.tablespaces
+    ]
+    lines += [f"  because {safe(reason)}" for reason in decided.reasons]
+    lines += [look.weak(f"  warning: {safe(warning)}") for warning in decided.warnings]
+    return "\n".join(lines)
+
+
+def report(done: RestoreReport, outcome: RecoveryOutcome | None, look: Look) -> str:
+    """Say what was restored, how far recovery came, and what to type next."""
+    seconds = format_duration(done.seconds)
+    size = format_size(done.size)
+    head = (
+        f"restored {plural(done.files, 'file')}, {size}, in {seconds}: {safe(done.plan.target_dir)}"
+    )
+    lines = [look.good(head), *(f"  note: {safe(note)}" for note in done.notes)]
+    if outcome is None:
+        lines += ["", "start it, and see how its recovery goes:", f"  {safe(done.start_command)}"]
+        lines.append(f"  pgkeep inspect --follow {safe(done.plan.target_dir)}")
+    else:
+        lines += ["", look.good(safe(outcome.words))]
+        pairs = [
+            ("stopped", outcome.stopped),
+            ("last transaction", outcome.last_transaction),
+            ("timeline", str(outcome.timeline or "")),
+            ("process", str(outcome.pid or "")),
+            ("log", outcome.log_file),
+            ("recovery took", format_duration(outcome.seconds)),
+        ]
+        lines.append(fields(pairs, indent="  "))
+        lines += [look.weak(f"  warning: {safe(warning)}") for warning in outcome.warnings]
+    if done.promote_command:
+        lines += ["promote it when you have looked at it:", f"  {safe(done.promote_command)}"]
+    return "\n".join(lines)
+
+
+def inspected(found: InspectReport, look: Look) -> str:
+    """Say what a directory is, what a start would do, and what never to delete."""
+    paint = look.good if found.starts else look.bad
+    lines = [look.bold(safe(found.directory)), paint(safe(found.headline))]
+    parts = (
+        ("if it is started:", found.what_happens),
+        ("why it would not start:", found.problems),
+        ("warnings:", found.warnings),
+        ("never delete:", found.never_delete),
+        ("what to type:", found.next_steps),
+    )
+    for title, texts in parts:
+        if texts:
+            lines += ["", title, *(f"  {safe(text)}" for text in texts)]
+    if found.facts:
+        lines += ["", fields(list(found.facts.items()))]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Making a cluster ready to be backed up, and checking that it is: `init` and `check`."""

@@ -1,0 +1,240 @@
+"""Ask server, data directory and repository everything that backups and restores depend on."""
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.listing import list_cluster
+from pgkeep.model.lsn import Lsn
+from pgkeep.model.segment import Segment
+from pgkeep.postgres import privileges
+from pgkeep.postgres.binaries import find_binaries
+from pgkeep.postgres.control import read_control
+from pgkeep.postgres.server_facts import ServerFacts
+from pgkeep.postgres.session import Session
+from pgkeep.postgres.versions import UnsupportedVersion
+from pgkeep.progress import Progress
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.setup import verdicts
+from pgkeep.setup.init import look_at_settings, user_name
+from pgkeep.setup.plan import plan_generation
+from pgkeep.setup.verdicts import State, Verdict, failed, not_checked, note, ok
+from pgkeep.units import format_duration
+
+_POLL: Final = 0.1  # seconds between two looks for the forced segment
+_PROBE: Final = "probes/"  # where check tries whether it may write; outside of all clusters
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Every question's answer, in the order in which they were asked."""
+
+    cluster: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def is_good(self) -> bool:
+        return all(verdict.state is not State.FAILED for verdict in self.verdicts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as documented for --json."""
+        shown = [asdict(verdict) for verdict in self.verdicts]
+        return {"cluster": self.cluster, "ok": self.is_good, "checks": shown}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked, and how it is reached."""
+
+    cluster: str
+    connect: Callable[[], AbstractContextManager[Session]]
+    open_cluster: Callable[[], ClusterFolder]
+    archive_command: Callable[[], str]
+    data_directory: str = ""  # if not where the server says
+    pg_bin: str | None = None
+    switch: bool = True  # force a segment to see it arrive
+    seconds: float = 60.0  # to wait for it
+
+
+def check(subject: Subject, progress: Progress) -> CheckReport:
+    """Ask everything; what one failure makes unanswerable is noted as not checked."""
+    found: list[Verdict] = []
+    folder = _repository(subject, found)
+    try:
+        with subject.connect() as session:
+            _server(subject, session, folder, found, progress)
+    except PgkeepError as error:
+        name = "version" if isinstance(error, UnsupportedVersion) else "connection"
+        found.append(_failure(name, error))
+        found.append(not_checked("server", "it cannot be asked"))
+    if folder is not None:
+        _tried("coverage", found, lambda: _coverage(folder, found))
+    return CheckReport(subject.cluster, tuple(found))
+
+
+def _failure(name: str, error: PgkeepError) -> Verdict:
+    return failed(name, str(error), error.hint)
+
+
+def _tried(name: str, found: list[Verdict], ask: Callable[[], Verdict]) -> bool:
+    """Add the answer to one question; an error is an answer. Tell whether there was one."""
+    try:
+        found.append(ask())
+    except PgkeepError as error:
+        found.append(_failure(name, error))
+        return False
+    return True
+
+
+# The repository's side
+
+
+def _repository(subject: Subject, found: list[Verdict]) -> ClusterFolder | None:
+    try:
+        folder = subject.open_cluster()
+    except PgkeepError as error:
+        found.append(_failure("repository", error))
+        return None
+    url = folder.repository.store.url
+    sealed = "encrypted" if folder.repository.key else "not encrypted"
+    found.append(ok("repository", f"{url}, {sealed}"))
+    _tried("writable", found, lambda: _writable(folder))
+    return folder
+
+
+def _writable(folder: ClusterFolder) -> Verdict:
+    store = folder.repository.store
+    name = f"{_PROBE}{secrets.token_hex(8)}"
+    store.create(name, [b"pgkeep check\n"])
+    store.delete(name)
+    return ok("writable", f"as user {user_name(os.geteuid())}")
+
+
+def _coverage(folder: ClusterFolder, found: list[Verdict]) -> Verdict:
+    listing = list_cluster(folder)
+    for bad in listing.record.unreadable:
+        says = f"backup {bad.id} cannot be read: {bad.why}"
+        found.append(failed("manifest", says, bad.error.hint or "pgkeep list"))
+    newest = listing.record.newest
+    backups = newest.backups if newest else ()
+    if backups and (pages := verdicts.of_pages(backups[-1])):
+        found.append(pages)
+    now = datetime.now(UTC)
+    return verdicts.of_coverage(newest.coverage if newest else None, backups, listing.newest, now)
+
+
+# The server's side
+
+
+def _server(
+    subject: Subject,
+    session: Session,
+    folder: ClusterFolder | None,
+    found: list[Verdict],
+    progress: Progress,
+) -> None:
+    found.append(ok("connection", f"role {session.role}, database {session.database}"))
+    missing = privileges.check(session)
+    superuser = session.query("SELECT current_setting('is_superuser') = 'on'")[0][0]
+    grants = [lacking.grant for lacking in missing]
+    found.append(verdicts.of_privileges(session.role, superuser=superuser, missing=grants))
+    try:
+        facts = session.facts()
+    except PgkeepError as error:
+        found.append(not_checked("settings", str(error)))
+        return
+    found.append(ok("version", f"PostgreSQL {facts.version}"))
+    _tried("data directory", found, lambda: _data_directory(subject, facts))
+    _tried("tools", found, lambda: _tools(subject, facts))
+    found.append(_clock(session))
+    plan = look_at_settings(session, facts, subject.archive_command())
+    found.extend(verdicts.of_settings(plan, facts.settings, checksums=facts.data_checksums))
+    if folder is None:
+        found.append(not_checked("delivery", "the repository cannot be used"))
+        return
+    _tried("identity", found, lambda: _identity(folder, facts))
+    _tried("room", found, lambda: _room(folder, session))
+    archiving = not any(c.name.startswith("archive_") and c.wanted != "60" for c in plan.needed)
+    if not archiving:
+        found.append(not_checked("delivery", "the server does not archive to pgkeep yet"))
+    elif facts.in_recovery:
+        found.append(note("delivery", "the server is a standby: its primary archives"))
+    elif not subject.switch:
+        found.append(not_checked("delivery", "--no-switch was given"))
+    else:
+        _tried("delivery", found, lambda: _delivery(subject, session, facts, folder, progress))
+
+
+def _data_directory(subject: Subject, facts: ServerFacts) -> Verdict:
+    path = subject.data_directory or facts.data_directory
+    user = user_name(os.geteuid())
+    try:
+        identifier, why = read_control(path).system_identifier, ""
+        os.listdir(path)
+    except OSError as error:
+        identifier, why = None, error.strerror or str(error)
+    return verdicts.of_data_directory(path, facts.system_identifier, identifier, why, user)
+
+
+def _tools(subject: Subject, facts: ServerFacts) -> Verdict:
+    found = find_binaries(facts.major, subject.pg_bin)
+    return verdicts.of_tools(str(found.directory), found.version, facts.version)
+
+
+def _clock(session: Session) -> Verdict:
+    before = datetime.now(UTC)
+    there = session.clock()
+    half = (datetime.now(UTC) - before) / 2
+    return verdicts.of_clock((there - (before + half)).total_seconds())
+
+
+def _identity(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
+    known = folder.generations()
+    if not known:
+        return failed("identity", "the repository does not know this cluster yet", "pgkeep init")
+    return verdicts.of_identity(plan_generation(known, facts.generation).says)
+
+
+def _room(folder: ClusterFolder, session: Session) -> Verdict:
+    size = session.query(
+        "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
+        " WHERE datallowconn AND has_database_privilege(oid, 'CONNECT')"
+    )[0][0]
+    store = folder.repository.store
+    prefix = f"clusters/{folder.name}/backups/"
+    has_backups = any(True for _ in store.list(prefix))
+    return verdicts.of_room(store.url, store.free_space(), size or 0, has_backups=has_backups)
+
+
+def _delivery(
+    subject: Subject,
+    session: Session,
+    facts: ServerFacts,
+    folder: ClusterFolder,
+    progress: Progress,
+) -> Verdict:
+    """Have the server finish a segment with something in it, and wait until it has arrived."""
+    # An idle server would switch nothing: a message makes WAL, and as a transaction gives a time.
+    statement = "SELECT pg_logical_emit_message(true, 'pgkeep', 'check')"
+    written = Lsn.parse(session.query(statement, doing="write a WAL record")[0][0])
+    session.switch_wal()
+    segment = Segment.ending(written, facts.timeline, facts.segment_size)
+    archive = folder.wal(facts.generation.id)
+    progress.phase(f"waiting up to {format_duration(subject.seconds)} for {segment} to be archived")
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < subject.seconds:
+        if archive.has(segment.name):
+            return verdicts.of_delivery(segment.name, waited)
+        time.sleep(_POLL)
+    stats = session.archiver_stats()
+    last_failure = ""
+    if stats.last_failed_wal and stats.last_failed_time:
+        when = f"{stats.last_failed_time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        last_failure = f"the last failure was {stats.last_failed_wal} at {when}"
+    return verdicts.of_no_delivery(segment.name, subject.seconds, last_failure)
