@@ -103,18 +103,17 @@ def _generation(cluster: ClusterFolder, name: str, destination: str, generation:
 
 
 def _checked(archive: WalArchive, name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Pass on a segment's blocks; the last one only if the whole is the segment of that name."""
-    header, size, held = b"", 0, b""
+    """Pass on a segment's blocks; raise, at the latest at the end, if it is not that segment."""
+    first = next(blocks, b"")
+    header, size = first[:HEADER_SIZE], len(first)
+    yield first
     for block in blocks:
-        if held:
-            yield held
-        header = header or block[:HEADER_SIZE]
-        size, held = size + len(block), block
+        size += len(block)
+        yield block
     found = check_segment(name, header, size)
     owner = f"{found.major}-{found.system_identifier}"
     if owner != archive.generation_id:
         raise AlienSegment(name, owner, archive.generation_id)
-    yield held
 
 
 def _worth_saying(archive: WalArchive, name: str) -> str:
