@@ -55,7 +55,7 @@ def test_a_pack_is_stored_as_soon_as_it_is_full() -> None:
     cluster = cluster_folder()
     writer = PackWriter(cluster, SEALER, target=100)
     assert [writer.add(sealed("x" * n)).pack for n in (1, 2, 3, 4)] == [0, 0, 1, 1]
-    assert len(list(cluster.store.list())) == 2
+    assert len(list(cluster.store.list())) >= 1  # the second may still be on its way
     assert writer.add(sealed("last")) == Placed(SEALER.chunk_id(b"last"), 2, 0, 56)
     packs = writer.finish()
     assert len(packs) == 3
@@ -84,6 +84,15 @@ def test_a_pack_is_never_replaced() -> None:
     with pytest.raises(BlobExists):
         writer.finish()
     assert cluster.store.get(names.pack("main", ID)) == before
+
+
+def test_what_the_store_raised_in_the_background_reaches_the_caller() -> None:
+    cluster = cluster_folder()
+    one_pack(cluster, "old")
+    writer = PackWriter(cluster, SEALER, target=1, new_id=lambda _: ID)
+    writer.add(sealed("first"))
+    with pytest.raises(BlobExists):
+        writer.add(sealed("second"))
 
 
 def test_contents_that_need_a_second_request() -> None:
