@@ -4,6 +4,7 @@ Everything passes through one buffer that is read into, checked and sealed from 
 files share it, so that the page check always has many pages to work on at once.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,9 +73,8 @@ class CopierSetup(NamedTuple):
 
     def open(self) -> "Copier":
         repository = Repository(open_store(self.store), self.repository, self.key)
-        return make_copier(
-            repository.cluster(self.cluster), self.reader, self.checksums, self.level
-        )
+        cluster = repository.cluster(self.cluster)
+        return make_copier(cluster, self.reader, checksums=self.checksums, level=self.level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,19 @@ class Copier:
             log.add(filled.reading.entry, filled.position + offset, placed, len(plain))
 
 
-def make_copier(cluster: ClusterFolder, reader: Reader, checksums: bool, level: int) -> Copier:
+def make_copier(
+    cluster: ClusterFolder,
+    reader: Reader,
+    *,
+    checksums: bool,
+    level: int,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Copier:
     """Return a copier that stores what it reads in `cluster`."""
     sealer = cluster.repository.sealer(level)
     return Copier(
         reader,
-        PageCheck(reader, checksums=checksums),
+        PageCheck(reader, checksums=checksums, sleep=sleep),
         sealer,
         partial(PackWriter, cluster, sealer),
         memoryview(mmap(-1, BUFFER)),  # mapped: it begins at a page boundary, and is returned whole

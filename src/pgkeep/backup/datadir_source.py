@@ -189,6 +189,8 @@ class DataDirectorySource:
                 self._control = found
             else:
                 _enter(listing, found, server.generation.segment_blocks)
+        if self._elsewhere:
+            listing.builder.add_directory(_CONFIG, Attributes.of(os.stat(self._root)))
         for path in self._elsewhere:
             self._enter_config(listing, path)
         return listing

@@ -69,6 +69,11 @@ class BackupReport:
         first = tuple(_describe(page) for page in self.corrupt[:_SHOWN])
         return CorruptPages(self.id, self.backup.corrupt_pages, first)
 
+    @property
+    def exit_status(self) -> int:
+        """What the command ends with: 0, or that of the problem."""
+        return self.problem.exit_status if self.problem else 0
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as documented for --json."""
         backup = self.backup

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
 from pgkeep.errors import PgkeepError
@@ -53,7 +53,8 @@ class Archiver(NamedTuple):
 
     def __str__(self) -> str:
         if self.last_failed and self.last_failed_at:
-            return f"archiving {self.last_failed} failed at {self.last_failed_at:%Y-%m-%d %H:%M:%S}"
+            at = self.last_failed_at.astimezone(UTC)
+            return f"archiving {self.last_failed} failed at {at:%Y-%m-%d %H:%M:%S} UTC"
         if self.last_archived:
             return f"the server says that it archived {self.last_archived}, but not to here"
         return "the server has not archived anything"

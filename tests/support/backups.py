@@ -1,0 +1,239 @@
+"""Backups in tests: of a cluster that exists only in memory, or of a real one."""
+
+import contextlib
+import os
+import struct
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pgkeep.backup.backup import BackupOptions, MakeWorkers, run
+from pgkeep.backup.copy import CopierSetup, make_copier
+from pgkeep.backup.datadir_source import DataDirectorySource
+from pgkeep.backup.report import BackupReport
+from pgkeep.backup.source import ClusterFacts, Listing, Started, Stopped
+from pgkeep.backup.wait_wal import Archiver
+from pgkeep.backup.workers import InlineWorkers, Workers
+from pgkeep.model.cluster import Generation
+from pgkeep.model.lsn import Lsn
+from pgkeep.model.segment import Segment
+from pgkeep.postgres.layout import relation_of_path
+from pgkeep.postgres.pages import PageChecker
+from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.progress import Progress
+from pgkeep.repository import catalog
+from pgkeep.repository.chunks import ChunkReader
+from pgkeep.repository.manifest.builder import Attributes
+from pgkeep.repository.manifest.facts import Tablespace
+from pgkeep.repository.manifest.tables import EntryKind
+from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.store.base import Store
+from pgkeep.repository.store.open import make_store
+from pgkeep.units import MIB
+
+PLAIN_FILE = Attributes(mode=0o600, uid=os.getuid(), gid=os.getgid(), mtime_ns=1)
+SEGMENT_BLOCKS = 131072
+START = Lsn.parse("0/3000028")
+STOP = Lsn.parse("0/5000100")
+LABEL = (
+    "START WAL LOCATION: 0/3000028 (file 000000010000000000000030)\n"
+    "CHECKPOINT LOCATION: 0/3000060\n"
+)
+
+
+def page(block: int, lsn: int = 0x1000, fill: bytes = b"x") -> bytes:
+    """Return a page with a right checksum."""
+    header = struct.pack("<IIHHHHHHI", lsn >> 32, lsn & 0xFFFFFFFF, 0, 0, 24, 4096, 8192, 0x2004, 0)
+    content = bytearray(header.ljust(4096, b"\0") + (fill * 4096)[:4096])
+    checksum = int(PageChecker().checksums(bytes(content), block)[0])
+    content[8:10] = struct.pack("<H", checksum)
+    return bytes(content)
+
+
+@dataclass
+class FakeFile:
+    """A file in memory, open."""
+
+    content: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        piece = self.content[offset : offset + len(buffer)]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+@dataclass
+class FakeReader:
+    """Files in memory. A list of contents is a file that is found different at each opening."""
+
+    files: dict[str, bytes | list[bytes | None]]
+    opened: list[str] = field(default_factory=list)
+
+    def open(
+        self, path: str, start: int = 0, end: int | None = None
+    ) -> AbstractContextManager[FakeFile] | None:
+        self.opened.append(path)
+        content = self.files.get(path)
+        if isinstance(content, list):
+            content = content.pop(0) if len(content) > 1 else content[0]
+        return None if content is None else contextlib.nullcontext(FakeFile(content))
+
+
+@dataclass
+class FakeSource:
+    """A cluster in memory, on a server that archives into the repository if `archive` is given."""
+
+    files: dict[str, bytes]
+    archive: Callable[[str], None] | None = None
+    checksums: bool = True
+    stop_timeline: int = 1
+    on_ping: Callable[[], None] = lambda: None
+    calls: list[str] = field(default_factory=list)
+
+    def facts(self) -> ClusterFacts:
+        self.calls.append("facts")
+        return ClusterFacts(
+            generation=Generation(7710983248089545577, 18, MIB),
+            server_version="18.6",
+            checksums=self.checksums,
+            data_directory="/data",
+            data_directory_mode=0o700,
+            archiving=self.archive is not None,
+            settings={"wal_level": "replica"},
+            databases=[],
+            extensions=[],
+            config_files=[],
+        )
+
+    def start(self, label: str) -> Started:
+        self.calls.append("start")
+        return Started(START, 1, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+    def listing(self) -> Listing:
+        self.calls.append("listing")
+        listing = Listing()
+        folders = {
+            "/".join(p.split("/")[:n]) for p in self.files for n in range(1, p.count("/") + 1)
+        }
+        for folder in sorted(folders):
+            listing.builder.add_directory(folder, PLAIN_FILE._replace(mode=0o700))
+        for path, content in self.files.items():
+            relation = relation_of_path(path)
+            first = None if relation is None else relation.first_block(SEGMENT_BLOCKS)
+            listing.add_file(path, len(content), PLAIN_FILE, first)
+        return listing
+
+    def reader(self) -> FakeReader:
+        return FakeReader(dict(self.files))
+
+    def control_file(self) -> tuple[bytes, Attributes]:
+        self.calls.append("control_file")
+        return b"control" * 100, PLAIN_FILE
+
+    def ping(self) -> None:
+        self.on_ping()
+
+    def stop(self) -> Stopped:
+        self.calls.append("stop")
+        if self.archive is not None:
+            for number in range(int(START) // MIB, int(STOP - 1) // MIB + 1):
+                self.archive(Segment(1, number, MIB).name)
+        at = datetime(2026, 1, 2, 3, 5, tzinfo=UTC)
+        return Stopped(STOP, self.stop_timeline, at, LABEL, "")
+
+    def tablespaces(self) -> list[Tablespace]:
+        return []
+
+    def relation_name(self, path: str) -> str:
+        return f"shop.public.of_{path.rpartition('/')[2]}"
+
+    def history(self, timeline: int) -> bytes | None:
+        return None
+
+    def archiver(self) -> Archiver | None:
+        return Archiver(0)
+
+    def switch_wal(self) -> None:
+        self.calls.append("switch_wal")
+
+    def wal_segment(self, segment: Segment) -> bytes | None:
+        return segment.name.encode() * 100
+
+
+def inline(cluster: ClusterFolder) -> MakeWorkers:
+    """Return workers that copy in this very process, into a store that no other could open."""
+
+    def make(setup: CopierSetup, jobs: int) -> AbstractContextManager[Workers]:
+        copier = make_copier(cluster, setup.reader, checksums=setup.checksums, level=setup.level)
+        return contextlib.nullcontext(InlineWorkers(copier))
+
+    return make
+
+
+def new_folder(directory: Path, *, encryption: str = "none") -> ClusterFolder:
+    """Make a repository in a directory and return the part of cluster 'main'."""
+    store: Store = make_store(str(directory))
+    secret = None if encryption == "none" else "correct horse battery"
+    return Repository.create(store, encryption, secret).cluster("main")  # type: ignore[arg-type]
+
+
+def back_up(
+    pg: ScratchCluster,
+    cluster: ClusterFolder,
+    *,
+    after_listing: Callable[[], object] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> BackupReport:
+    """Back up a running cluster; `after_listing` runs when nothing has been copied yet."""
+    options.setdefault("jobs", 2)
+    with Watched.connect(pg.conninfo) as source:
+        source.after_listing = after_listing
+        return run(source, cluster, BackupOptions(**options), progress)
+
+
+class Watched(DataDirectorySource):
+    """A data directory where something happens at a known moment."""
+
+    after_listing: Callable[[], object] | None = None
+
+    def listing(self) -> Listing:
+        listing = super().listing()
+        if self.after_listing is not None:
+            self.after_listing()
+        return listing
+
+
+def contents(cluster: ClusterFolder, backup_id: str) -> dict[str, bytes]:
+    """Return all files of a backup, put together from their chunks."""
+    manifest = catalog.read_manifest(cluster, backup_id)
+    tables = manifest.tables
+    reader = ChunkReader(cluster, cluster.repository.sealer(), tables.pack, backup=backup_id)
+    plain = dict(reader.read(tables.chunk))
+    return {
+        entry.path: b"".join(plain[row] for row in tables.chunk_rows(entry.number))
+        for entry in tables.entries()
+        if entry.kind is EntryKind.FILE
+    }
+
+
+def directories(cluster: ClusterFolder, backup_id: str) -> dict[str, int]:
+    """Return all directories of a backup with their modes."""
+    tables = catalog.read_manifest(cluster, backup_id).tables
+    return {e.path: e.mode for e in tables.entries() if e.kind is EntryKind.DIRECTORY}
+
+
+def damage(path: Path, block: int, offset: int = 5000) -> None:
+    """Flip the bits of one byte of a page."""
+    with path.open("r+b") as file:
+        file.seek(block * 8192 + offset)
+        byte = file.read(1)
+        file.seek(block * 8192 + offset)
+        file.write(bytes([byte[0] ^ 0xFF]))
