@@ -14,11 +14,13 @@ from blake3 import blake3
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
 from pgkeep.repository.marker import (
+    Marker,
     canonical,
     encode_document,
     format_moment,
     parse_moment,
     read_document,
+    read_marker,
 )
 from pgkeep.repository.seal import Damaged, FormatTooNew, Key, WrongKey, decrypt, encrypt
 from pgkeep.repository.store.base import BlobMissing, Store, UnsafeName
@@ -165,17 +167,17 @@ def add_recovery_key(
 
 def remove_slot(store: Store, slot_id: str) -> None:
     """Make one secret useless. Raise UnknownKeySlot, or LastKeySlot and leave it alone."""
-    slots = {slot.id: slot for slot in list_slots(store)}
-    if slot_id not in slots:
+    key_id = read_marker(store).key_id
+    if slot_id not in [slot.id for slot in list_slots(store)]:
         raise UnknownKeySlot(store.url, slot_id)
-    name, key_id = names.KEYS + slot_id + ".json", slots[slot_id].key_id
-    if not _opens_without(store, slot_id, key_id):
+    if _slots_of(store, key_id) in ([], [slot_id]):
         raise LastKeySlot(store.url, slot_id)
+    name = f"{names.KEYS}{slot_id}.json"
     content = store.get(name)
     store.delete(name)
     # Two who remove different slots at once may each have counted on the other's. Whoever finds
     # nothing left puts back what it took; at worst both slots stay.
-    if not _opens_without(store, slot_id, key_id):
+    if not _slots_of(store, key_id):
         store.create(name, [content])
         raise LastKeySlot(store.url, slot_id)
 
@@ -188,35 +190,35 @@ def write_passphrase_slot(store: Store, key: Key, new: NewSlot) -> str:
     return _write_slot(store, key, PASSPHRASE, normalise(new.secret), new)
 
 
-def unlock(store: Store, secret: str, key_check: str) -> Key:
+def unlock(store: Store, secret: str, marker: Marker) -> Key:
     """Return the master key. Raise WrongKey, BadSecret or Damaged: never one for the other."""
     kind, raw = PASSPHRASE, normalise(secret)
     if looks_like_recovery_key(secret):
         kind, raw = RECOVERY, parse_recovery_key(secret)
-    tried, damage, stranger = 0, "", ""
-    for slot, facts in _slots(store):
-        if slot.damage:
-            damage = slot.damage
-        elif slot.kind == kind:
-            tried += 1
-            key = _unwrap(slot, facts, raw)
-            if key is not None and key_check_of(key) == key_check:
-                return key
-            stranger = slot.id if key is not None else stranger
-    if stranger:
-        why = f"it does not fit the key that slot {stranger} holds"
-        raise Damaged(f"{names.MARKER} in {store.url}", why)
-    if damage:
-        raise Damaged(f"a key slot in {store.url}", damage)
-    if not tried:
+    slots = list(_slots(store))
+    # Slots of another key are what is left of an init that never came to its end.
+    fitting = [(slot, facts) for slot, facts in slots if slot.key_id == marker.key_id]
+    for slot, facts in fitting:
+        key = _unwrap(slot, facts, raw) if slot.kind == kind else None
+        if key is not None and key.check.hex() == marker.key_check:
+            return key
+        if key is not None:
+            raise _marker_does_not_fit(store, slot.id)
+    damage = next((slot.damage for slot, _ in slots if slot.damage), "")
+    if damage or not slots:
+        raise Damaged(f"{names.KEYS} in {store.url}", damage or "no key slot is left")
+    if not fitting:
+        raise _marker_does_not_fit(store, slots[0][0].id)
+    tried = sum(slot.kind == kind for slot, _ in fitting)
+    if tried == 0:
         raise WrongKey(store.url, f"it has no {kind} slot", "see which there are: pgkeep key list")
-    secret_name = "passphrase" if kind == PASSPHRASE else "recovery key"
-    raise WrongKey(store.url, f"this {secret_name} fits none of its {tried} {kind} slots")
+    name = "recovery key" if kind == RECOVERY else "passphrase"
+    raise WrongKey(store.url, f"this {name} fits none of its {tried} {kind} slots")
 
 
-def key_check_of(key: Key) -> str:
-    """Return what the marker keeps of the key: it recognises the key and does nothing else."""
-    return key.derive("key check").hex()
+def _marker_does_not_fit(store: Store, slot_id: str) -> Damaged:
+    why = f"it does not fit the key that slot {slot_id} holds"
+    return Damaged(f"{names.MARKER} in {store.url}", why)
 
 
 def normalise(secret: str) -> bytes:
@@ -281,12 +283,9 @@ def _master(repository: "Repository") -> Key:
     return repository.key
 
 
-def _opens_without(store: Store, slot_id: str, key_id: str) -> bool:
-    """Tell whether some other slot still holds the same key."""
-    return any(
-        not slot.damage and slot.id != slot_id and key_id in ("", slot.key_id)
-        for slot in list_slots(store)
-    )
+def _slots_of(store: Store, key_id: str) -> list[str]:
+    """Return the slots that hold the repository's own key, and so can open it."""
+    return [slot.id for slot in list_slots(store) if slot.key_id == key_id and not slot.damage]
 
 
 def _slots(store: Store) -> Iterator[tuple[KeySlot, dict[str, Any]]]:

@@ -129,8 +129,7 @@ class Repository:
         # without a marker holds a key that nothing is sealed with, and is passed over later.
         slot = keys.write_passphrase_slot(store, key, keys.NewSlot(secret, "", now, random))
         try:
-            check = keys.key_check_of(key)
-            create_marker(store, Marker(repository_id, now, ENCRYPTED, check))
+            create_marker(store, Marker(repository_id, now, ENCRYPTED, key.check.hex()))
         except AlreadyARepository:  # another init was faster: leave nothing of ours in it
             store.delete(f"{names.KEYS}{slot}.json")
             raise
@@ -149,7 +148,7 @@ class Repository:
 
         if secret is None:
             raise keys.KeyNeeded(store.url)
-        key = keys.unlock(store, secret, marker.key_check or "")
+        key = keys.unlock(store, secret, marker)
         return Repository(store, marker.repository_id, key)
 
     def sealer(self, level: int = 1) -> Sealer:

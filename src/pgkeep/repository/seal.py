@@ -111,7 +111,12 @@ class Key(NamedTuple):
     @property
     def id(self) -> int:
         """A number that tells keys apart without telling anything about them; never 0."""
-        return int.from_bytes(self.derive("key id")[:4], "little") or 1
+        return key_id_of(self.check)
+
+    @property
+    def check(self) -> bytes:
+        """What the marker keeps: it recognises the key and does nothing else."""
+        return self.derive("key check")
 
     def derive(self, purpose: str) -> bytes:
         """Return the 32-byte key for one purpose."""
@@ -119,6 +124,11 @@ class Key(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Key(id={self.id:08x})"
+
+
+def key_id_of(check: bytes) -> int:
+    """Return the id of the key that has this check."""
+    return int.from_bytes(check[:4], "little") or 1
 
 
 class SealedBlock(NamedTuple):
@@ -239,7 +249,10 @@ def _possible(header: BlockHeader) -> bool:
         fits = compressed == header.plain_length
     else:
         fits = header.codec == _ZSTD and 0 < compressed < header.plain_length
-    keyed = header.key_id != 0 if header.cipher == _AES_256_GCM else header.key_id == 0
+    if header.cipher == _AES_256_GCM:
+        keyed = header.key_id != 0
+    else:
+        keyed = header.key_id == 0 and header.salt == _NO_SALT
     return fits and keyed and header.cipher <= _AES_256_GCM and header.plain_length <= PLAIN_LIMIT
 
 
