@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.backup_label import parse_backup_label, parse_tablespace_map
+from pgkeep.postgres.binaries import as_server_user
 from pgkeep.postgres.control import State, read_control
 from pgkeep.postgres.datadir import Entry, Kind, Skipped, tablespaces, walk
 from pgkeep.postgres.layout import Fork, Rule
@@ -239,6 +241,19 @@ def test_a_data_directory_is_listed_by_the_servers_rules(
     inside = [name for name in kept if name.startswith(f"pg_tblspc/{space.oid}/")]
     assert all(name.startswith(f"pg_tblspc/{space.oid}/{folder}") for name in inside)
     assert pg.value("SELECT pg_relation_filepath('kept')") in inside
+
+
+def test_a_file_that_we_may_not_read_is_named(new_cluster: NewCluster) -> None:
+    pg = new_cluster(start=False)
+    (pg.data_directory / "base/1/1259").chmod(0)
+    read = "import sys; from pgkeep.postgres.datadir import walk; list(walk(*sys.argv[1:]))"
+    folder = version(pg.binaries.major, "").tablespace_folder
+    command = [sys.executable, "-c", read, str(pg.data_directory), folder]
+    done = subprocess.run(
+        as_server_user(command, pg.data_directory), capture_output=True, text=True, check=False
+    )
+    assert f"cannot back up {pg.data_directory}/base/1/1259: permission denied as" in done.stderr
+    assert "mode 0000" in done.stderr
 
 
 def test_a_label_is_what_the_server_returns(new_cluster: NewCluster, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ from pgkeep.postgres.layout import (
     unlogged_in,
 )
 
-_VANISHING_TRIES: Final = 20  # DROP TABLESPACE removes the folder, then the link: give it a second
-_VANISHING_WAIT: Final = 0.05
+_VANISHING_TRIES: Final = 10  # DROP TABLESPACE removes the folder, and right after it the link
+_VANISHING_WAIT: Final = 0.02  # seconds
 
 
 class NotADataDirectory(PgkeepError):
