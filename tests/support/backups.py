@@ -119,10 +119,8 @@ class FakeSource:
     def listing(self) -> Listing:
         self.calls.append("listing")
         listing = Listing()
-        folders = {
-            "/".join(p.split("/")[:n]) for p in self.files for n in range(1, p.count("/") + 1)
-        }
-        for folder in sorted(folders):
+        folders = {str(up) for path in [*self.files, "global/x"] for up in Path(path).parents}
+        for folder in sorted(folders - {"."}):
             listing.builder.add_directory(folder, PLAIN_FILE._replace(mode=0o700))
         for path, content in self.files.items():
             relation = relation_of_path(path)
