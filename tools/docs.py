@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         if "--check" not in arguments:
             path.write_text(new)
     for name in stale:
-        print(f"{name} {'is out of date' if '--check' in arguments else 'written'}")
+        sys.stdout.write(f"{name} {'is out of date' if '--check' in arguments else 'written'}\n")
     return 1 if stale and "--check" in arguments else 0
 
 
@@ -208,7 +208,8 @@ def _commands(command: Any, path: str) -> Iterator[str]:
     about = (command.help or "").strip()
     if inner is None or path == "pgkeep":
         title = "Global options" if path == "pgkeep" else f"`{path}`"
-        yield f"## {title}\n\n{'' if path == 'pgkeep' else about}\n\n{_usage(command, path)}".strip()
+        words = "" if path == "pgkeep" else f"{about}\n\n"
+        yield f"## {title}\n\n{words}{_usage(command, path)}"
     for name, child in (inner or {}).items():
         yield from _commands(child, f"{path} {name}")
 
@@ -219,27 +220,20 @@ def _usage(command: Any, path: str) -> str:
     for parameter in command.params:
         if parameter.name in ("help", "install_completion", "show_completion"):
             continue
-        about = getattr(parameter, "help", "") or ""
+        named, about = parameter.get_help_record(typer.Context(command)) or ("", "")
+        own = str(parameter.name).upper().replace("_", "-")
         if parameter.param_type_name == "argument":
-            shown = parameter.metavar or parameter.name.upper()
-            words.append(shown if parameter.required or "[" in shown else f"[{shown}]")
-            rows.append(f"| `{shown}` | {about} |")
-            continue
-        value = "" if parameter.is_flag or parameter.count else f" {_metavar(parameter)}"
-        names = ", ".join(sorted(parameter.opts, key=len, reverse=True))
-        rows.append(f"| `{names}{value}` | {about}{' Required.' if parameter.required else ''} |")
-    usage = f"    {' '.join(words)}{' [OPTIONS]' if rows else ''}"
-    table = "\n".join(
-        ["| | |", "|---|---|", *(row.replace("latest|", "latest\\|") for row in rows)]
-    )
-    return f"{usage}\n\n{table}" if rows else usage
+            named = named.partition(" ")[0]
+            words.append(named if parameter.required or "[" in named else f"[{named}]")
+        named = named.replace("<str>", own).replace("<int range>", "N").replace("<int>", "N")
+        rows.append(_cells(named.strip("[]"), about))
+    usage = f"    {' '.join(words)}{' [OPTIONS]' if len(rows) >= len(words) else ''}"
+    return "\n".join([usage, "", "| | |", "|---|---|", *rows]) if rows else usage
 
 
-def _metavar(parameter: Any) -> str:
-    if parameter.metavar:
-        return str(parameter.metavar)
-    choices = getattr(parameter.type, "choices", None)
-    return "\\|".join(map(str, choices)) if choices else parameter.name.upper().replace("_", "-")
+def _cells(name: str, about: str) -> str:
+    name, about = (text.replace("|", "\\|") for text in (name, about))
+    return f"| `{name}` | {about} |"
 
 
 if __name__ == "__main__":

@@ -173,11 +173,11 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
     wal_timeout: Annotated[
         Duration,
         Meta(
-            description="How long a backup waits for its last WAL segment to arrive in the "
-            "repository, and `check` for a test segment.",
-            examples=["5min"],
+            description="How long a backup goes on waiting for its WAL while none arrives in the "
+            "repository.",
+            examples=["30min"],
         ),
-    ] = Duration(300)
+    ] = Duration(600)
     retention: RetentionConfig = RetentionConfig()
 
 

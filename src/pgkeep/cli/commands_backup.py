@@ -102,9 +102,9 @@ def show(
 
 def point(
     here: typer.Context,
-    name: Annotated[str, typer.Argument(help="Like before_v2_migration.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Like before_v2_migration.")],
 ) -> None:
-    """Make a named restore point, to come back to with restore --to name:NAME."""
+    """Make a named restore point, for restore --to name:NAME."""
     from pgkeep.cli import render_backup
 
     context: Context = here.obj

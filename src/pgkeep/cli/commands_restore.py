@@ -81,7 +81,10 @@ def restore(  # noqa: PLR0913 - the options of the command
         bool, typer.Option("--dry-run", "-n", help="Say what would be done, and do nothing.")
     ] = False,
 ) -> int:
-    """Bring the cluster back, as it was at any moment that pgkeep list shows."""
+    """Bring the cluster back as it was at any moment.
+
+    pgkeep list shows which moments there are. What will be done is said before a byte is written.
+    """
     from pgkeep.restore.prepare import RestoreRequest
 
     context: Context = here.obj
@@ -184,7 +187,10 @@ def inspect(
         bool, typer.Option("--follow", help="Explain a running recovery until it ends.")
     ] = False,
 ) -> int:
-    """Tell what a data directory will do when it is started, without starting it."""
+    """Tell what a data directory would do if it were started.
+
+    Nothing is started or changed.
+    """
     from pgkeep.cli import render_restore
     from pgkeep.inspect.look import inspect as look_at
 

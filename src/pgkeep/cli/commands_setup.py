@@ -48,7 +48,7 @@ def init(  # noqa: PLR0913 - the options of the command
         bool, typer.Option("--encrypt", help="For the starter config: encrypt the repository.")
     ] = False,
 ) -> int:
-    """Create the repository, look at the cluster, show or apply the settings it needs."""
+    """Create the repository; show or apply the settings it needs."""
     from pgkeep.cli import render_setup
     from pgkeep.setup.init import InitOptions
     from pgkeep.setup.init import init as run
@@ -90,7 +90,10 @@ def check(
         str | None, typer.Option(help="How long to wait for that segment, like 30s or 2min.")
     ] = None,
 ) -> int:
-    """Can this cluster be backed up, archived and restored right now? One line each."""
+    """Can this cluster be backed up, archived and restored now?
+
+    One line for each thing that this depends on, with its fix.
+    """
     from pgkeep.cli import render_setup
     from pgkeep.setup.check import Subject
     from pgkeep.setup.check import check as run
@@ -116,7 +119,7 @@ def check(
 
 
 def key_list(here: typer.Context) -> None:
-    """Show the key slots: what opens the repository. Never the keys themselves."""
+    """Show the key slots: what opens the repository."""
     from pgkeep.cli import render_setup
     from pgkeep.repository.keys import list_slots
 
@@ -171,9 +174,14 @@ def key_recovery(
 
 def key_remove(
     here: typer.Context,
-    slot: Annotated[str, typer.Argument(help="The slot's id, from pgkeep key list.")],
+    slot: Annotated[
+        str, typer.Argument(metavar="SLOT", help="The slot's id, from pgkeep key list.")
+    ],
 ) -> None:
-    """Remove a key slot; what it opened stays open to the others. Never the last one."""
+    """Remove a key slot, never the last one.
+
+    What it opened stays open to the other slots.
+    """
     from pgkeep.repository.keys import remove_slot
 
     context: Context = here.obj

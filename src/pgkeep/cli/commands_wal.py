@@ -20,20 +20,20 @@ def register(app: typer.Typer) -> None:
 
 
 def push(here: typer.Context, path: Annotated[str, _PATH]) -> int:
-    """Store one WAL file; archive_command calls pgkeep-wal push %p."""
+    """Store one WAL file, as pgkeep-wal push does."""
     return _run(here.obj, ["push", "--", path])
 
 
 def fetch(
     here: typer.Context,
-    name: Annotated[str, typer.Argument(help="%f of restore_command.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="%f of restore_command.")],
     destination: Annotated[str, typer.Argument(metavar="DEST", help="%p of restore_command.")],
     *,
     generation: Annotated[
         str | None, typer.Option(help="From this generation, like 18-7710983248089545577.")
     ] = None,
 ) -> int:
-    """Bring one WAL file back; restore_command calls pgkeep-wal fetch %f %p."""
+    """Bring one WAL file back, as pgkeep-wal fetch does."""
     options = [f"--generation={generation}"] if generation else []
     return _run(here.obj, [*options, "fetch", "--", name, destination])
 
@@ -50,5 +50,5 @@ def _run(context: Context, words: list[str]) -> int:
 
 
 def status(here: typer.Context) -> int:
-    """What is archived, what is missing, and how far the server is behind."""
+    """Show what is archived, what is missing and what waits."""
     raise NotImplementedError

@@ -73,6 +73,14 @@ class Context:
             sys.stdout.write(text(self.look).rstrip("\n") + "\n")
             sys.stdout.flush()
 
+    def say_story(self, text: str) -> None:
+        """Print a piece of a result that is told while it happens."""
+        if self.json:
+            say(text)
+        else:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
     def note(self, text: str) -> None:
         """Say something beside the result."""
         if not self.quiet:

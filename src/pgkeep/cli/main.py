@@ -129,7 +129,9 @@ def build_app(context: Context) -> typer.Typer:
             str | None, typer.Option(help="A path or address to use instead of the config's.")
         ] = None,
         json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-        verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")] = 0,
+        verbose: Annotated[
+            int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more.")
+        ] = 0,
         quiet: Annotated[
             bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")
         ] = False,
@@ -165,7 +167,14 @@ def _demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the files to look at.")] = False,
 ) -> int:
     """See the whole story on a throwaway cluster, in a minute."""
-    raise NotImplementedError
+    from pgkeep.demo.story import tell
+    from pgkeep.postgres.binaries import find_binaries
+
+    context: Context = here.obj
+    story = tell(find_binaries(None, pg_bin), context.say_story, keep=keep)
+    if context.json:
+        print_json(story.to_dict())
+    return 0
 
 
 def _tell(error: PgkeepError | typer.TyperException, context: Context) -> int:
