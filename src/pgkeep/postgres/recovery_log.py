@@ -226,9 +226,10 @@ def _log_event(text: str) -> Event | None:
 
 def _stopping(match: re.Match[str]) -> Stopping:
     side, text = Side(match[1]), match[0].removeprefix("recovery stopping ")
-    xid = re.search(r"of (?:prepared )?transaction (\d+)", text)
-    lsn = re.search(rf'WAL location \(LSN\) "{_LSN}"', text)
-    time = re.search(r", time (.+)$", text)
+    # Anchored, because a restore point's name may say anything.
+    xid = re.match(r"\w+ (?:commit|abort) of (?:prepared )?transaction (\d+)", text)
+    lsn = re.match(rf'\w+ WAL location \(LSN\) "{_LSN}"', text)
+    time = re.match(r".*, time (.+)$", text)
     return Stopping(
         side,
         text,
