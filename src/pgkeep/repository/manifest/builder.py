@@ -99,12 +99,7 @@ class ManifestBuilder:
     """
 
     def __init__(self) -> None:
-        self._paths: list[bytes] = []
-        self._links: dict[bytes, bytes] = {}
-        self._kinds = bytearray()
-        self._attributes = array("q")
-        self._places = array("q")  # by file number: the entry, in order of adding
-        self._results: list[StoredChunks] = []
+        self._clear()
 
     def add_directory(self, path: str, attributes: Attributes) -> None:
         self._add(path, EntryKind.DIRECTORY, attributes)
@@ -127,7 +122,10 @@ class ManifestBuilder:
         self._results.append(stored)
 
     def build(self, facts: Facts) -> Manifest:
-        """Return the manifest, with files, size and packs filled into the facts. Do so once."""
+        """Return the manifest, with files, size and packs filled into the facts, and forget all.
+
+        What was collected is larger than what is built from it, and encoding needs room as well.
+        """
         by_path = sorted(range(len(self._paths)), key=self._paths.__getitem__)
         order = np.array(by_path, np.int64)
         chunk_count, chunks, packs = self._chunk_table(order)
@@ -138,9 +136,18 @@ class ManifestBuilder:
         )
         page = PageTable(np.zeros(0, np.uint32))
         tables = Tables(file, layer, page, chunks, packs)
+        self._clear()
         files, size = tables.count_files()
         facts = msgspec.structs.replace(facts, files=files, size=size, packs=len(packs))
         return Manifest(facts, tables)
+
+    def _clear(self) -> None:
+        self._paths: list[bytes] = []
+        self._links: dict[bytes, bytes] = {}
+        self._kinds = bytearray()
+        self._attributes = array("q")
+        self._places = array("q")  # by file number: the entry, in order of adding
+        self._results: list[StoredChunks] = []
 
     def _place(self, number: int, place: int) -> None:
         missing = number + 1 - len(self._places)
