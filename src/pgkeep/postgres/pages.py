@@ -120,22 +120,6 @@ def page_lsns(buf: Buffer) -> NDArray[np.uint64]:
     return _lsns(_words(buf))
 
 
-def changed_pages(buf: Buffer, since: int) -> Blocks:
-    """Return the pages of a main fork (counted from 0) that changed after a backup began.
-
-    New pages count as changed: a file cut off and grown again shows nothing but zeros.
-    """
-    words = _words(buf)
-    return np.flatnonzero(
-        (_lsns(words) >= np.uint64(since)) | (words.view(np.uint16)[:, _UPPER] == 0)
-    )
-
-
-def pages_beyond(buf: Buffer, stop_lsn: int) -> Blocks:
-    """Return the pages (counted from 0) whose LSN is past the backup's end: none can be right."""
-    return np.flatnonzero(page_lsns(buf) > np.uint64(stop_lsn))
-
-
 def _numbers(blocks: Numbers, start: int, batch: Words) -> Numbers:
     """Return the block numbers of a batch that begins at page `start`."""
     return blocks + start if isinstance(blocks, int) else blocks[start : start + len(batch)]
