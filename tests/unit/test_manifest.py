@@ -182,8 +182,11 @@ def log(rows: list[tuple[int, int, int]], pack: bytes, skew: int = 0) -> Any:
     return chunks.finish([*empty, StoredPack(pack.ljust(16, b"."), 100 * len(rows) + 50)])
 
 
-def test_a_file_that_vanished_leaves_neither_entry_nor_pack() -> None:
+@pytest.mark.parametrize("entered", [False, True])
+def test_a_file_that_vanished_leaves_neither_entry_nor_pack(entered: bool) -> None:
     builder = ManifestBuilder()
+    if entered:
+        builder.add_file(0, "gone", ATTRIBUTES)
     builder.add_chunks(log([(0, 0, 8192)], pack=b"gone"))
     builder.add_chunks(log([(1, 0, 8192)], pack=b"kept"))
     builder.leave_out(0)

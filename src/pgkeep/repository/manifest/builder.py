@@ -114,7 +114,9 @@ class ManifestBuilder:
         self._add(path, EntryKind.FILE, attributes)
 
     def leave_out(self, number: int) -> None:
-        """Forget a file that vanished while it was read, with whatever was stored of it."""
+        """Forget a file that vanished, entered or not, with whatever was stored of it."""
+        if number < len(self._places) and self._places[number] >= 0:
+            self._dropped.add(self._places[number])
         self._place(number, _LEFT_OUT)
 
     def add_chunks(self, stored: StoredChunks) -> None:
@@ -126,8 +128,8 @@ class ManifestBuilder:
 
         What was collected is larger than what is built from it, and encoding needs room as well.
         """
-        by_path = sorted(range(len(self._paths)), key=self._paths.__getitem__)
-        order = np.array(by_path, np.int64)
+        kept = (entry for entry in range(len(self._paths)) if entry not in self._dropped)
+        order = np.array(sorted(kept, key=self._paths.__getitem__), np.int64)
         chunk_count, chunks, packs = self._chunk_table(order)
         file = self._file_table(order, chunk_count, chunks)
         layer = LayerTable(
@@ -146,6 +148,7 @@ class ManifestBuilder:
         self._links: dict[bytes, bytes] = {}
         self._kinds = bytearray()
         self._attributes = array("q")
+        self._dropped: set[int] = set()  # entries left out after all
         self._places = array("q")  # by file number: the entry, in order of adding
         self._results: list[StoredChunks] = []
 
@@ -214,7 +217,7 @@ class ManifestBuilder:
         return entry[kept], rows[kept]
 
     def _entry_of_rows(self, order: Array) -> Array:
-        rank = np.zeros(len(order) + 1, np.int32)
+        rank = np.zeros(len(self._paths) + 1, np.int32)
         rank[order] = np.arange(len(order))
         places = np.append(np.frombuffer(self._places, np.int64), _UNKNOWN)
         place = places[np.minimum(self._column("file", "<i8"), len(places) - 1)]
