@@ -155,6 +155,9 @@ def _carry_out(
         find_binaries(prepared.plan.backup.generation.major, programs)
     context.note(render_restore.plan(prepared.plan, context.look_at_stderr))
     report = carry_out(context.app.cluster, prepared, now=datetime.now(UTC), progress=progress)
+    if start:
+        # Told at once: what follows may take hours or fail, and the files are there.
+        context.note(render_restore.written(report))
     outcome = _start(context, report.plan, port, programs) if start else None
     context.close()
     facts = {**report.to_dict(), "recovery": outcome.to_dict() if outcome else None}
@@ -186,6 +189,9 @@ def inspect(
     follow: Annotated[
         bool, typer.Option("--follow", help="Explain a running recovery until it ends.")
     ] = False,
+    log: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With --follow: the server's log.")
+    ] = None,
 ) -> int:
     """Tell what a data directory would do if it were started.
 
@@ -198,7 +204,7 @@ def inspect(
     if follow:
         from pgkeep.inspect.follow import follow as run
 
-        ended = run(directory, context.progress)
+        ended = run(directory, log, context.progress)
         context.close()
         context.result(ended.to_dict(), lambda look: render_restore.followed(ended, look))
         return 0

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from pgkeep.cli.context import Context, group
+from pgkeep.cli.context import NO, Context, group
+from pgkeep.cli.text import safe
 
 _PATH = typer.Argument(metavar="PATH", help="The segment: %p of archive_command.")
 
@@ -51,4 +52,20 @@ def _run(context: Context, words: list[str]) -> int:
 
 def status(here: typer.Context) -> int:
     """Show what is archived, what is missing and what waits."""
-    raise NotImplementedError
+    from pgkeep.app import NoConnection
+    from pgkeep.cli import render_wal
+    from pgkeep.postgres.connecting import CannotConnect
+    from pgkeep.wal.survey import survey
+
+    context: Context = here.obj
+    app = context.app
+    data_directory = app.settings.data_directory or None
+    try:
+        with app.connect() as session:
+            found = survey(app.cluster, session, data_directory)
+    except (CannotConnect, NoConnection) as error:
+        # The archive alone is worth seeing: the server may be what is lost.
+        context.note(f"note: the server could not be asked: {safe(str(error))}")
+        found = survey(app.cluster, None, data_directory)
+    context.result(render_wal.facts(found), lambda look: render_wal.status(found, look))
+    return NO if found.problems else 0

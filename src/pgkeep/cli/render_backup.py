@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pgkeep.backup.report import BackupReport
-from pgkeep.cli.text import Look, fields, plain, plural, safe, table
+from pgkeep.cli.text import Look, fields, not_before, plain, plural, safe, table
 from pgkeep.coverage.record import Record
 from pgkeep.listing import Dated, Listing
 from pgkeep.model.backup import Backup
@@ -24,7 +24,7 @@ def report(made: BackupReport, look: Look) -> str:
         look.good(f"backup {backup.id} of cluster {safe(made.cluster)} is complete"),
         fields(
             [
-                ("restorable", f"from {look.when(backup.stopped_at)} on"),
+                ("restorable", f"from {look.when(not_before(backup.stopped_at))} on"),
                 ("size", f"{format_size(backup.size)} in {plural(backup.files, 'file')}, {saved}"),
                 ("took", f"{format_duration(made.duration_s)}{speed}"),
                 ("WAL", _segments(list(made.segments))),
@@ -186,7 +186,7 @@ def _backups(listing: Listing, look: Look) -> str:
         row = [
             backup.id,
             backup.type.value,
-            look.at(backup.stopped_at),
+            look.at(not_before(backup.stopped_at)),
             format_size(backup.size),
             format_size(backup.stored),
             format_duration(max(0.0, seconds)),
@@ -233,7 +233,8 @@ def _timeline(listing: Listing, part: Record, timeline: TimelineCoverage, look: 
     lines = []
     for span in timeline.spans:
         dated = listing.dates[part.generation.id, timeline.timeline, span]
-        start, end = _edge(dated.start, span.start, look), _edge(dated.end, span.end, look)
+        first = not_before(dated.start) if dated.start else None
+        start, end = _edge(first, span.start, look), _edge(dated.end, span.end, look)
         lines.append(f"{name}{look.good('restorable')} from {start} to {end}")
     if not lines:
         lines.append(f"{name}nothing restorable yet: no backup with its WAL")
@@ -274,7 +275,7 @@ def facts_text(found: Facts, look: Look) -> str:
         ("cluster", found.cluster),
         ("label", found.label),
         ("type", backup.type.value),
-        ("restorable from", look.when(backup.stopped_at)),
+        ("restorable from", look.when(not_before(backup.stopped_at))),
         ("began", f"{look.when(backup.started_at)}, took {duration}"),
         ("PostgreSQL", found.server_version),
         ("system identifier", str(generation.system_identifier)),

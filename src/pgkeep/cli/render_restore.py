@@ -1,6 +1,7 @@
 """restore and inspect as text."""
 
-from pgkeep.cli.text import Look, fields, plural, safe
+from pgkeep.cli.text import Look, fields, not_before, plural, safe
+from pgkeep.inspect.follow import FollowReport
 from pgkeep.inspect.seen import InspectReport
 from pgkeep.restore.plan import RestorePlan
 from pgkeep.restore.restore import RestoreReport
@@ -14,7 +15,7 @@ def plan(decided: RestorePlan, look: Look) -> str:
     kind = "a standby of " if decided.standby else ""
     head = f"restoring {kind}cluster {safe(decided.cluster)} into {safe(decided.target_dir)}"
     pairs = [
-        ("backup", f"{backup.id}, consistent from {look.when(backup.stopped_at)} on"),
+        ("backup", f"{backup.id}, consistent from {look.when(not_before(backup.stopped_at))} on"),
         ("target", decided.asked),
         ("stops", str(decided.stop) if decided.stop else "at the end of the archived WAL"),
         ("timeline", str(decided.timeline)),
@@ -32,14 +33,16 @@ def plan(decided: RestorePlan, look: Look) -> str:
     return "\n".join(lines)
 
 
+def written(done: RestoreReport) -> str:
+    """Say what lies on disk now."""
+    seconds, size = format_duration(done.seconds), format_size(done.size)
+    where = safe(done.plan.target_dir)
+    return f"restored {plural(done.files, 'file')}, {size}, in {seconds}: {where}"
+
+
 def report(done: RestoreReport, outcome: RecoveryOutcome | None, look: Look) -> str:
     """Say what was restored, how far recovery came, and what to type next."""
-    seconds = format_duration(done.seconds)
-    size = format_size(done.size)
-    head = (
-        f"restored {plural(done.files, 'file')}, {size}, in {seconds}: {safe(done.plan.target_dir)}"
-    )
-    lines = [look.good(head), *(f"  note: {safe(note)}" for note in done.notes)]
+    lines = [look.good(written(done)), *(f"  note: {safe(note)}" for note in done.notes)]
     if outcome is None:
         lines += ["", "start it, and see how its recovery goes:", f"  {safe(done.start_command)}"]
         lines.append(f"  pgkeep inspect --follow {safe(done.plan.target_dir)}")
@@ -58,6 +61,18 @@ def report(done: RestoreReport, outcome: RecoveryOutcome | None, look: Look) -> 
     if done.promote_command:
         lines += ["promote it when you have looked at it:", f"  {safe(done.promote_command)}"]
     return "\n".join(lines)
+
+
+def followed(found: FollowReport, look: Look) -> str:
+    """Say how a recovery ended, or where it stands still."""
+    pairs = [
+        ("goal", found.goal),
+        ("replayed", found.replayed),
+        ("last segment", found.fetched),
+        ("log", found.log_file),
+    ]
+    words = look.bold(safe(found.words))
+    return "\n".join([words, fields(pairs, indent="  ")])
 
 
 def inspected(found: InspectReport, look: Look) -> str:

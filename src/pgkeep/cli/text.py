@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum
 from os import PathLike, fspath
 from typing import Any, Final
@@ -50,6 +50,13 @@ class Look:
         if not here.utcoffset():
             return f"{here:%Y-%m-%d %H:%M:%S} UTC"
         return here.isoformat(sep=" ", timespec="seconds")
+
+
+def not_before(moment: datetime) -> datetime:
+    """Return the next full second: typed as it is shown, it is no earlier than `moment`."""
+    return (
+        moment if not moment.microsecond else moment.replace(microsecond=0) + timedelta(seconds=1)
+    )
 
 
 def safe(text: str, *, lines: bool = False) -> str:

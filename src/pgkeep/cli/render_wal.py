@@ -1,0 +1,98 @@
+"""`wal status` as text and JSON. docs/commands.md lists the fields."""
+
+from typing import Any
+
+from pgkeep.cli.text import Look, fields, plural, safe, table
+from pgkeep.units import format_size
+from pgkeep.wal.status import ArchiveStatus, TimelineStatus, WalStatus
+
+
+def facts(found: WalStatus) -> dict[str, Any]:
+    archiver, waiting = found.archiver, found.waiting
+    return {
+        "cluster": found.cluster,
+        "repository": found.repository,
+        "archives": [_archive_facts(archive) for archive in found.archives],
+        "archiver": archiver._asdict() if archiver else None,
+        "waiting": {"count": waiting.count, "oldest": waiting.oldest} if waiting else None,
+        "failing": found.failing,
+        "problems": list(found.problems),
+    }
+
+
+def _archive_facts(archive: ArchiveStatus) -> dict[str, Any]:
+    return {
+        "generation": archive.generation.id,
+        "timelines": [_timeline_facts(timeline) for timeline in archive.timelines],
+        "histories": list(archive.histories),
+        "partials": list(archive.partials),
+        "cut_off": list(archive.cut_off),
+        "foreign": list(archive.foreign),
+    }
+
+
+def _timeline_facts(timeline: TimelineStatus) -> dict[str, Any]:
+    return {
+        "timeline": timeline.timeline,
+        "first": timeline.first,
+        "last": timeline.last,
+        "segments": timeline.segments,
+        "stored": timeline.stored_size,
+        "newest_archived_at": timeline.newest_at,
+        "has_history": timeline.has_history,
+        "holes": [
+            {"first": hole.first, "last": hole.last, "segments": hole.segments}
+            for hole in timeline.holes
+        ],
+    }
+
+
+def status(found: WalStatus, look: Look) -> str:
+    """Say what is archived by timeline, how the server's archiver does, and what is wrong."""
+    title = look.bold(f"WAL of cluster {safe(found.cluster)} in {safe(found.repository)}")
+    parts = [title, *(_archive(archive, look) for archive in found.archives)]
+    parts.append(_server(found, look))
+    if found.problems:
+        parts.append("\n".join(look.bad(f"PROBLEM: {safe(text)}") for text in found.problems))
+    else:
+        parts.append(look.good("nothing is missing"))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _archive(archive: ArchiveStatus, look: Look) -> str:
+    generation = archive.generation
+    head = f"PostgreSQL {generation.major}, system identifier {generation.system_identifier}"
+    if not archive.timelines:
+        return f"{head}\n  nothing archived yet"
+    rows = [
+        [
+            str(line.timeline),
+            f"{line.first} to {line.last}",
+            f"{line.segments:,}",
+            format_size(line.stored_size),
+            look.at(line.newest_at),
+            f"{plural(len(line.holes), 'hole')}" if line.holes else "none",
+        ]
+        for line in archive.timelines
+    ]
+    header = ["TIMELINE", "ARCHIVED", "SEGMENTS", "STORED", "NEWEST CAME", "HOLES"]
+    return f"{head}\n{table(header, rows, look, right=(0, 2, 3))}"
+
+
+def _server(found: WalStatus, look: Look) -> str:
+    archiver, waiting = found.archiver, found.waiting
+    pairs = []
+    if waiting is not None:
+        first = f", first {waiting.oldest}" if waiting.oldest else ""
+        pairs.append(("waiting on the server", f"{plural(waiting.count, 'file')}{first}"))
+    if archiver is not None:
+        if archiver.last_archived_wal and archiver.last_archived_time:
+            last = f"{archiver.last_archived_wal} at {look.when(archiver.last_archived_time)}"
+            pairs.append(("last archived", last))
+        else:
+            pairs.append(("last archived", "nothing yet"))
+        if archiver.last_failed_wal and archiver.last_failed_time:
+            over = "" if found.failing else ", and succeeded since"
+            failed = f"{archiver.last_failed_wal} at {look.when(archiver.last_failed_time)}{over}"
+            pairs.append(("last failure", failed))
+    return fields(pairs)
