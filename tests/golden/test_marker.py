@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import pytest
 from blake3 import blake3
 
-from pgkeep.model.cluster import Generation
 from pgkeep.repository import locks
 from pgkeep.repository.marker import Marker, decode_document, encode_document, read_marker
 from pgkeep.repository.repository import Repository
@@ -43,17 +42,6 @@ def test_the_marker_is_written_again() -> None:
     Repository.create(store, "none", None, now=NOW, random=lambda size: b"\1" * size)
     example = json_example("repository.md", "Example: a marker without encryption")
     assert store.get("pgkeep.json") == example
-
-
-def test_a_generation_is_read_and_written_again() -> None:
-    generation = Generation(7710983248089545577, 18, 16 << 20)
-    name = f"clusters/main/generations/{generation.id}.json"
-    example = json_example("repository.md", "Example: a generation")
-    store = MemoryStore()
-    cluster = Repository(store, "id", None).cluster("main")
-    cluster.add_generation(generation)
-    assert store.get(name) == example
-    assert cluster.generations() == [generation]
 
 
 def test_the_check_by_the_page_alone() -> None:
