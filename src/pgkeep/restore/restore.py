@@ -88,17 +88,20 @@ def carry_out(
     began, layout, plan = clock(), prepared.layout, prepared.plan
     tree = Tree(layout, chown=os.geteuid() == 0)
     with ExitStack() as stack:
+        stack.callback(tree.close)
         lock = _try_to_hold(cluster, stack, progress)
         tree.begin(marker_text(plan.backup.id, plan.asked, moment(now.replace(microsecond=0))))
         tree.make_directories()
-        files, size = _copy(cluster, prepared, progress, lock)
+        source = _source(cluster, prepared, sync=not tree.syncs_at_once)
+        files, size = _copy(source, prepared, progress, lock)
         tree.make_links()
         notes = _configure(tree, prepared, now)
+        progress.phase("waiting until everything is on disk")
+        tree.make_durable()
         # All names and contents are durable from here on, and still no server could start.
-        tree.finish_directories()
         last = control_task(layout)
         if last is not None:
-            for written in write_tasks([last], _source(cluster, prepared), 1):
+            for written in write_tasks([last], source._replace(sync=True), 1):
                 files, size = files + written.files, size + written.size
         tree.end()
     start, promote = _commands(prepared)
@@ -115,7 +118,7 @@ def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -
 
 
 def _copy(
-    cluster: ClusterFolder, prepared: Prepared, progress: Progress, lock: Lock | None
+    source: Source, prepared: Prepared, progress: Progress, lock: Lock | None
 ) -> tuple[int, int]:
     """Write all files but pg_control; return how many files and bytes."""
     jobs = prepared.request.jobs or default_jobs()
@@ -125,7 +128,7 @@ def _copy(
     files = len({part.path for task in tasks for part in task.parts})
     progress.phase("restoring files", total)
     size = 0
-    for written in write_tasks(tasks, _source(cluster, prepared), min(jobs, len(tasks))):
+    for written in write_tasks(tasks, source, min(jobs, len(tasks))):
         size += written.size
         progress.advance(size)
         if lock is not None:
@@ -133,7 +136,7 @@ def _copy(
     return files, size
 
 
-def _source(cluster: ClusterFolder, prepared: Prepared) -> Source:
+def _source(cluster: ClusterFolder, prepared: Prepared, *, sync: bool) -> Source:
     repository, manifest = cluster.repository, prepared.manifest
     return Source(
         repository.store.url,
@@ -142,6 +145,7 @@ def _source(cluster: ClusterFolder, prepared: Prepared) -> Source:
         cluster.name,
         manifest.facts.id,
         manifest.tables.pack,
+        sync,
     )
 
 

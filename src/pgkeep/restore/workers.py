@@ -25,6 +25,7 @@ class Source(NamedTuple):
     cluster: str
     backup: str
     packs: PackTable
+    sync: bool  # every file by itself
 
     def reader(self) -> ChunkReader:
         repository = Repository(open_store(self.url), self.repository_id, self.key)
@@ -73,4 +74,4 @@ def _write(task: Task) -> Written:
 
 
 def _writer(source: Source) -> FileWriter:
-    return FileWriter(source.reader(), chown=os.geteuid() == 0)
+    return FileWriter(source.reader(), chown=os.geteuid() == 0, sync=source.sync)

@@ -1,25 +1,28 @@
 """Puts a restored cluster on disk, in an order that leaves nothing startable when it stops halfway.
 
 The marker comes first and global/pg_control last: no server starts without that file, and nobody
-takes a directory with that marker for a whole one.
+takes a directory with that marker for a whole one. Everything else is durable before pg_control is
+written.
 """
 
 import os
 from typing import Final
 
 from pgkeep.restore.copy import told
+from pgkeep.restore.durable import FileSystems, can_sync_at_once
 from pgkeep.restore.layout import Layout
 from pgkeep.traces import MARKER
 
 
 class Tree:
-    """The directory trees of one restore. Every method makes durable what it wrote."""
+    """The directory trees of one restore."""
 
     def __init__(self, layout: Layout, *, chown: bool) -> None:
         self._layout: Final = layout
         self._target: Final = layout.target_dir
         self._chown: Final = chown
         self._directories: Final = dict(layout.directories())
+        self._file_systems: FileSystems | None = None
 
     def begin(self, marker: str) -> None:
         """Make the target directory and say in it that a restore is under way."""
@@ -33,6 +36,10 @@ class Tree:
         """Make all directories, for our eyes only until they are complete."""
         for move in self._layout.moves:
             _make(move.new)
+        roots = [self._target, *(move.new for move in self._layout.moves)]
+        if can_sync_at_once():
+            # Before the files: an error is told of what is written after this only.
+            self._file_systems = FileSystems(roots)
         for path in self._directories:
             _make(path)
 
@@ -69,8 +76,18 @@ class Tree:
                     os.fchown(file.fileno(), *owner)
                 os.fsync(file.fileno())
 
-    def finish_directories(self) -> None:
-        """Give all directories their modes and owners, and make all names in them durable."""
+    @property
+    def syncs_at_once(self) -> bool:
+        """Tell whether files need no fsync of their own."""
+        return self._file_systems is not None
+
+    def close(self) -> None:
+        """Let go of what is open, however the restore ended."""
+        if self._file_systems is not None:
+            self._file_systems.close()
+
+    def make_durable(self) -> None:
+        """Give all directories their modes and owners, and make everything durable."""
         mode = self._layout.mode
         roots = [self._target, *(move.new for move in self._layout.moves)]
         # Bottom up: a directory that is complete may become one that we cannot write to.
@@ -78,6 +95,13 @@ class Tree:
             _finish(path, entry.mode & 0o777, self._layout.owners.of(entry), chown=self._chown)
         for root in reversed(roots):
             _finish(root, mode, self._owner, chown=self._chown)
+        if self._file_systems is not None:
+            self._file_systems.sync()
+        else:
+            for path in self._directories:
+                _sync(path)
+        for root in roots:
+            _sync(root)
             _sync(os.path.dirname(root))
 
     def end(self) -> None:
@@ -112,7 +136,6 @@ def _finish(path: str, mode: int, owner: tuple[int, int], *, chown: bool) -> Non
         if chown:
             os.chown(path, *owner)
         os.chmod(path, mode)
-    _sync(path)
 
 
 def _sync(path: str) -> None:
