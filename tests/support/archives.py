@@ -1,7 +1,6 @@
 """Clusters that archive their WAL with pgkeep-wal, and servers that recover from it."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,16 +129,3 @@ def recovering(
     finally:
         server.destroy()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def control_state(archived: Archived, directory: Path) -> str:
-    """Return pg_controldata's word for a data directory's state."""
-    done = subprocess.run(
-        [archived.pg.binaries.tool("pg_controldata"), str(directory)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"LC_ALL": "C"},
-    )
-    line = next(line for line in done.stdout.splitlines() if "cluster state" in line)
-    return line.partition(":")[2].strip()
