@@ -114,7 +114,7 @@ def test_a_bug_says_so(
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (KeyboardInterrupt(), 130),
+        (Stopped(signal.SIGINT), 130),
         (Stopped(signal.SIGTERM), 143),
         (Stopped(signal.SIGHUP), 129),
         (BadLsn("x"), 12),

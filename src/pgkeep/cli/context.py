@@ -29,6 +29,10 @@ GLOBAL_OPTIONS: Final = {
 }  # fmt: skip
 
 
+class ReaderGone(BaseException):
+    """Whoever read stdout went away. Not an OSError: typer would make its own exit of that."""
+
+
 @dataclass
 class Context:
     """One run of the command. Built by the callback of the typer app, read by every command."""
@@ -70,16 +74,14 @@ class Context:
         if self.json:
             print_json(facts)
         else:
-            sys.stdout.write(text(self.look).rstrip("\n") + "\n")
-            sys.stdout.flush()
+            _write(text(self.look).rstrip("\n") + "\n")
 
     def say_story(self, text: str) -> None:
         """Print a piece of a result that is told while it happens."""
         if self.json:
             say(text)
         else:
-            sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
+            _write(f"{text}\n")
 
     def note(self, text: str) -> None:
         """Say something beside the result."""
@@ -88,8 +90,15 @@ class Context:
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(plain(facts), indent=2, ensure_ascii=True) + "\n")
-    sys.stdout.flush()
+    _write(json.dumps(plain(facts), indent=2, ensure_ascii=True) + "\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()  # a full disk behind stdout shows here, not after the last chance
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 def say(text: str) -> None:

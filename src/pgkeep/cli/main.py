@@ -21,6 +21,7 @@ from pgkeep.cli.context import (
     FAILED,
     USAGE,
     Context,
+    ReaderGone,
     error_facts,
     group,
     hoist,
@@ -31,7 +32,6 @@ from pgkeep.cli.context import (
 from pgkeep.cli.text import safe
 from pgkeep.errors import PgkeepError
 
-CTRL_C: Final = 130
 BROKEN_PIPE: Final = 141  # what a shell shows for a program that SIGPIPE ended
 
 _ABOUT: Final = """Backup, point-in-time recovery and proof of it for PostgreSQL.
@@ -41,7 +41,10 @@ Global options may stand before or after the command."""
 
 
 class Stopped(BaseException):
-    """A signal asked to stop. Everything on the way out cleans up, as after an exception."""
+    """A signal asked to stop. Everything on the way out cleans up, as after an exception.
+
+    Not a KeyboardInterrupt: typer would make its own exit of that.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -59,21 +62,17 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _catch_signals()
         answer = build_app(context)(hoist(arguments), prog_name="pgkeep", standalone_mode=False)
-        sys.stdout.flush()  # a full disk behind stdout shows here, not after the last chance
     except (PgkeepError, typer.TyperException) as error:
         context.close()
         return _tell(error, context)
-    except BrokenPipeError:
+    except ReaderGone:
         # Whoever read the result has seen enough. Nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
-    except (KeyboardInterrupt, typer.Abort):
-        context.close()
-        say("stopped by Ctrl-C")
-        return CTRL_C
     except Stopped as stop:
         context.close()
-        say(f"stopped by {signal.Signals(stop.number).name}")
+        name = "Ctrl-C" if stop.number == signal.SIGINT else signal.Signals(stop.number).name
+        say(f"stopped by {name}")
         return 128 + stop.number
     except Exception as error:
         context.close()
@@ -103,8 +102,8 @@ class _Forgiving:
 
 
 def _catch_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has set SIGHUP to be ignored
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has set SIGHUP
             signal.signal(number, _stop)
 
 
