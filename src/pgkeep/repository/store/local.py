@@ -55,10 +55,13 @@ class LocalStore:
                 # link(2) refuses a taken name, so of two racing writers exactly one wins.
                 self._into_folder(name, lambda: os.link(temp, path))
             except FileExistsError:
+                # NFS says so too when it had to send our own request twice.
+                ours = os.path.samefile(temp, path)
                 # The winner may not have come to its own fsync yet, and "exists" must be durable
                 # too: PostgreSQL recycles a WAL segment that is said to be there already.
                 durable.sync_folder(os.path.dirname(path))
-                raise BlobExists(self.url, name) from None
+                if not ours:
+                    raise BlobExists(self.url, name) from None
 
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         path = self._path(name)

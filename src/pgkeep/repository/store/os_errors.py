@@ -7,6 +7,7 @@ from typing import Final
 
 from pgkeep.repository.store.base import StoreFailed, StoreFull
 
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _ADVICE: Final = {
     errno.EROFS: "the file system is read-only: find out why (dmesg), then mount it read-write",
@@ -30,6 +31,9 @@ def translate(error: OSError, root: str, action: str) -> StoreFailed:
     if error.errno in _FULL:
         return StoreFull(root, action, why)
     path = error.filename if isinstance(error.filename, str) else root
+    if error.errno in _NO_LINKS and error.filename2 is not None:
+        advice = "the file system has no hard links, which pgkeep needs to never replace a file"
+        return StoreFailed(root, action, why, f"{advice}: put the repository on another one")
     if error.errno in (errno.EACCES, errno.EPERM):
         return StoreFailed(root, action, why, _who_may(path, root))
     return StoreFailed(root, action, why, _ADVICE.get(error.errno or 0, ""))
