@@ -1,11 +1,18 @@
 """Restores of real clusters: what comes back is exactly what was committed then."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
-from support.clusters import NewCluster
-from support.restores import Scene, make_scene
+from pgkeep.inspect.look import inspect
+from pgkeep.inspect.seen import State
+from pgkeep.restore.preflight import NoRoom, TargetNotEmpty, TargetUnsafe
+from pgkeep.restore.start import Ending
+from pgkeep.restore.target.unreachable import NothingToRestore, TargetTooEarly
+from support.clusters import NewCluster, only
+from support.restores import Scene, make_scene, read_ledger
 
 
 @pytest.fixture
@@ -18,8 +25,200 @@ def test_scenario_1_full_backup_then_latest(scene: Scene) -> None:
     scene.backup()
     scene.enter("b")
     scene.archive()
-    report = scene.restore()
+    before = sorted(os.listdir(scene.pg.data_directory))
+    report = scene.restore(jobs=2)
+    target = report.plan.target_dir
+    assert inspect(target).state is State.RESTORED
     with scene.started(report) as (restored, outcome):
-        assert restored.value("SELECT string_agg(entry, ' ' ORDER BY entry) FROM ledger") == "a b"
-        assert outcome.words.startswith("promoted, on timeline 2: all WAL was replayed")
+        assert read_ledger(restored) == "a b"
+        assert outcome.ending is Ending.PROMOTED
+        assert re.match(
+            r"promoted, on timeline 2: all WAL was replayed; the last transaction in it is of 2",
+            outcome.words,
+        )
+        assert restored.value("SHOW archive_mode") == "off"
+        assert inspect(target).state is State.RUNNING
+        restored.server_tool("pg_ctl", "-D", target, "-m", "fast", "stop")
+    restored.tool("pg_checksums", "--check", "-D", target)
+    assert inspect(target).state is State.CLEAN
     assert scene.entries() == "a b"
+    assert sorted(os.listdir(scene.pg.data_directory)) == before
+
+
+@only(17)
+def test_scenario_2_nothing_after_the_backup_is_archived(scene: Scene) -> None:
+    scene.enter("a")
+    scene.backup()
+    assert scene.content_at("immediate") == "a"
+    with pytest.raises(NothingToRestore) as caught:
+        for path in Path(scene.folder.store.url).rglob("wal/*/*/*/0*"):
+            path.unlink()
+        scene.restore("latest", "other")
+    assert "which is not archived" in str(caught.value)
+    assert not (scene.place / "other").exists()
+
+
+def test_scenario_5_the_label_decides_where_recovery_begins(scene: Scene) -> None:
+    scene.backup()
+    scene.enter("canary")
+    scene.archive()
+    report = scene.restore()
+    label = Path(report.plan.target_dir, "backup_label").read_text()
+    assert label.startswith(f"START WAL LOCATION: {report.plan.backup.start_lsn} ")
+    with scene.started(report) as (restored, _):
+        assert read_ledger(restored) == "canary"
+        assert f"redo starts at {report.plan.backup.start_lsn}" in restored.log
+
+
+def test_scenario_6_open_and_prepared_transactions(
+    new_cluster: NewCluster, repository_directory: Path, tmp_path: Path
+) -> None:
+    settings = {"max_prepared_transactions": 5}
+    scene = make_scene(new_cluster, repository_directory, tmp_path, settings)
+    with scene.pg.connect() as open_one:
+        open_one.execute("BEGIN")
+        open_one.execute("INSERT INTO ledger VALUES ('open')")
+        scene.pg.sql("BEGIN; INSERT INTO ledger VALUES ('prepared'); PREPARE TRANSACTION 'p'")
+        scene.pg.sql(
+            "BEGIN; INSERT INTO ledger VALUES ('kept'); SAVEPOINT s;"
+            " INSERT INTO ledger VALUES ('undone'); ROLLBACK TO s; COMMIT"
+        )
+        scene.backup()
+        open_one.execute("COMMIT")
+    scene.pg.sql("COMMIT PREPARED 'p'")
+    scene.archive()
+    with scene.started(scene.restore("immediate", "early")) as (early, _):
+        assert read_ledger(early) == "kept"
+        early.sql("COMMIT PREPARED 'p'")
+        assert read_ledger(early) == "kept prepared"
+    assert scene.content_at("latest", "late") == "kept open prepared"
+
+
+@only(18)
+def test_scenario_24_unlogged_tables_come_back_empty(scene: Scene) -> None:
+    scene.pg.sql(
+        "CREATE UNLOGGED TABLE u (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t text)"
+    )
+    scene.pg.sql("INSERT INTO u (t) SELECT repeat('x', 5000) FROM generate_series(1, 50)")
+    scene.backup()
+    scene.archive()
+    with scene.started(scene.restore()) as (restored, _):
+        assert restored.value("SELECT count(*) FROM u") == 0
+        assert restored.value("INSERT INTO u (t) VALUES ('y') RETURNING id") == 1
+
+
+@only(18)
+def test_modes_are_those_of_the_source(
+    new_cluster: NewCluster, repository_directory: Path, tmp_path: Path
+) -> None:
+    scene = make_scene(
+        new_cluster, repository_directory, tmp_path, initdb_args=["--allow-group-access"]
+    )
+    scene.backup()
+    before = os.umask(0o077)
+    try:
+        target = Path(scene.restore().plan.target_dir)
+    finally:
+        os.umask(before)
+    for name in (
+        "",
+        "base",
+        "pg_wal",
+        "pg_tblspc",
+        "PG_VERSION",
+        "backup_label",
+        "recovery.signal",
+    ):
+        expected = 0o640 if (target / name).is_file() else 0o750
+        assert (target / name).stat().st_mode & 0o7777 == expected, name
+    assert not (target / "pgkeep-restore-in-progress").exists()
+
+
+@only(15)
+def test_the_place_is_checked_before_anything(scene: Scene, tmp_path: Path) -> None:
+    scene.backup()
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "holiday.jpg").touch()
+    with pytest.raises(TargetNotEmpty, match="it is not empty \\(holiday.jpg\\)"):
+        scene.restore("latest", "full")
+    with pytest.raises(TargetUnsafe, match="is using it: PostgreSQL process"):
+        scene.restore("latest", "main/data")
+    with pytest.raises(TargetUnsafe, match="and the repository .* lie one inside the other"):
+        scene.restore("latest", "repository/here")
+    with pytest.raises(TargetUnsafe, match="it is not a directory"):
+        scene.restore("latest", "full/holiday.jpg")
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "pgkeep-restore-in-progress").write_text('{"started": "T", "backup": "B"}')
+    with pytest.raises(TargetNotEmpty) as caught:
+        scene.restore("latest", "half")
+    assert "it was half-restored by pgkeep at T from backup B, safe to delete" in str(caught.value)
+    assert caught.value.hint.startswith(f"remove it (rm -r {half})")
+    scene.pg.stop()
+    with pytest.raises(TargetNotEmpty, match="there is a PostgreSQL data directory in it"):
+        scene.restore("latest", "main/data")
+
+
+@only(15)
+def test_an_empty_directory_is_fine(scene: Scene, tmp_path: Path) -> None:
+    scene.enter("a")
+    scene.backup()
+    (tmp_path / "restored").mkdir(0o755)
+    assert scene.content_at("immediate") == "a"
+    assert (tmp_path / "restored").stat().st_mode & 0o777 == 0o700
+
+
+@only(15)
+def test_scenario_92_no_room(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.backup()
+    tiny = Path("/dev/shm")
+    scene.place = tiny / f"pgk-restore-{os.getpid()}"
+    with pytest.raises(NoRoom) as caught:
+        from pgkeep.restore.preflight import Need, check_room
+
+        check_room([Need(str(scene.place), 1 << 50, "data files"), Need("/tmp", 1, "tablespace 1")])
+    assert "1,024 TiB" in str(caught.value) or "1e+03 TiB" in str(caught.value)
+    assert "nothing was written" in str(caught.value)
+    assert not scene.place.exists()
+
+
+@only(15)
+def test_a_moment_before_the_first_backup(scene: Scene) -> None:
+    early = scene.now()
+    scene.backup()
+    scene.enter("a")
+    scene.archive()
+    with pytest.raises(TargetTooEarly) as caught:
+        scene.restore(early)
+    proposed = re.search(r"--to '(.+)'", caught.value.hint)
+    assert proposed
+    assert scene.content_at(proposed[1], "proposed") == ""
+
+
+@only(18)
+def test_the_repository_may_be_read_only(scene: Scene) -> None:
+    scene.enter("a")
+    scene.backup()
+    scene.archive()
+    notes: list[str] = []
+
+    class Notes:
+        def phase(self, title: str, total: int | None = None, unit: str = "bytes") -> None: ...
+        def advance(self, done: int) -> None: ...
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    locks = Path(scene.folder.store.url, "clusters/main/locks")
+    for path in locks.glob("*"):
+        path.unlink()
+    if locks.is_dir():
+        locks.rmdir()
+    locks.write_text("in the way of every lock")
+    from datetime import UTC, datetime
+
+    from pgkeep.restore.restore import run
+
+    run(scene.folder, scene.request(), now=datetime.now(UTC), progress=Notes())
+    assert notes
+    assert notes[0].startswith("restoring without a lock")

@@ -128,6 +128,8 @@ def make_scene(
     repository_directory: Path,
     place: Path,
     settings: Mapping[str, str | int | None] | None = None,
+    *,
+    ledger: bool = True,
     **more: Any,
 ) -> Scene:
     """Return a running cluster that archives into a new repository, with an empty ledger."""
@@ -141,7 +143,8 @@ def make_scene(
     }
     pg = new_cluster(settings={**archiving, **(settings or {})}, **more)
     scene = Scene(pg, folder, place)
-    scene.create_ledger()
+    if ledger:
+        scene.create_ledger()
     return scene
 
 

@@ -7,6 +7,7 @@ of xlogrecovery.c, recoveryStopsBefore and recoveryStopsAfter). So it is refused
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from pgkeep.model.backup import Backup, BackupId
@@ -178,7 +179,7 @@ def candidates(question: Question, line: TimelineCoverage) -> tuple[Reach, ...]:
     reaches = usable_reaches(question, line)
     target = question.recovery.target
     if isinstance(target, AtTime):
-        chosen = tuple(r for r in reaches if question.backup(r.backup).stopped_at < target.time)
+        chosen = tuple(r for r in reaches if _complete(question, r, target.time))
     elif isinstance(target, AtLsn):
         chosen = tuple(reach for reach in reaches if reach.start <= target.lsn)
     else:
@@ -186,6 +187,12 @@ def candidates(question: Question, line: TimelineCoverage) -> tuple[Reach, ...]:
     if not chosen:
         raise _too_early(question, line, reaches)
     return chosen
+
+
+def _complete(question: Question, reach: Reach, time: datetime) -> bool:
+    """Tell whether a backup was complete at a moment, by the server's own clock."""
+    stopped = question.backup(reach.backup).stopped_at
+    return stopped <= time if question.recovery.inclusive else stopped < time
 
 
 def _too_early(
@@ -204,7 +211,7 @@ def _too_early(
         reach.backup
         for reach in line.reaches
         if (lsn is not None and reach.holds(lsn))
-        or (isinstance(target, AtTime) and question.backup(reach.backup).stopped_at < target.time)
+        or (isinstance(target, AtTime) and _complete(question, reach, target.time))
     ]
     why = f"it was complete only at {end}; nothing before that can be reached from it"
     return BackupCannotReach(question.target, oldest.id, why, instead[-1] if instead else "")

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pgkeep.model.target import Action
 from pgkeep.model.timeline import history_name
 from pgkeep.postgres.binaries import PgToolsMissing, find_binaries
-from pgkeep.postgres.conf import shell_command
+from pgkeep.postgres.conf import MISSING_STATUS, recovery_command
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import locks
 from pgkeep.repository.locks import Lock
@@ -155,9 +155,9 @@ def _configure(tree: Tree, prepared: Prepared, now: datetime) -> list[str]:
     like = "PG_VERSION"
     notes = list(_adopt(tree, prepared))
     texts = ConfigTexts(tree.read("postgresql.conf"), tree.read("postgresql.auto.conf"))
-    command = [*request.fetch_command, "--generation", plan.backup.generation.id, "%f", "%p"]
+    chosen = ["--generation", plan.backup.generation.id, "--missing-status", str(MISSING_STATUS)]
     options = RecoveryOptions(
-        shell_command(command),
+        recovery_command([*request.fetch_command, *chosen, "%f", "%p"]),
         request.keep_archiving,
         request.primary_conninfo,
         request.primary_slot_name,
