@@ -24,6 +24,7 @@ _BLANK: Final = re.compile(r"[ \t\r\f\v]*(?:#[^\n]*)?\n?")
 _ESCAPE: Final = re.compile(r"''|\\([0-7]{1,3}|.)", re.DOTALL)
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _INCLUDES: Final = {"include", "include_if_exists", "include_dir"}
+MISSING_STATUS: Final = 90  # what recovery_command()'s program says for a file that is not archived
 _PLACEHOLDERS: Final = ("%p", "%f", "%r")
 
 # What a source leaves behind that would steer the restored server's recovery.
@@ -167,15 +168,15 @@ def shell_command(argv: Sequence[str], placeholders: Sequence[str] = _PLACEHOLDE
     )
 
 
-def recovery_command(argv: Sequence[str], missing: int) -> str:
+def recovery_command(argv: Sequence[str]) -> str:
     """Return argv as a restore_command that ends recovery only where WAL really ends.
 
     The server takes 1 to 125 for "no such file", promotes, and loses what came after. But 1 is
     also what an interpreter says that cannot start, and a shell that is out of memory. So argv's
-    program says "missing" with a status that nothing else produces: the shell makes 1 of it, and
-    200 of every other failure; 143 stays, which is the server's own shutdown.
+    program must say "missing" with MISSING_STATUS, which nothing else produces: the shell makes 1
+    of it, and 200 of every other failure; 143 stays, which is the server's own shutdown.
     """
-    statuses = f"0|143) exit $s;; {missing}) exit 1;; *) exit 200;;"
+    statuses = f"0|143) exit $s;; {MISSING_STATUS}) exit 1;; *) exit 200;;"
     return f"{shell_command(argv)}; s=$?; case $s in {statuses} esac"
 
 

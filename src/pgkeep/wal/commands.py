@@ -10,11 +10,9 @@ import sys
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.conf import recovery_command, shell_command
+from pgkeep.postgres.conf import MISSING_STATUS, recovery_command, shell_command
 
 PROGRAM: Final = "pgkeep-wal"
-# What pgkeep-wal is to say for a missing file: no interpreter or shell says it by itself.
-MISSING_STATUS: Final = 90
 
 
 class ProgramMissing(PgkeepError):
@@ -70,7 +68,7 @@ def restore_command(
     """Return the restore_command for a data directory of `generation`."""
     origin = _origin(cluster, config, repository, program)
     options = ["--generation", generation, "--missing-status", str(MISSING_STATUS)]
-    return recovery_command([*origin, *options, "fetch", "%f", "%p"], MISSING_STATUS)
+    return recovery_command([*origin, *options, "fetch", "%f", "%p"])
 
 
 def _origin(cluster: str, config: str | None, repository: str | None, program: str) -> list[str]:
