@@ -37,7 +37,7 @@ class Store(Protocol):
         ...
 
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
-        """Return a range, to the end by default. Raise BlobMissing, or ShortRead when not all there."""
+        """Return a range, to the end by default. Raise BlobMissing; ShortRead if it ends before."""
         ...
 
     def stat(self, name: str) -> BlobStat:
@@ -45,7 +45,7 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[BlobStat]:
-        """Yield every blob whose name starts with `prefix`, in name order. An absent one is no error."""
+        """Yield every blob whose name starts with `prefix`, in name order; none is no error."""
         ...
 
     def delete(self, name: str) -> None:
