@@ -18,6 +18,7 @@ def write_temp(path: str, parts: Iterable[bytes | memoryview]) -> None:
     fd = os.open(path, _TEMP, 0o600)
     try:
         os.fchmod(fd, 0o600)  # whatever the umask took away
+        _hand_over(fd, path)
         written = 0
         for batch in _batches(parts):
             size = sum(map(len, batch))
@@ -38,11 +39,23 @@ def make_folder(path: str) -> None:
     """Make a folder for nobody else's eyes, durably. It may be there already."""
     try:
         os.mkdir(path, 0o700)
+        _hand_over(path, path)
     except FileExistsError:
         if not os.path.isdir(path):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     # Also when another writer made it a moment ago: it may not have come to its own fsync yet.
     sync_folder(os.path.dirname(path))
+
+
+def _hand_over(made: str | int, path: str) -> None:
+    """As root, give what was made to the owner of the folder it is in.
+
+    A backup or restore that root runs must not shut out the server's user, who archives there.
+    """
+    if os.geteuid() == 0:
+        folder = os.stat(os.path.dirname(path) or ".")
+        if folder.st_uid != 0:
+            os.chown(made, folder.st_uid, folder.st_gid)
 
 
 def sync_folder(path: str) -> None:
