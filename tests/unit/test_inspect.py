@@ -108,7 +108,7 @@ def test_crashed_with_its_wal_gone_would_not_start() -> None:
     assert report.problems == ("pg_wal lacks 000000010000000000000005, in which replay must begin",)
 
 
-RESTORED = {
+RESTORED: dict[str, Any] = {
     "label": LABEL,
     "settings": {
         "restore_command": "x",

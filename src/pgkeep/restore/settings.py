@@ -88,12 +88,17 @@ def auto_conf(
         for line in strip_recovery_settings(before.auto).text.splitlines(keepends=True)
         if not line.startswith(SETTINGS_HEADING)
     )
-    settings = {**_cleared(before.main), "restore_command": options.restore_command}
+    ours = dict(plan.settings)
+    cleared = {name: value for name, value in _cleared(before.main).items() if name not in ours}
+    settings = {**cleared, "restore_command": options.restore_command}
     if plan.standby:
         settings |= _standby(options)
     settings |= _raised(ConfigTexts(before.main, kept), facts)
+    if any(not space.path.startswith("/") for space in facts.tablespaces):
+        # else recovery takes their directories for rubbish (CheckTablespaceDirectory)
+        settings["allow_in_place_tablespaces"] = "on"
     # The target comes last: a server that reads another one's '' after it complains of two targets.
-    settings |= dict(plan.settings)
+    settings |= ours
     title = f"{SETTINGS_HEADING.removeprefix('# ')}{_title(plan, when)}"
     text = append_settings(kept, settings, title)
     if options.keep_archiving:
