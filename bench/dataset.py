@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pgkeep.postgres.binaries import find_binaries
+from pgkeep.postgres.processes import wait_until
 from pgkeep.postgres.scratch import ScratchCluster
 
 SMALL_TABLES = 10_000
@@ -18,7 +19,7 @@ SETTINGS: dict[str, str | int] = {
     "max_wal_size": "4GB",
     "wal_keep_size": "1GB",
     "archive_mode": "on",
-    "archive_command": "exit 1",
+    "archive_command": "true",
     "maintenance_work_mem": "256MB",
     "max_locks_per_transaction": 256,
     "autovacuum": "off",
@@ -99,7 +100,10 @@ class Dataset:
         return f"PostgreSQL {version}, {len(sizes):,} files, {sum(sizes) / (1 << 30):.2f} GiB"
 
     def archive_with(self, command: str) -> None:
-        """Let the server archive with `command` from now on, with nothing left over from before."""
+        """Let the server archive with `command` from now on, with no backlog from before."""
+        folder = self.directory / "pg_wal" / "archive_status"
+        if not wait_until(lambda: not any(folder.glob("*.ready")), 120):
+            raise TimeoutError("the server has not archived its backlog")
         self._cluster.sql(f"ALTER SYSTEM SET archive_command = '{command}'")
         self._cluster.sql("SELECT pg_reload_conf()")
 
