@@ -177,6 +177,21 @@ class App:
 
         return Session.connect(self.conninfo)
 
+    def refuse_strangers(self) -> None:
+        """Raise UnknownGeneration when the server is not the one this cluster's folder knows.
+
+        Only `init` opens a new generation, and says so: a wrong conninfo must not mix two servers.
+        """
+        from pgkeep.wal.identity import UnknownGeneration
+
+        known = tuple(self.cluster.generation_ids())
+        if known:
+            with self.connect() as session:
+                found = session.facts().generation.id
+            if found not in known:
+                what = f"back up cluster {self.cluster_name}"
+                raise UnknownGeneration(what, found, self.cluster_name, self.store.url, known)
+
     def archive_command(self) -> str:
         """Return the archive_command that stores this cluster's WAL here."""
         from pgkeep.wal.commands import archive_command

@@ -294,6 +294,9 @@ def test_another_cluster_under_the_same_name(
     identity = next(c for c in checked.json["checks"] if c["name"] == "identity")
     assert identity["state"] == "failed"
     assert "this is not the server that was backed up so far" in identity["says"]
+    refused = run_pgkeep("backup", config=config)
+    assert refused.exit == 73
+    assert "hint: was this server upgraded or initialised again?" in refused.stderr
     opened = run_pgkeep("init", config=config).ok()
     assert "NOTE: this is not the server that was backed up so far" in opened.stdout
     assert "take a backup now with pgkeep backup" in opened.stdout

@@ -46,6 +46,7 @@ def backup(
         archive_timeout=settings.wal_timeout,
     )
     folder = app.cluster
+    app.refuse_strangers()
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
         report = run(source, folder, options, context.progress)
     context.close()

@@ -14,6 +14,60 @@ if TYPE_CHECKING:
     from pgkeep.restore.start import RecoveryOutcome
 
 
+BackupId = Annotated[
+    str | None,
+    typer.Argument(metavar="[BACKUP]", help="Else the newest one that can reach the target."),
+]
+TargetDir = Annotated[
+    str, typer.Option(metavar="DIR", help="Where to restore: a new or an empty directory.")
+]
+To = Annotated[
+    str,
+    typer.Option(
+        metavar="TARGET",
+        help="latest, immediate, a time like '2026-01-15 15:47:21+00', xid:1234567, "
+        "lsn:0/4A000028 or name:before_v2.",
+    ),
+]
+Exclusive = Annotated[
+    bool, typer.Option("--exclusive", help="Stop just before the target, not just after it.")
+]
+Timeline = Annotated[
+    str, typer.Option(metavar="latest|current|N", help="Which branch of history to follow.")
+]
+ToDo = Annotated[Action, typer.Option(help="What the server does at the target.")]
+Tablespaces = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OLD=NEW", help="Where a tablespace goes; may be given again."),
+]
+AcceptHole = Annotated[
+    bool, typer.Option("--accept-hole", help="With latest: do without the WAL behind a hole.")
+]
+Standby = Annotated[
+    bool, typer.Option("--standby", help="Make a standby that goes on reading WAL.")
+]
+PrimaryConninfo = Annotated[
+    str, typer.Option(help="With --standby: stream from there too (no password).")
+]
+PrimarySlot = Annotated[str, typer.Option(help="With --standby: its slot there.")]
+KeepArchiving = Annotated[
+    bool, typer.Option("--keep-archiving", help="The copy replaces the original and archives on.")
+]
+Start = Annotated[bool, typer.Option("--start", help="Start the server and follow its recovery.")]
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="With --start: not the configured port.")
+]
+PgBin = Annotated[
+    str | None, typer.Option(metavar="DIR", help="With --start: PostgreSQL's programs.")
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Say what would be done, and do nothing.")
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command("restore")(restore)
     app.command("inspect")(inspect)
@@ -21,65 +75,24 @@ def register(app: typer.Typer) -> None:
 
 def restore(  # noqa: PLR0913 - the options of the command
     here: typer.Context,
-    backup_id: Annotated[
-        str | None,
-        typer.Argument(metavar="[BACKUP]", help="Else the newest one that can reach the target."),
-    ] = None,
+    backup_id: BackupId = None,
     *,
-    target_dir: Annotated[
-        str, typer.Option(metavar="DIR", help="Where to restore: a new or an empty directory.")
-    ],
-    to: Annotated[
-        str,
-        typer.Option(
-            metavar="TARGET",
-            help="latest, immediate, a time like '2026-01-15 15:47:21+00', xid:1234567, "
-            "lsn:0/4A000028 or name:before_v2.",
-        ),
-    ] = "latest",
-    exclusive: Annotated[
-        bool, typer.Option("--exclusive", help="Stop just before the target, not just after it.")
-    ] = False,
-    timeline: Annotated[
-        str, typer.Option(metavar="latest|current|N", help="Which branch of history to follow.")
-    ] = "latest",
-    action: Annotated[
-        Action, typer.Option(help="What the server does at the target.")
-    ] = Action.PROMOTE,
-    tablespace: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OLD=NEW", help="Where a tablespace goes; may be given again."),
-    ] = None,
-    accept_hole: Annotated[
-        bool,
-        typer.Option("--accept-hole", help="With latest: do without the WAL behind a hole."),
-    ] = False,
-    standby: Annotated[
-        bool, typer.Option("--standby", help="Make a standby that goes on reading WAL.")
-    ] = False,
-    primary_conninfo: Annotated[
-        str, typer.Option(help="With --standby: stream from there too (no password).")
-    ] = "",
-    primary_slot: Annotated[str, typer.Option(help="With --standby: its slot there.")] = "",
-    keep_archiving: Annotated[
-        bool,
-        typer.Option("--keep-archiving", help="The copy replaces the original and archives on."),
-    ] = False,
-    start: Annotated[
-        bool, typer.Option("--start", help="Start the server and follow its recovery.")
-    ] = False,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="With --start: not the configured port.")
-    ] = None,
-    pg_bin: Annotated[
-        str | None, typer.Option(metavar="DIR", help="With --start: PostgreSQL's programs.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Say what would be done, and do nothing.")
-    ] = False,
+    target_dir: TargetDir,
+    to: To = "latest",
+    exclusive: Exclusive = False,
+    timeline: Timeline = "latest",
+    action: ToDo = Action.PROMOTE,
+    tablespace: Tablespaces = None,
+    accept_hole: AcceptHole = False,
+    standby: Standby = False,
+    primary_conninfo: PrimaryConninfo = "",
+    primary_slot: PrimarySlot = "",
+    keep_archiving: KeepArchiving = False,
+    start: Start = False,
+    port: Port = None,
+    pg_bin: PgBin = None,
+    jobs: Jobs = None,
+    dry_run: DryRun = False,
 ) -> int:
     """Bring the cluster back as it was at any moment.
 

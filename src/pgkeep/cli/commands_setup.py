@@ -56,6 +56,8 @@ def init(  # noqa: PLR0913 - the options of the command
     context: Context = here.obj
     if write_config or conninfo or url or encrypt:
         _write_config(context, write_config, conninfo, url, encrypt=encrypt)
+    else:
+        _write_config_if_there_is_none(context)
     app = context.app
     options = InitOptions(
         cluster=app.cluster_name,
@@ -68,6 +70,16 @@ def init(  # noqa: PLR0913 - the options of the command
         report = run(session, app, options)
     context.result(report.to_dict(), lambda look: render_setup.init(report, look))
     return 0
+
+
+def _write_config_if_there_is_none(context: Context) -> None:
+    from pgkeep.config_file import ConfigMissing, load
+
+    try:
+        load(context.config)
+    except ConfigMissing as missing:
+        if context.repository is None:
+            _write_config(context, missing.looked[0], None, None, encrypt=False)
 
 
 def _write_config(

@@ -146,7 +146,9 @@ class BarProgress:
 
 
 def amount(count: int, unit: str) -> str:
-    return format_size(count) if unit == "bytes" else f"{count:,} {unit}"
+    if unit == "bytes":
+        return format_size(count)
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def how_far(done: int, total: int | None, unit: str, seconds: float) -> str:
