@@ -189,13 +189,14 @@ def test_running() -> None:
             running_pid=77,
             running_why="PostgreSQL process 77 works there",
             running_certain=True,
-            running_status="standby",
+            running_status="ready",
+            control=Control.IN_ARCHIVE_RECOVERY,
         )
     )
     assert report.state is State.RUNNING
     assert not report.starts
     assert report.headline == (
-        "A server is running here as process 77, recovering: open for reading: "
+        "A server is running here as process 77, recovering, but readable: "
         "PostgreSQL process 77 works there."
     )
 

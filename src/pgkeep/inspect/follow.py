@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.model.lsn import Lsn
-from pgkeep.postgres.control import BadControlFile, read_control
+from pgkeep.postgres.control import BadControlFile, ControlFile, State, read_control
 from pgkeep.postgres.processes import wait_until
 from pgkeep.postgres.recovery_log import parse_line
 from pgkeep.postgres.server import PidFile, running_server
+from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress, Silent
 from pgkeep.recovery import Recovery, advance
 
@@ -35,9 +35,7 @@ class NothingToFollow(PgkeepError):
 
     @property
     def hint(self) -> str:
-        return (
-            f"pgkeep inspect {self.directory} tells what a start would do"
-        )
+        return f"pgkeep inspect {self.directory} tells what a start would do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +113,15 @@ class _Watch:
     def look(self) -> FollowReport:
         running = running_server(self._directory) is not None
         self._take_in()
-        pid_file = PidFile.read(self._directory)
-        status = pid_file.status if pid_file and running else ""
-        # 'starting' and 'standby' are both recovery: the server is not open for writing yet
-        recovering = running and status != "ready"
+        control = _control(self._directory)
+        # postmaster.pid says 'ready' for a hot standby as well: only pg_control tells
+        recovering = running and (control is None or control.state is not State.IN_PRODUCTION)
         return FollowReport(
             self._directory,
             running,
             recovering,
             _words(self._now, running=running, recovering=recovering),
-            _replayed(self._directory),
+            str(max(control.min_recovery_point, control.redo)) if control else "",
             self._now.fetched,
             self._now.goal,
             self._log_file,
@@ -172,13 +169,11 @@ def _recovering_words(now: Recovery) -> str:
     return f"replaying {goal}{at}: {stage}, {now.fetched_files} files fetched"
 
 
-def _replayed(directory: str) -> str:
+def _control(directory: str) -> ControlFile | None:
     try:
-        control = read_control(directory)
-    except BadControlFile:
-        return ""
-    reached = max(control.min_recovery_point, control.redo)
-    return str(Lsn(reached))
+        return read_control(directory)
+    except (BadControlFile, UnsupportedVersion):
+        return None
 
 
 def _find_log(directory: str) -> str:

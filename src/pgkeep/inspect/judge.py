@@ -68,15 +68,19 @@ def judge(seen: Seen) -> InspectReport:
 
 def _running(seen: Seen) -> InspectReport:
     sure = "is running" if seen.running_certain else "may be running"
-    words = {"ready": ", open for reading and writing", "standby": ", recovering: open for reading"}
     pid = f" as process {seen.running_pid}" if seen.running_pid else ""
+    # postmaster.pid says 'ready' of a hot standby as well: only pg_control tells
+    in_production = seen.control is not None and seen.control.state is Control.IN_PRODUCTION
+    does = ", recovering"
+    if seen.running_status == "ready":
+        does = ", open for reading and writing" if in_production else ", recovering, but readable"
     steps = ["look, but change nothing here while it runs"]
-    if seen.running_status in ("standby", "starting"):
+    if not in_production:
         steps.append(f"pgkeep inspect --follow {seen.directory}: how far its recovery is")
     return InspectReport(
         seen.directory,
         State.RUNNING,
-        f"A server {sure} here{pid}{words.get(seen.running_status, '')}: {seen.running_why}.",
+        f"A server {sure} here{pid}{does}: {seen.running_why}.",
         False,
         never_delete=("postmaster.pid: it keeps a second server from destroying the data",),
         next_steps=tuple(steps),
