@@ -1,7 +1,6 @@
 """What every command has: the global options, where to write, and the wired application."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from pgkeep import config_file
 from pgkeep.cli.text import Look, plain, safe
 from pgkeep.errors import PgkeepError
 
@@ -135,9 +135,7 @@ def say_error(error: PgkeepError) -> None:
 
 def is_terminal(stream: Any) -> bool:
     """Tell whether a person with colours reads `stream`."""
-    # About the terminal, not about pgkeep: no part of the config. https://no-color.org
-    plain_wanted = os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
-    return bool(stream.isatty()) and not plain_wanted
+    return bool(stream.isatty()) and not config_file.colours_unwanted()
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:
