@@ -5,10 +5,26 @@ import sys
 
 import pytest
 
-HEAVY = (
-    "numpy msgspec dataclasses psycopg pydantic typer rich asyncio logging cryptography inspect "
-    "subprocess threading pathlib tomllib shlex tempfile shutil"
-).split()
+HEAVY = [
+    "numpy",
+    "msgspec",
+    "dataclasses",
+    "psycopg",
+    "pydantic",
+    "typer",
+    "rich",
+    "asyncio",
+    "logging",
+    "cryptography",
+    "inspect",
+    "subprocess",
+    "threading",
+    "pathlib",
+    "tomllib",
+    "shlex",
+    "tempfile",
+    "shutil",
+]
 
 
 @pytest.mark.parametrize("command", ["push", "fetch"])
