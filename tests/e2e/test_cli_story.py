@@ -11,8 +11,8 @@ import pytest
 
 from pgkeep.postgres.scratch import ScratchCluster
 from pgkeep.postgres.server import ServerProcess
-from support.clusters import only
-from support.command import Result, run_pgkeep
+from support.clusters import NewCluster, only
+from support.command import Result, archive_settings, run_pgkeep, write_config
 
 ROOT = Path(__file__).parents[2]
 SETTING = {
@@ -200,3 +200,38 @@ def test_documented_fields_are_the_fields() -> None:
     for fields in (INIT, BACKUP, LISTED, RESTORED, RECOVERY, WAL_STATUS, INSPECTED):
         missing = [field for field in fields if f"`{field}`" not in page]
         assert missing == [], json.dumps(missing)
+
+
+@only(15, 18)
+def test_the_role_of_the_docs_can_do_it_all(new_cluster: NewCluster, tmp_path: Path) -> None:
+    config = tmp_path / "pgkeep.toml"
+    pg = new_cluster(settings=archive_settings(config))
+    pg.sql((ROOT / "docs" / "pgkeep-role.sql").read_text())
+    place = f"host={pg.socket_directory} port={pg.port} dbname=postgres user=pgkeep"
+    write_config(config, tmp_path / "repository", {"main": place})
+    day = Day(pg, tmp_path)
+    day.json("init")
+    checked = {check["name"]: check for check in day.json("check")["checks"]}
+    assert checked["privileges"]["says"] == "role pgkeep has all that a backup needs"
+    assert checked["delivery"]["state"] == "ok"
+    assert day.json("backup")["error"] is None
+    day.json("point", "here")
+    assert day.json("wal", "status")["waiting"] is not None
+
+
+@only(18)
+def test_check_sees_that_nothing_arrives(new_cluster: NewCluster, tmp_path: Path) -> None:
+    config = tmp_path / "pgkeep.toml"
+    # It is pgkeep's command, but its config is not there: every push fails.
+    pg = new_cluster(settings=archive_settings(tmp_path / "moved.toml"))
+    write_config(config, tmp_path / "repository", {"main": pg.conninfo})
+    day = Day(pg, tmp_path)
+    day.json("init")
+    done = day.text("check", "--timeout", "3s", "--json")
+    assert done.exit == 3
+    delivery = next(c for c in done.json["checks"] if c["name"] == "delivery")
+    assert delivery["state"] == "failed"
+    assert "did not arrive in the repository within 3.0 s; the last failure was" in delivery["says"]
+    command = next(c for c in done.json["checks"] if c["name"] == "archive_command")
+    assert command["state"] == "note"
+    assert "pgkeep-wal in another form than this config's" in command["says"]

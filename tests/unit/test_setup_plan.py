@@ -39,6 +39,7 @@ def needed(changed: dict[str, str]) -> dict[str, str]:
             {"archive_library": ""},
             id="a library would go before our command",
         ),
+        pytest.param({"archive_command": OURS.replace("%p", '"%p"')}, {}, id="quoted otherwise"),
         pytest.param({"archive_command": ""}, {"archive_command": OURS}, id="no command"),
     ],
 )

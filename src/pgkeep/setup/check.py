@@ -160,8 +160,7 @@ def _server(
         return
     _tried("identity", found, lambda: _identity(folder, facts))
     _tried("room", found, lambda: _room(folder, session))
-    archiving = not any(c.name.startswith("archive_") and c.wanted != "60" for c in plan.needed)
-    if not archiving:
+    if not plan.archives_to_us:
         found.append(not_checked("delivery", "the server does not archive to pgkeep yet"))
     elif facts.in_recovery:
         found.append(note("delivery", "the server is a standby: its primary archives"))

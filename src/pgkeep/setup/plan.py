@@ -1,5 +1,6 @@
 """What a server needs so that it can be backed up: settings, and a generation. Pure."""
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ from pgkeep.model.cluster import Generation
 DISABLED: Final = "(disabled)"
 ARCHIVE_TIMEOUT: Final = "60"  # seconds; an idle minute costs a few KiB once it is compressed
 PROGRAM: Final = "pgkeep-wal"
+_ARCHIVING: Final = {"wal_level", "archive_mode", "archive_library", "archive_command"}
 RESTART: Final = {"wal_level", "archive_mode"}  # the others are read again at a reload
 
 
@@ -46,6 +48,13 @@ class SettingsPlan:
     def unset(self) -> tuple[Change, ...]:
         """What is still to be set, as opposed to waiting for a restart."""
         return tuple(change for change in self.needed if not change.pending)
+
+    @property
+    def archives_to_us(self) -> bool:
+        """Whether the server hands its WAL to pgkeep, if perhaps in another form than we would."""
+        return not any(
+            change.name in _ARCHIVING and PROGRAM not in change.current for change in self.needed
+        )
 
     @property
     def needs_restart(self) -> bool:
@@ -110,9 +119,17 @@ def _archiver(
         # Before the command: from 16 on the server refuses to archive while both are set.
         yield Change("archive_library", library, "", "pgkeep archives through archive_command")
     command = configured_command(settings, in_files)
-    if command != archive_command:
+    if not _same_command(command, archive_command):
         reason = "this is how pgkeep stores a WAL segment"
         yield Change("archive_command", command, archive_command, reason)
+
+
+def _same_command(one: str, other: str) -> bool:
+    """Tell whether a shell would run the same, however it is quoted."""
+    try:
+        return shlex.split(one) == shlex.split(other)
+    except ValueError:  # a quote that is not closed
+        return one == other
 
 
 class Identity(StrEnum):

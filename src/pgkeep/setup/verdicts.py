@@ -11,7 +11,7 @@ from typing import Final
 
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Coverage
-from pgkeep.setup.plan import DISABLED, RESTART, SettingsPlan
+from pgkeep.setup.plan import DISABLED, PROGRAM, RESTART, SettingsPlan
 from pgkeep.units import format_duration, format_size
 
 CLOCK_NOTE: Final = 5.0  # seconds apart: more than a network and a busy host explain
@@ -75,6 +75,8 @@ def of_settings(
             verdicts.append(failed(name, says, "restart PostgreSQL"))
         elif change is not None:
             verdicts.append(_wrong_setting(name, change.current, change.statement, plan.foreign))
+        elif settings.get(name) == DISABLED:
+            verdicts.append(ok(name, "set, in force as soon as archive_mode is on"))
         elif settings.get(name):
             verdicts.append(ok(name, settings[name]))
     if change := wanted.get("archive_timeout"):
@@ -86,6 +88,9 @@ def of_settings(
 
 def _wrong_setting(name: str, current: str, statement: str, foreign: str) -> Verdict:
     fix = statement if name not in RESTART else f"{statement} Then restart PostgreSQL"
+    if name == "archive_command" and PROGRAM in current:
+        says = f"pgkeep-wal in another form than this config's: {current!r}"
+        return note(name, says, f"if it is not meant so: {fix}")
     if name == "archive_command" and foreign.startswith(name):
         says = f"another program archives here: {current!r}"
         return failed(name, says, f"if pgkeep is to take over: {fix}")
