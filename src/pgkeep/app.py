@@ -101,6 +101,16 @@ class App:
         table = config_file.repository_table(self.loaded.file, self.loaded.table)
         return config_file.read_secret(self.loaded.file, table)
 
+    @property
+    def secret_is_only_here(self) -> bool:
+        """Whether an encrypted repository opens only with what this process's environment holds.
+
+        The server runs pgkeep-wal in an environment of its own.
+        """
+        repository = self.config.repository
+        lasting = repository.passphrase_file or repository.passphrase_command
+        return self.repository.key is not None and not lasting
+
     @cached_property
     def store(self) -> Store:
         return open_store(self.address)

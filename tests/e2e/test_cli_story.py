@@ -235,3 +235,18 @@ def test_check_sees_that_nothing_arrives(new_cluster: NewCluster, tmp_path: Path
     command = next(c for c in done.json["checks"] if c["name"] == "archive_command")
     assert command["state"] == "note"
     assert "pgkeep-wal in another form than this config's" in command["says"]
+
+
+@only(18)
+def test_a_passphrase_that_only_the_user_has_is_noticed(day: Day) -> None:
+    place = ("--conninfo", day.pg.conninfo, "--url", str(day.folder / "repository"))
+    secret = {"PGKEEP_PASSPHRASE": "only in this shell"}
+    config = day.folder / "pgkeep.toml"
+    repository = f'[repository]\nurl = "{place[3]}"\nencryption = "passphrase"\n'
+    config.write_text(f'{repository}[clusters.main]\nconninfo = "{day.pg.conninfo}"\n')
+    assert day.text("init").exit == 36
+    day.text("init", env=secret).ok()
+    checked = day.text("check", "--json", env=secret).json
+    passphrase = next(c for c in checked["checks"] if c["name"] == "passphrase")
+    assert passphrase["state"] == "note"
+    assert passphrase["says"] == "the passphrase is only in this command's environment"

@@ -119,6 +119,7 @@ def check(
         connect=app.connect,
         open_cluster=lambda: app.cluster,
         archive_command=app.archive_command,
+        secret_is_only_here=lambda: app.secret_is_only_here,
         data_directory=settings.data_directory,
         pg_bin=settings.pg_bin or None,
         switch=not no_switch,

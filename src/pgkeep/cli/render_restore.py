@@ -1,5 +1,7 @@
 """restore and inspect as text."""
 
+from typing import Final
+
 from pgkeep.cli.text import Look, fields, not_before, plural, safe
 from pgkeep.inspect.follow import FollowReport
 from pgkeep.inspect.seen import InspectReport
@@ -7,6 +9,11 @@ from pgkeep.restore.plan import RestorePlan
 from pgkeep.restore.restore import RestoreReport
 from pgkeep.restore.start import RecoveryOutcome
 from pgkeep.units import format_duration, format_size
+
+LOCKED_OUT: Final = (
+    "the server's restore_command needs the passphrase: start it with $PGKEEP_PASSPHRASE in its "
+    "environment, or name a passphrase_file in the config"
+)
 
 
 def plan(decided: RestorePlan, look: Look) -> str:

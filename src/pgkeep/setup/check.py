@@ -56,6 +56,7 @@ class Subject:
     connect: Callable[[], AbstractContextManager[Session]]
     open_cluster: Callable[[], ClusterFolder]
     archive_command: Callable[[], str]
+    secret_is_only_here: Callable[[], bool] = lambda: False
     data_directory: str = ""  # if not where the server says
     pg_bin: str | None = None
     switch: bool = True  # force a segment to see it arrive
@@ -105,6 +106,10 @@ def _repository(subject: Subject, found: list[Verdict]) -> ClusterFolder | None:
     sealed = "encrypted" if folder.repository.key else "not encrypted"
     found.append(ok("repository", f"{url}, {sealed}"))
     _tried("writable", found, lambda: _writable(folder))
+    if subject.secret_is_only_here():
+        says = "the passphrase is only in this command's environment"
+        fix = "the server archives in its own: name a passphrase_file or passphrase_command"
+        found.append(note("passphrase", says, fix))
     return folder
 
 
