@@ -5,18 +5,17 @@ come from a fork server, because forking a process that has threads is not safe;
 names is imported there once and shared by all workers' memory.
 """
 
-import ctypes
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final
-
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+from multiprocessing import connection
+from typing import Any
 
 
 def make_pool(
@@ -55,11 +54,19 @@ def default_jobs() -> int:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent is gone: no orphan goes on writing.
+    """End this worker when the process that wants its work is gone: no orphan goes on writing.
 
-    The fork server is the parent; it ends when the process that started it does.
+    The kernel's PR_SET_PDEATHSIG would not do: a worker's parent is the fork server, and that
+    lives as long as its workers do.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _begin(initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
