@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,12 +12,15 @@ import pytest
 
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
+from pgkeep.postgres.processes import Process
+from pgkeep.postgres.server import ServerProcess
 from pgkeep.restore.preflight import Need, NoRoom, TargetNotEmpty, TargetUnsafe, check_room
 from pgkeep.restore.restore import run
 from pgkeep.restore.start import Ending
 from pgkeep.restore.target.unreachable import NothingToRestore, TargetTooEarly
 from support.clusters import NewCluster, only
 from support.restores import Scene, make_scene, read_ledger
+from support.wait import wait_for
 
 
 @pytest.fixture
@@ -217,3 +222,73 @@ def test_the_repository_may_be_read_only(scene: Scene) -> None:
     run(scene.folder, scene.request(), now=datetime.now(UTC), progress=Notes())
     assert notes
     assert notes[0].startswith("restoring without a lock")
+
+
+@only(17)
+def test_an_encrypted_backup_with_two_workers(
+    new_cluster: NewCluster, repository_directory: Path, tmp_path: Path
+) -> None:
+    scene = make_scene(new_cluster, repository_directory, tmp_path, passphrase="correct horse")
+    scene.enter("a")
+    scene.backup()
+    scene.enter("b")
+    scene.archive()
+    report = scene.restore(jobs=2)
+    with scene.started(report) as (restored, _):
+        assert read_ledger(restored) == "a b"
+    assert "horse" not in (scene.place / "restored/postgresql.auto.conf").read_text()
+
+
+@only(18)
+def test_configuration_from_elsewhere_is_put_in_place(
+    new_cluster: NewCluster, repository_directory: Path, tmp_path: Path
+) -> None:
+    scene = make_scene(new_cluster, repository_directory, tmp_path)
+    scene.pg.stop()
+    elsewhere = tmp_path / "etc"
+    elsewhere.mkdir()
+    data = scene.pg.data_directory
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        (data / name).rename(elsewhere / name)
+    with (elsewhere / "postgresql.conf").open("a") as file:
+        file.write(f"data_directory = '{data}'\nhba_file = '{elsewhere}/pg_hba.conf'\n")
+        file.write(f"ident_file = '{elsewhere}/pg_ident.conf'\nwork_mem = '7MB'\n")
+    options = [f"config_file={elsewhere}/postgresql.conf"]
+    log = tmp_path / "source.log"
+    server = ServerProcess.start(scene.pg.binaries, data, options, log_file=log)
+    try:
+        server.wait_ready()
+        scene.enter("a")
+        scene.backup()
+        scene.archive()
+    finally:
+        server.kill()
+    report = scene.restore()
+    target = Path(report.plan.target_dir)
+    assert report.notes[0].startswith("postgresql.conf is ")
+    with scene.started(report) as (restored, _):
+        assert read_ledger(restored) == "a"
+        assert restored.value("SHOW hba_file") == f"{target}/pg_hba.conf"
+
+
+def test_killing_pgkeep_ends_its_workers(tmp_path: Path) -> None:
+    """No orphan goes on writing into a directory that somebody may be clearing."""
+    program = (
+        "import os, sys, time\n"
+        "from pgkeep.workers import make_pool\n"
+        "def begin(): pass\n"
+        "if __name__ == '__main__':\n"
+        "    pool = make_pool(2, print)\n"
+        "    futures = [pool.submit(os.getpid) for _ in range(2)]\n"
+        "    print('PID', futures[0].result(), flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    path = tmp_path / "parent.py"
+    path.write_text(program)
+    with subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        line = next(text for text in parent.stdout if text.startswith("PID"))
+        worker = Process.find(int(line.split()[1]))
+        assert worker
+        parent.kill()
+        wait_for(lambda: not worker.is_alive(), what="the worker to end")

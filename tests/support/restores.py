@@ -15,7 +15,7 @@ from pgkeep.model.segment import Segment
 from pgkeep.model.target import Action, RecoveryTarget, TimelineChoice, parse_target
 from pgkeep.postgres.scratch import ScratchCluster
 from pgkeep.postgres.server import ServerProcess
-from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.repository import ClusterFolder, Encryption, Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.restore.prepare import RestoreRequest
 from pgkeep.restore.restore import RestoreReport, run
@@ -34,7 +34,7 @@ class Scene:
     pg: ScratchCluster
     folder: ClusterFolder
     place: Path  # where restores go
-    running: list[ServerProcess] = field(default_factory=list)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def backup(self) -> str:
         """Take a full backup; return its id."""
@@ -109,6 +109,7 @@ class Scene:
                 restored.port,
                 str(restored.socket_directory),
                 tuple(f"{name}={value}" for name, value in (settings or {}).items()),
+                tuple(self.environment.items()),
             )
             yield restored, start(report.plan, self.pg.binaries, options)
         finally:
@@ -130,19 +131,26 @@ def make_scene(
     settings: Mapping[str, str | int | None] | None = None,
     *,
     ledger: bool = True,
+    passphrase: str | None = None,
     **more: Any,
 ) -> Scene:
     """Return a running cluster that archives into a new repository, with an empty ledger."""
     store = make_store(str(repository_directory))
-    folder = Repository.create(store, "none", None).cluster(CLUSTER)
+    encryption: Encryption = "none" if passphrase is None else "passphrase"
+    folder = Repository.create(store, encryption, passphrase).cluster(CLUSTER)
     command = f"{PGKEEP_WAL} --repository {store.url} --cluster {CLUSTER} push %p"
     archiving: dict[str, str | int | None] = {
         "wal_level": "replica",
         "archive_mode": "on",
         "archive_command": command,
     }
-    pg = new_cluster(settings={**archiving, **(settings or {})}, **more)
-    scene = Scene(pg, folder, place)
+    secret = {"PGKEEP_PASSPHRASE": passphrase} if passphrase else {}
+    start = more.pop("start", True)
+    pg = new_cluster(settings={**archiving, **(settings or {})}, start=False, **more)
+    pg.environment = dict(secret)
+    if start:
+        pg.start()
+    scene = Scene(pg, folder, place, secret)
     if ledger:
         scene.create_ledger()
     return scene

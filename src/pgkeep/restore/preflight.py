@@ -219,6 +219,9 @@ def _unwritable(directory: str) -> str:
         return f"{place} is not a directory"
     if not os.access(place, os.W_OK | os.X_OK):
         return f"{place} cannot be written to by this user"
+    foreign = os.path.lexists(directory) and os.stat(directory).st_uid != os.geteuid()
+    if foreign and os.geteuid() != 0:
+        return "it belongs to another user, and a server insists on owning its directory"
     return ""
 
 

@@ -33,7 +33,11 @@ from pgkeep.traces import marker_text
 from pgkeep.workers import default_jobs
 
 _CONFIG: Final = "pgkeep_config"  # where files from outside PGDATA are in a backup
-_ADOPTABLE: Final = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
+_ADOPTABLE: Final = {  # the setting that named the file at the source, and its usual name
+    "config_file": "postgresql.conf",
+    "hba_file": "pg_hba.conf",
+    "ident_file": "pg_ident.conf",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +189,15 @@ def _adopt(tree: Tree, prepared: Prepared) -> Iterator[str]:
         stored = f"{_CONFIG}/{kept.name}"
         if tables.find(stored) is None:
             continue
-        if kept.name not in _ADOPTABLE or tables.find(kept.name) is not None:
+        usual = _ADOPTABLE.get(kept.name)
+        if usual is None or tables.find(usual) is not None:
             yield f"{kept.path} of the source is in {stored}"
             continue
         text = tree.read(stored)
-        tree.write(kept.name, settings.adopted(text), like=stored)
-        yield f"{kept.name} is that of {kept.path}, without what points to its old surroundings"
+        if kept.name == "config_file":
+            text = settings.adopted(text)
+        tree.write(usual, text, like=stored)
+        yield f"{usual} is {kept.path} of the source, without what points to its old surroundings"
 
 
 def _commands(prepared: Prepared) -> tuple[str, str]:
