@@ -49,7 +49,7 @@ def test_names_fit_their_promises(kind: type[PgkeepError]) -> None:
 
 @each
 def test_it_says_what_it_is(kind: type[PgkeepError]) -> None:
-    assert kind.__doc__ and kind.__doc__.strip().endswith("."), f"{kind} has no docstring"
+    assert (kind.__doc__ or "").strip().endswith("."), f"{kind} has no docstring"
     assert kind.__doc__ != PgkeepError.__doc__
 
 

@@ -154,7 +154,10 @@ def build_app(context: Context) -> typer.Typer:
 def _version(here: typer.Context) -> None:
     """Show the version."""
     facts = {"version": __version__, "python": sys.version.split()[0]}
-    here.obj.result(facts, lambda _: f"pgkeep {facts['version']} (Python {facts['python']})")
+    if here.obj.json:
+        print_json(facts)
+    else:  # not result(): it would read the config for the zone of times
+        here.obj.say_story(f"pgkeep {facts['version']} (Python {facts['python']})")
 
 
 def _demo(
