@@ -158,6 +158,9 @@ class FakeSource:
     def archiver(self) -> Archiver | None:
         return Archiver(0)
 
+    def written(self) -> Lsn:
+        return START
+
     def switch_wal(self) -> None:
         self.calls.append("switch_wal")
 
@@ -191,7 +194,7 @@ def back_up(
     **options: Any,
 ) -> BackupReport:
     """Back up a running cluster; `after_listing` runs when nothing has been copied yet."""
-    options.setdefault("jobs", 2)
+    options = {"jobs": 2, "archive_timeout": 30.0, **options}
     with Watched.connect(pg.conninfo) as source:
         source.after_listing = after_listing
         return run(source, cluster, BackupOptions(**options), progress)

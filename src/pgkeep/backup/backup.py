@@ -15,7 +15,7 @@ from pgkeep.backup.interruption import interruptible
 from pgkeep.backup.plan import CopyPlan, FileToCopy, Task, plan_copy
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
-from pgkeep.backup.wait_wal import collect_wal, segments_between, wait_for_wal
+from pgkeep.backup.wait_wal import WalCollector, segments_between, wait_for_wal
 from pgkeep.backup.workers import ProcessWorkers, Workers
 from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
@@ -91,14 +91,15 @@ class _Job:
             # The workers come up while the server makes its checkpoint.
             self.progress.phase("waiting for the server's checkpoint")
             started = self.source.start(self.options.label or f"pgkeep {backup_id}")
+            collector = self._collector(started)
             copy_began = time.monotonic()
             listing = self.source.listing()  # after the start: what comes later is in the WAL
-            copied = self._copy(workers, listing, started)
+            copied = self._copy(workers, listing, started, collector)
             copy_s = time.monotonic() - copy_began
         # After all other files, and proven whole: a restored directory starts from it.
         copied.add_control(*self.source.control_file(), self.cluster, self.options.level)
         stopped = self.source.stop()
-        segments = self._wal(started, stopped)
+        segments = self._wal(started, stopped, collector)
         corrupt, notes = copied.verdict(started.lsn, stopped.lsn, self.source.relation_name)
         facts = describe(
             self.facts,
@@ -143,16 +144,18 @@ class _Job:
             checksums=self.facts.checksums,
         )
 
-    def _copy(self, workers: Workers, listing: Listing, started: Started) -> CopiedFiles:
+    def _copy(
+        self, workers: Workers, listing: Listing, started: Started, collector: WalCollector
+    ) -> CopiedFiles:
         """Copy everything but pg_control; return when its packs are durable."""
         plan = plan_copy(list(_files(listing)), self.options.jobs)
         copied = CopiedFiles(listing, self.facts.checksums)
         self.progress.phase("copying files", plan.size)
-        for result in workers.copy(_works(plan, listing, started), self._ticker()):
+        for result in workers.copy(_works(plan, listing, started), self._ticker(collector)):
             copied.add(result)
         return copied
 
-    def _ticker(self) -> Callable[[int], None]:
+    def _ticker(self, collector: WalCollector) -> Callable[[int], None]:
         """Return what is to be done again and again while workers copy."""
         pinged = time.monotonic()
 
@@ -162,29 +165,35 @@ class _Job:
             self.lock.beat()
             if time.monotonic() - pinged >= _PING_S:
                 self.source.ping()
+                if not self.facts.archiving:
+                    collector.collect(self.source.written())  # before a checkpoint removes it
                 pinged = time.monotonic()
 
         return tick
 
-    def _wal(self, started: Started, stopped: Stopped) -> list[Segment]:
+    def _collector(self, started: Started) -> WalCollector:
+        generation = self.facts.generation
+        first = Segment.containing(started.lsn, started.timeline, generation.segment_size)
+        return WalCollector(self.source, self.cluster.wal(generation.id), first)
+
+    def _wal(self, started: Started, stopped: Stopped, collector: WalCollector) -> list[Segment]:
         """Return the WAL segments of the backup, when all of them are in the repository."""
         if started.timeline != stopped.timeline:
             raise BackupAborted(
                 f"the server changed from timeline {started.timeline} to {stopped.timeline}"
             )
         generation = self.facts.generation
-        archive = self.cluster.wal(generation.id)
         wanted = segments_between(
             started.lsn, stopped.lsn, started.timeline, generation.segment_size
         )
         if not self.facts.archiving:
             self.progress.phase("storing WAL", len(wanted), "segments")
-            collect_wal(wanted, self.source, archive)
+            collector.collect(wanted[-1].end)
         else:
             wait_for_wal(
                 wanted,
                 self.source,
-                archive,
+                self.cluster.wal(generation.id),
                 progress=self.progress,
                 patience=self.options.archive_timeout,
                 tick=self.lock.beat,

@@ -15,6 +15,7 @@ from pgkeep.backup.file_reader import FileReader
 from pgkeep.backup.source import ClusterFacts, Listing, Started, Stopped
 from pgkeep.backup.wait_wal import Archiver
 from pgkeep.errors import PgkeepError
+from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import history_name
 from pgkeep.postgres import datadir
@@ -255,6 +256,9 @@ class DataDirectorySource:
             (stats.last_failed_wal or "") if failing else "",
             stats.last_failed_time if failing else None,
         )
+
+    def written(self) -> Lsn:
+        return self._session.current_lsn()
 
     def switch_wal(self) -> None:
         try:

@@ -67,6 +67,10 @@ class WalSource(Protocol):
         """Return the archiver's state; None when the server does not answer any more."""
         ...
 
+    def written(self) -> Lsn:
+        """Return how far WAL has been written."""
+        ...
+
     def switch_wal(self) -> None:
         """End the current segment, if anything is in it. Where that is not allowed: nothing."""
         ...
@@ -83,22 +87,35 @@ def segments_between(start: Lsn, stop: Lsn, timeline: int, size: int) -> list[Se
     return [Segment(timeline, number, size) for number in range(first.number, last.number + 1)]
 
 
-def collect_wal(wanted: Sequence[Segment], source: WalSource, archive: WalArchive) -> None:
-    """Store the segments ourselves: for a server that does not archive. Raise WalIncomplete."""
-    for index, segment in enumerate(wanted):
-        if archive.has(segment.name):
-            continue
-        content = source.wal_segment(segment)
-        if content is None:
-            raise WalIncomplete(
-                segment.name,
-                wanted[-1].name,
-                len(wanted) - index,
-                "which the server has removed from pg_wal already (archive_mode is off)",
-                "set archive_mode = on and archive_command (pgkeep init --apply), or a larger "
-                "wal_keep_size, and run it again",
-            )
-        archive.push(segment.name, content)
+class WalCollector:
+    """Stores a backup's segments itself, for a server that does not archive."""
+
+    def __init__(self, source: WalSource, archive: WalArchive, first: Segment) -> None:
+        self._source = source
+        self._archive = archive
+        self._next = first
+
+    def collect(self, end: Lsn) -> None:
+        """Store every segment that is finished at `end`. Raise WalIncomplete when one is gone."""
+        while self._next.end <= end:
+            segment = self._next
+            if not self._archive.has(segment.name):
+                content = self._source.wal_segment(segment)
+                if content is None:
+                    raise _removed(segment, Segment.ending(end, segment.timeline, segment.size))
+                self._archive.push(segment.name, content)
+            self._next = segment._replace(number=segment.number + 1)
+
+
+def _removed(first: Segment, last: Segment) -> WalIncomplete:
+    return WalIncomplete(
+        first.name,
+        last.name,
+        last.number - first.number + 1,
+        "which the server has removed from pg_wal already (archive_mode is off)",
+        "set archive_mode = on and archive_command (pgkeep init --apply), or a larger "
+        "wal_keep_size, and run it again",
+    )
 
 
 def wait_for_wal(  # noqa: PLR0913  # all but three are named
