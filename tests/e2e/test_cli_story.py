@@ -3,6 +3,8 @@
 import contextlib
 import json
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from pgkeep.postgres.scratch import ScratchCluster
 from pgkeep.postgres.server import ServerProcess
 from support.clusters import NewCluster, only
-from support.command import Result, archive_settings, run_pgkeep, write_config
+from support.command import PGKEEP, Result, archive_settings, run_pgkeep, write_config
 
 ROOT = Path(__file__).parents[2]
 SETTING = {
@@ -175,11 +177,6 @@ def test_with_encryption_the_recovery_key_alone_brings_everything_back(day: Day)
 
 @only(18)
 def test_a_backup_that_is_stopped_leaves_nothing_behind(day: Day) -> None:
-    import signal
-    import subprocess
-
-    from support.command import PGKEEP
-
     set_up(day)
     command = [str(PGKEEP), "--config", str(day.config), "backup"]
     with subprocess.Popen(
@@ -250,3 +247,21 @@ def test_a_passphrase_that_only_the_user_has_is_noticed(day: Day) -> None:
     passphrase = next(c for c in checked["checks"] if c["name"] == "passphrase")
     assert passphrase["state"] == "note"
     assert passphrase["says"] == "the passphrase is only in this command's environment"
+
+
+@only(18)
+def test_ctrl_c_ends_a_wait_at_once(new_cluster: NewCluster, tmp_path: Path) -> None:
+    config = tmp_path / "pgkeep.toml"
+    pg = new_cluster(settings=archive_settings(tmp_path / "moved.toml"))
+    write_config(config, tmp_path / "repository", {"main": pg.conninfo})
+    Day(pg, tmp_path).json("init")
+    command = [str(PGKEEP), "--config", str(config), "check", "--timeout", "60s"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stderr is not None
+        assert run.stderr.readline().startswith("waiting up to 1 min for ")
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read()
+        assert run.wait(timeout=30) == 130
+    assert said == "stopped by Ctrl-C\n"
