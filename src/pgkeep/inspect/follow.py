@@ -74,11 +74,12 @@ def follow(
     """
     progress = progress or Silent()
     progress.phase("following recovery", unit="steps")
-    last = None
-    for last in reports(directory, log_file):
-        progress.note(last.words)
-    assert last is not None
-    return last
+    told = reports(directory, log_file)
+    report = next(told)
+    for later in told:
+        progress.note(report.words)  # the last one is the result, and noted by nobody
+        report = later
+    return report
 
 
 def reports(directory: str, log_file: str | None = None) -> Iterator[FollowReport]:

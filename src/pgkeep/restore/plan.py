@@ -248,7 +248,11 @@ def plan_restore(
         last_segment=last,
         standby=question.standby,
         tablespaces=tablespaces,
-        reasons=(reason, _timeline_reason(question, line), *_stop_reason(question, stop, reach)),
+        reasons=(
+            reason,
+            _timeline_reason(question, line),
+            *_stop_reason(question, stop, reach, search),
+        ),
         warnings=(*_warnings(question, line, backup), *(stop.warnings if stop else ())),
     )
 
@@ -370,13 +374,16 @@ def _timeline_reason(question: Question, line: TimelineCoverage) -> str:
     return f"timeline {line.timeline}: {words[choice]}"
 
 
-def _stop_reason(question: Question, stop: StopPoint | None, reach: Reach) -> tuple[str, ...]:
+def _stop_reason(
+    question: Question, stop: StopPoint | None, reach: Reach, search: Search
+) -> tuple[str, ...]:
     if isinstance(question.recovery.target, Immediate):
         return ("recovery stops as soon as the backup is consistent",)
     if question.standby:
         return ("the server stays a standby and follows its primary",)
     if stop is None:
-        return (f"recovery replays all archived WAL, up to {reach.end} at most",)
+        newest = (f"the newest change on record is {search.newest}",) if search.newest else ()
+        return (f"recovery replays all archived WAL, up to {reach.end} at most", *newest)
     included = (f"the last change included is {stop.last}",) if stop.last else ()
     return (f"recovery stops {stop}", *included)
 

@@ -15,6 +15,7 @@ from pgkeep.repository import catalog
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.seal import FormatTooNew
 from pgkeep.restore import preflight, settings
 from pgkeep.restore.layout import Layout
 from pgkeep.restore.plan import (
@@ -98,6 +99,9 @@ def prepare(
     plan = _decide(cluster, question, request.target_dir)
     manifest = catalog.read_manifest(cluster, plan.backup.id)
     facts = manifest.facts
+    if len(manifest.tables.overlaid()):
+        # written by a later pgkeep: its files would come back old in places
+        raise FormatTooNew(f"backup {facts.id}", facts.format + 1, facts.format)
     moves = place_tablespaces(
         [Tablespace(t.oid, t.path) for t in facts.tablespaces if t.path.startswith("/")],
         [parse_mapping(text) for text in request.tablespaces],
