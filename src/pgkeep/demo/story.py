@@ -102,7 +102,7 @@ class _Pgkeep:
     def configure(self, cluster: ScratchCluster, repository: Path) -> None:
         self._config.write_text(
             f'[repository]\nurl = "{repository}"\n\n[clusters.shop]\n'
-            f'conninfo = "{cluster.conninfo}"\nbin_directory = "{cluster.binaries.directory}"\n'
+            f'conninfo = "{cluster.conninfo}"\npg_bin = "{cluster.binaries.directory}"\n'
         )
 
     def __call__(self, *arguments: str) -> dict[str, Any]:
