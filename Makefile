@@ -22,6 +22,10 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tools/docs.py --check
+
+docs: setup
+	@$(BIN)/python tools/docs.py
 
 bench: setup
 	@$(BIN)/python -m bench.run $(ARGS)
