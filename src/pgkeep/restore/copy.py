@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from pgkeep.units import MIB
 
 _MOST_OPEN: Final = 128  # files at once, per worker
 _LARGE: Final = MIB
-_LIBC: Final = ctypes.CDLL(None)
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FROM, _TO_END = ctypes.c_int64(0), ctypes.c_int64(0)
 _START_WRITING: Final = 2  # SYNC_FILE_RANGE_WRITE: a hint, whose failure means nothing
 
@@ -103,7 +104,15 @@ class FileWriter:
             # No O_EXCL: parts of one large file are written by several workers. The directory was
             # empty when the restore began.
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            return os.open(part.path, flags, 0o600)
+            descriptor = os.open(part.path, flags, 0o600)
+            if part.size >= _LARGE:
+                # A fifth quicker than growing with every write. The system call itself, because
+                # posix_fallocate writes into the file where a file system has no such thing.
+                failed = _LIBC.fallocate(descriptor, 0, _FROM, ctypes.c_int64(part.size))
+                if failed and ctypes.get_errno() == errno.ENOSPC:
+                    os.close(descriptor)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return descriptor
 
     def _put(self, part: Part, descriptor: int, content: bytes | memoryview, position: int) -> None:
         with told("write", part.path):
