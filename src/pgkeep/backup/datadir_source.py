@@ -311,11 +311,7 @@ class DataDirectorySource:
 
     def _demand_same_cluster(self) -> None:
         """Raise WrongCluster unless the server's last checkpoint is the one in our pg_control."""
-        path = os.path.join(self._root, CONTROL_FILE)
-        if not os.path.isdir(self._root) and not os.path.lexists(self._root):
-            raise WrongCluster(self._root, "there is no such directory on this host")
-        if not os.access(path, os.R_OK, effective_ids=True):
-            raise unreadable(path, "permission denied")
+        self._demand_readable()
         server = self._facts()
         for _ in range(_LOOKS):
             control = read_control(self._root)
@@ -338,6 +334,18 @@ class DataDirectorySource:
             f"the last checkpoint in it is at {control.checkpoint}, the server's at {row[0]}: it "
             "belongs to a copy of the cluster",
         )
+
+    def _demand_readable(self) -> None:
+        try:
+            os.stat(self._root)
+        except (FileNotFoundError, NotADirectoryError):
+            why = "there is no such directory on this host"
+            raise WrongCluster(self._root, why) from None
+        except OSError as error:
+            raise unreadable(self._root, error.strerror or str(error)) from error
+        for path in (self._root, os.path.join(self._root, CONTROL_FILE)):
+            if not os.access(path, os.R_OK, effective_ids=True):
+                raise unreadable(path, "permission denied")
 
     def _database(self, oid: int) -> Connection | None:
         """Return a connection to the database; for shared relations any will do."""
