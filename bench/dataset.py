@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgkeep.postgres.binaries import find_binaries
-from pgkeep.postgres.processes import wait_until
-from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.server.binaries import find_binaries
+from pgkeep.server.processes import wait_until
+from pgkeep.server.scratch import ScratchCluster
 
 SMALL_TABLES = 10_000
 LARGE_TABLES = 3

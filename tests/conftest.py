@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pgkeep.postgres.binaries import Binaries
-from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.server.binaries import Binaries
+from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, Templates, require_binaries, versions_here
 
 

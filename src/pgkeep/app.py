@@ -18,7 +18,7 @@ from pgkeep.repository.store.open import make_store, open_store
 from pgkeep.zone import SessionZone, zone_named
 
 if TYPE_CHECKING:
-    from pgkeep.postgres.session import Session
+    from pgkeep.server.session import Session
 
 NO_FILE: Final = "the command line"
 
@@ -183,7 +183,7 @@ class App:
 
     def connect(self) -> "Session":
         """Open a session with the server. Raise NoConnection or why there is none."""
-        from pgkeep.postgres.session import Session
+        from pgkeep.server.session import Session
 
         return Session.connect(self.conninfo)
 

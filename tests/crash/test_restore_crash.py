@@ -12,12 +12,12 @@ import pytest
 from pgkeep.errors import PgkeepError
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
-from pgkeep.postgres.server import ServerProcess, ServerWontStart
 from pgkeep.repository.seal import Damaged
 from pgkeep.restore.copy import CannotWrite
 from pgkeep.restore.preflight import TargetNotEmpty
 from pgkeep.restore.prepare import prepare
 from pgkeep.restore.restore import carry_out
+from pgkeep.server.instance import ServerProcess, ServerWontStart
 from support.clusters import NewCluster, only
 from support.restores import Scene, make_scene
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pgkeep.postgres.binaries import as_server_user
-from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.server.binaries import as_server_user
+from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
 from support.command import PGKEEP, Result, run_pgkeep, write_config
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.server import ServerProcess
+from pgkeep.server.instance import ServerProcess
+from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
 from support.command import PGKEEP, Result, archive_settings, run_pgkeep, write_config
 
@@ -150,7 +150,7 @@ def test_the_first_day(day: Day) -> None:
 
 
 def orders(conninfo: str) -> int:
-    from pgkeep.postgres.session import Session
+    from pgkeep.server.session import Session
 
     with Session.connect(conninfo) as session:
         return int(session.query("SELECT count(*) FROM public.orders")[0][0])

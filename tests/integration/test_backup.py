@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from pgkeep.backup.report import CorruptPages
-from pgkeep.postgres.binaries import give_to_server_user
 from pgkeep.postgres.control import parse_control
-from pgkeep.postgres.scratch import ScratchCluster
 from pgkeep.repository import catalog
 from pgkeep.repository.manifest.tables import EntryKind
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.server.binaries import give_to_server_user
+from pgkeep.server.scratch import ScratchCluster
 from support.backups import back_up, contents, damage, directories, new_folder
 from support.clusters import NewCluster, only
 from support.command import archive_settings, write_config

@@ -18,12 +18,12 @@ from pgkeep.backup.source import BackupAborted, Listing
 from pgkeep.backup.wait_wal import WalIncomplete
 from pgkeep.errors import PgkeepError
 from pgkeep.postgres.datadir import Unreadable
-from pgkeep.postgres.processes import Process, all_pids
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.session import BackupSessionLost
 from pgkeep.repository import catalog
 from pgkeep.repository.locks import LockTaken
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.server.processes import Process, all_pids
+from pgkeep.server.scratch import ScratchCluster
+from pgkeep.server.session import BackupSessionLost
 from support.backups import Watched, back_up, contents, new_folder
 from support.clusters import NewCluster, only
 from support.wait import wait_for

@@ -9,8 +9,8 @@ import pytest
 from pgkeep.inspect.follow import NothingToFollow, follow, reports
 from pgkeep.inspect.look import CannotLook, inspect
 from pgkeep.inspect.seen import State
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.server import ServerWontStart
+from pgkeep.server.instance import ServerWontStart
+from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
 from support.restores import Scene, make_scene, read_ledger
 from support.wait import wait_for

@@ -5,6 +5,7 @@ PGKEEP_LEDGER_SEED, PGKEEP_LEDGER_TRANSACTIONS (between two events) and PGKEEP_L
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,33 @@ def test_scenario_6_open_prepared_and_subtransactions_across_the_backup(
     for shot in (Shot("immediate"), Shot("latest"), *chosen):
         bank.judge(history, shot, tablespaces=(f"{space}={restored}",))
         shutil.rmtree(restored)
+
+
+def test_a_server_that_was_killed_keeps_its_truth(
+    new_cluster: NewCluster, postgres_version: int, tmp_path: Path
+) -> None:
+    """Scenario 34: records that the crash cut off; and a push that it killed is done again."""
+    scale = Scale.chosen(postgres_version, restores=2)
+    bank = make_bank(new_cluster, tmp_path, Load(scale.seed))
+    with bank.busy(bank.pg, 1, 2, 3) as before:
+        before.wait_for(scale.transactions // 2)
+        first = bank.back_up(bank.pg)
+        before.wait_for(scale.transactions // 2)
+        before.crash()
+    bank.pg.start()
+    with bank.busy(bank.pg, 4, 5) as after:
+        after.wait_for(scale.transactions // 2)
+        second = bank.back_up(bank.pg, lambda: after.wait_for(30))
+        after.wait_for(scale.transactions // 2)
+    bank.archive(bank.pg)
+    history = bank.witness.history(Branch(1))
+    bank.check_diaries(history, before.diary, after.diary)
+    across = choose_shots(history, after.diary, [first], 1, scale.seed, far=True)
+    for shot in (
+        replace(across[0], backup=first.id),
+        *choose_shots(history, after.diary, [second], scale.restores - 1, scale.seed),
+    ):
+        bank.judge(history, shot)
 
 
 def test_scenario_28_sibling_branches_keep_their_own_truth(

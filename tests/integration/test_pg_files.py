@@ -12,16 +12,16 @@ import pytest
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.backup_label import parse_backup_label, parse_tablespace_map
-from pgkeep.postgres.binaries import as_server_user
 from pgkeep.postgres.control import State, read_control
 from pgkeep.postgres.datadir import Entry, Kind, Skipped, tablespaces, walk
 from pgkeep.postgres.layout import Fork, Rule
 from pgkeep.postgres.pages import PageChecker
-from pgkeep.postgres.scratch import ScratchCluster
 from pgkeep.postgres.versions import version
 from pgkeep.postgres.wal_decode import Kind as End
 from pgkeep.postgres.wal_header import check_segment
 from pgkeep.postgres.wal_records import Ending, SegmentEvents, scan_segments
+from pgkeep.server.binaries import as_server_user
+from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster
 
 MIB = 1 << 20

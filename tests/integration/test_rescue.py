@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster
 from support.pages import block
 from support.restores import make_scene, read_ledger

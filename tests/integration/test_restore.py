@@ -12,12 +12,12 @@ import pytest
 
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
-from pgkeep.postgres.processes import Process
-from pgkeep.postgres.server import ServerProcess
 from pgkeep.restore.preflight import Need, NoRoom, TargetNotEmpty, TargetUnsafe, check_room
 from pgkeep.restore.restore import run
 from pgkeep.restore.start import Ending
 from pgkeep.restore.target.unreachable import NothingToRestore, TargetTooEarly
+from pgkeep.server.instance import ServerProcess
+from pgkeep.server.processes import Process
 from support.clusters import NewCluster, only
 from support.restores import Scene, make_scene, read_ledger
 from support.wait import wait_for

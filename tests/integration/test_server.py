@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pgkeep.postgres.binaries import Binaries, PgToolsMissing, find_binaries, installed
-from pgkeep.postgres.scratch import ScratchCluster, ScratchPlaceTaken, ToolFailed
-from pgkeep.postgres.server import (
+from pgkeep.server.binaries import Binaries, PgToolsMissing, find_binaries, installed
+from pgkeep.server.instance import (
     FOLLOW_OPTIONS,
     Occupant,
     PidFile,
@@ -20,6 +19,7 @@ from pgkeep.postgres.server import (
     ServerWontStart,
     running_server,
 )
+from pgkeep.server.scratch import ScratchCluster, ScratchPlaceTaken, ToolFailed
 from support.clusters import NewCluster, only
 from support.wait import wait_for
 
@@ -178,8 +178,8 @@ def test_a_restored_directory_can_be_opened(new_cluster: NewCluster, tmp_path: P
 def test_nothing_is_left_when_the_owner_is_killed(binaries: Binaries, tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
-        "from pgkeep.postgres.binaries import find_binaries\n"
-        "from pgkeep.postgres.scratch import ScratchCluster\n"
+        "from pgkeep.server.binaries import find_binaries\n"
+        "from pgkeep.server.scratch import ScratchCluster\n"
         f"with ScratchCluster(find_binaries({binaries.major}), sys.argv[1]) as cluster:\n"
         "    print(cluster.server.pid, cluster.socket_directory, flush=True)\n"
         "    time.sleep(600)\n"
@@ -240,8 +240,8 @@ def test_missing_programs_are_named(binaries: Binaries, tmp_path: Path) -> None:
 def test_root_without_user_namespaces_switches_the_user(binaries: Binaries) -> None:
     script = (
         "import os, sys\n"
-        "from pgkeep.postgres.binaries import *\n"
-        "from pgkeep.postgres.scratch import ScratchCluster\n"
+        "from pgkeep.server.binaries import *\n"
+        "from pgkeep.server.scratch import ScratchCluster\n"
         f"here = find_binaries(15, {str(binaries.directory)!r})\n"
         "with ScratchCluster(here, sys.argv[1] + '/c') as cluster:\n"
         "    print(cluster.value('SELECT 1'), os.stat(cluster.data_directory).st_uid != 0)\n"

@@ -7,8 +7,8 @@ import pytest
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
-from pgkeep.postgres import privileges
-from pgkeep.postgres.connecting import (
+from pgkeep.server import privileges
+from pgkeep.server.connecting import (
     BadConninfo,
     CannotConnect,
     DatabaseMissing,
@@ -21,9 +21,9 @@ from pgkeep.postgres.connecting import (
     connect,
     redacted,
 )
-from pgkeep.postgres.privileges import MissingPrivilege
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.session import BackupSessionLost, QueryFailed, Session, SessionLost
+from pgkeep.server.privileges import MissingPrivilege
+from pgkeep.server.scratch import ScratchCluster
+from pgkeep.server.session import BackupSessionLost, QueryFailed, Session, SessionLost
 from support.clusters import NewCluster, only
 from support.wait import wait_for
 

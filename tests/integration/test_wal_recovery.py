@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pgkeep.postgres.control import read_control
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.server import ServerWontStart
+from pgkeep.server.instance import ServerWontStart
+from pgkeep.server.scratch import ScratchCluster
 from support.archives import Archived, archive, recovering
 from support.clusters import NewCluster, only
 from support.command import run_pgkeep_wal, write_config

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pgkeep.postgres.control import read_control
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.session import Session
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.repository.wal_archive import WalArchive, WalListing
+from pgkeep.server.scratch import ScratchCluster
+from pgkeep.server.session import Session
 from pgkeep.wal.commands import archive_command, restore_command
 from pgkeep.wal.status import WalStatus
 from pgkeep.wal.survey import survey

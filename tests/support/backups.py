@@ -22,7 +22,6 @@ from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.layout import relation_of_path
 from pgkeep.postgres.pages import PageChecker
-from pgkeep.postgres.scratch import ScratchCluster
 from pgkeep.progress import Progress
 from pgkeep.repository import catalog
 from pgkeep.repository.chunks import ChunkReader
@@ -32,6 +31,7 @@ from pgkeep.repository.manifest.tables import EntryKind
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.open import make_store
+from pgkeep.server.scratch import ScratchCluster
 from pgkeep.units import MIB
 
 PLAIN_FILE = Attributes(mode=0o600, uid=os.getuid(), gid=os.getgid(), mtime_ns=1)

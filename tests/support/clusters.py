@@ -10,8 +10,8 @@ from typing import Protocol
 
 import pytest
 
-from pgkeep.postgres.binaries import Binaries, PgToolsMissing, find_binaries, installed
-from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.server.binaries import Binaries, PgToolsMissing, find_binaries, installed
+from pgkeep.server.scratch import ScratchCluster
 
 REQUIRED = (15, 17, 18)  # what a developer's machine and CI must have
 OPTIONAL = (14, 16)  # tested where they are installed

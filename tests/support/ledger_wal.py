@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.target import AtLsn, AtName, AtTime, AtXid, Immediate, Latest, RecoveryTarget
-from pgkeep.postgres.binaries import Binaries
+from pgkeep.server.binaries import Binaries
 from support.ledger_script import PREFIX, Identity
 
 _LINE = re.compile(r"rmgr: (\S+) .*?, tx: +(\d+), lsn: ([0-9A-F]+/[0-9A-F]+), .*?desc: (.*)")

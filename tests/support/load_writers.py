@@ -11,7 +11,7 @@ from typing import LiteralString
 
 import psycopg
 
-from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.server.scratch import ScratchCluster
 from support.ledger_judge import Connection, follow
 from support.ledger_script import (
     ACCOUNTS,
@@ -83,6 +83,7 @@ class Diary:
     acknowledged: list[Identity] = field(default_factory=list)  # committed, and told so
     refused: list[Identity] = field(default_factory=list)  # rolled back, by themselves or not
     moments: list[Moment] = field(default_factory=list)
+    unknown: dict[int, Identity] = field(default_factory=dict)  # by client: begun, never answered
 
 
 class RunningLoad:
@@ -94,6 +95,7 @@ class RunningLoad:
         self.diary = Diary()
         self.clients = clients
         self._stop = threading.Event()
+        self._crashed = False
         self._futures: list[Future[None]] = []
 
     @contextmanager
@@ -102,13 +104,25 @@ class RunningLoad:
         work: list[Callable[[], None]] = [self._note_moments, self._disturb]
         work += [_Writer(self, client).run for client in self.clients]
         with ThreadPoolExecutor(len(work)) as pool:
-            self._futures = [pool.submit(each) for each in work]
+            self._futures = [pool.submit(self._until_crash, each) for each in work]
             try:
                 yield self
             finally:
                 self._stop.set()
         for future in self._futures:
             future.result()
+
+    def crash(self) -> None:
+        """Kill the server with all its processes; every client ends, however far it was."""
+        self._crashed = True
+        self.pg.kill9()
+
+    def _until_crash(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except psycopg.OperationalError:
+            if not self._crashed:
+                raise
 
     def wait_for(self, more: int) -> None:
         """Wait until so many more transactions are committed."""
@@ -188,6 +202,7 @@ class _Writer:
             connection.execute(_PATIENCE.encode())
             for seq in itertools.count(1):
                 does = script(load, Identity(self._client, seq))
+                diary.unknown[self._client] = does.who
                 try:
                     committed = self._play(connection, does)
                 except _REFUSALS:
@@ -195,6 +210,7 @@ class _Writer:
                     committed = False
                 if not does.prepares:
                     (diary.acknowledged if committed else diary.refused).append(does.who)
+                del diary.unknown[self._client]
                 self._finish(connection, leave=2)
                 if not self._running.pause(0.002):
                     break

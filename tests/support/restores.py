@@ -13,13 +13,13 @@ from pgkeep.model.cluster import generation_id
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import Action, RecoveryTarget, TimelineChoice, parse_target
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.server import ServerProcess
 from pgkeep.repository.repository import ClusterFolder, Encryption, Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.restore.prepare import RestoreRequest
 from pgkeep.restore.restore import RestoreReport, run
 from pgkeep.restore.start import RecoveryOutcome, StartOptions, start
+from pgkeep.server.instance import ServerProcess
+from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster
 from support.command import PGKEEP_WAL
 from support.wait import wait_for

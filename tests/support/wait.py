@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from pgkeep.postgres.processes import wait_until
+from pgkeep.server.processes import wait_until
 
 Answer = TypeVar("Answer")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pgkeep.model.cluster import Generation
 from pgkeep.model.segment import Segment
-from pgkeep.postgres.session import ArchiverStats
 from pgkeep.repository.store.base import BlobStat
 from pgkeep.repository.wal_archive import WalListing
+from pgkeep.server.session import ArchiverStats
 from pgkeep.wal.status import ArchiveStatus, Waiting, WalStatus, wal_status
 from pgkeep.wal.survey import files_waiting
 

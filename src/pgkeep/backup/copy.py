@@ -7,13 +7,13 @@ files share it, so that the page check always has many pages to work on at once.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from mmap import mmap
 from typing import Final, NamedTuple
 
 from pgkeep.backup.page_check import BadPage, PageCheck, PageRun
 from pgkeep.backup.plan import CHUNK
 from pgkeep.backup.source import BackupAborted, OpenFile, Reader
+from pgkeep.backup.write_behind import WriteBehind
 from pgkeep.postgres.pages import PAGE_SIZE
 from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import ChunkLog, StoredChunks
@@ -84,7 +84,8 @@ class Copier:
     reader: Reader
     pages: PageCheck
     sealer: Sealer
-    packs: Callable[[], PackWriter]  # begins a new set of packs
+    cluster: ClusterFolder
+    store: WriteBehind  # that of `cluster`
     buffer: memoryview
 
     def copy(
@@ -96,7 +97,7 @@ class Copier:
         """
         gone: list[int] = []
         bad_pages: list[BadPage] = []
-        log, packs = ChunkLog(), self.packs()
+        log, packs = ChunkLog(), PackWriter(self.cluster, self.sealer)
         for window in self._windows(work.readings, gone):
             if stopped():
                 raise BackupAborted("it was stopped")
@@ -104,8 +105,10 @@ class Copier:
             for filled in window:
                 self._store(filled, log, packs)
             advance(sum(filled.length for filled in window))
-        # the packs are durable before anybody hears of what is in them
-        return Copied(log.finish(packs.finish()), gone, bad_pages)
+        stored = log.finish(packs.finish())
+        # The packs are durable before anybody hears of what is in them.
+        self.store.settle()
+        return Copied(stored, gone, bad_pages)
 
     def _windows(self, readings: Sequence[Reading], gone: list[int]) -> Iterator[list[_Filled]]:
         """Fill the buffer again and again; what was yielded is overwritten by the next."""
@@ -158,13 +161,14 @@ def make_copier(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Copier:
     """Return a copier that stores what it reads in `cluster`."""
-    sealer = cluster.repository.sealer(level)
+    repository, store = cluster.repository, WriteBehind(cluster.store)
     return Copier(
-        reader,
-        PageCheck(reader, checksums=checksums, sleep=sleep),
-        sealer,
-        partial(PackWriter, cluster, sealer),
-        memoryview(mmap(-1, BUFFER)),  # mapped: it begins at a page boundary, and is returned whole
+        reader=reader,
+        pages=PageCheck(reader, checksums=checksums, sleep=sleep),
+        sealer=repository.sealer(level),
+        cluster=Repository(store, repository.id, repository.key).cluster(cluster.name),
+        store=store,
+        buffer=memoryview(mmap(-1, BUFFER)),  # mapped: it begins where a page of memory begins
     )
 
 

@@ -19,18 +19,18 @@ from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import history_name
 from pgkeep.postgres import datadir
-from pgkeep.postgres.connecting import CannotConnect, Connection, connect
 from pgkeep.postgres.control import State, read_control, read_control_bytes
 from pgkeep.postgres.datadir import Entry, Kind, Skipped, unreadable, walk
 from pgkeep.postgres.layout import log_folder, relation_of_path
 from pgkeep.postgres.pages import PAGE_SIZE
-from pgkeep.postgres.privileges import MissingPrivilege
-from pgkeep.postgres.server_facts import ServerFacts
-from pgkeep.postgres.session import QueryFailed, Session, SessionLost
 from pgkeep.postgres.versions import VERSIONS
 from pgkeep.postgres.wal_header import check_segment
 from pgkeep.repository.manifest.builder import Attributes
 from pgkeep.repository.manifest.facts import ConfigFile, Database, Extension, Tablespace
+from pgkeep.server.connecting import CannotConnect, Connection, connect
+from pgkeep.server.facts import ServerFacts
+from pgkeep.server.privileges import MissingPrivilege
+from pgkeep.server.session import QueryFailed, Session, SessionLost
 from pgkeep.units import MIB, format_size
 
 _CONFIG: Final = "pgkeep_config"  # where files from outside PGDATA are in a backup

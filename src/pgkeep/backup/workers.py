@@ -8,18 +8,15 @@ being written: about 60 MiB + workers * 90 MiB in all, whatever the size of the 
 import multiprocessing
 import os
 import signal
-import sys
 import time
-import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from pgkeep.backup.copy import Copied, Copier, CopierSetup, Work
 from pgkeep.backup.source import BackupAborted
-from pgkeep.workers import make_pool
+from pgkeep.workers import light_main, make_pool
 
 _TICK_S: Final = 0.2  # how often the owner looks after its other duties while workers copy
 _GRACE_S: Final = 5.0  # for workers to notice that they should stop, before they are killed
@@ -73,7 +70,7 @@ class ProcessWorkers:
         self._pool = make_pool(jobs, _begin, (self._shared, setup), preload=[__name__])
 
     def __enter__(self) -> Self:
-        with _light_main():
+        with light_main():
             for _ in range(self._jobs):
                 self._pool.submit(_ready)
         return self
@@ -105,17 +102,6 @@ class ProcessWorkers:
         except BrokenProcessPool as error:
             why = "a worker process was killed, perhaps because memory ran out"
             raise BackupAborted(why, "look into dmesg, then run it again with --jobs 1") from error
-
-
-@contextmanager
-def _light_main() -> Iterator[None]:
-    """Keep new processes from importing our __main__: the whole command line, for nothing."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _alive(pid: int) -> bool:

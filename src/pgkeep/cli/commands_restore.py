@@ -157,9 +157,9 @@ def _carry_out(
     programs: str | None,
 ) -> int:
     from pgkeep.cli import render_restore
-    from pgkeep.postgres.binaries import find_binaries
     from pgkeep.restore.prepare import prepare
     from pgkeep.restore.restore import carry_out
+    from pgkeep.server.binaries import find_binaries
 
     progress = context.progress
     prepared = prepare(context.app.cluster, request, progress)
@@ -184,8 +184,8 @@ def _start(
     context: Context, plan: "RestorePlan", port: int | None, programs: str | None
 ) -> "RecoveryOutcome":
     from pgkeep.config_file import SECRET_VARIABLE, secret_from_environment
-    from pgkeep.postgres.binaries import find_binaries
     from pgkeep.restore.start import StartOptions, start
+    from pgkeep.server.binaries import find_binaries
 
     binaries = find_binaries(plan.backup.generation.major, programs)
     secret = secret_from_environment()

@@ -54,7 +54,7 @@ def status(here: typer.Context) -> int:
     """Show what is archived, what is missing and what waits."""
     from pgkeep.app import NoConnection
     from pgkeep.cli import render_wal
-    from pgkeep.postgres.connecting import CannotConnect
+    from pgkeep.server.connecting import CannotConnect
     from pgkeep.wal.survey import survey
 
     context: Context = here.obj

@@ -170,7 +170,7 @@ def _demo(
 ) -> int:
     """See the whole story on a throwaway cluster, in a minute."""
     from pgkeep.demo.story import tell
-    from pgkeep.postgres.binaries import find_binaries
+    from pgkeep.server.binaries import find_binaries
 
     context: Context = here.obj
     story = tell(find_binaries(None, pg_bin), context.say_story, keep=keep)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from pgkeep.postgres.scratch import ScratchCluster
+from pgkeep.server.scratch import ScratchCluster
 
 CUSTOMERS = 2_000
 FIRST_ORDERS = 20_000

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 from pgkeep.demo.picture import Mark, timeline
 from pgkeep.demo.shop import FIRST_ORDERS, MORE_ORDERS, Books, books, clock, open_shop, sell
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.binaries import Binaries
-from pgkeep.postgres.processes import wait_until
-from pgkeep.postgres.scratch import ScratchCluster
-from pgkeep.postgres.server import ServerProcess
+from pgkeep.server.binaries import Binaries
+from pgkeep.server.instance import ServerProcess
+from pgkeep.server.processes import wait_until
+from pgkeep.server.scratch import ScratchCluster
 from pgkeep.units import format_duration, format_size
 
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.postgres.control import BadControlFile, ControlFile, State, read_control
-from pgkeep.postgres.processes import wait_until
 from pgkeep.postgres.recovery_log import parse_line
-from pgkeep.postgres.server import PidFile, running_server
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress, Silent
 from pgkeep.recovery import Recovery, advance
+from pgkeep.server.instance import PidFile, running_server
+from pgkeep.server.processes import wait_until
 
 _LOOK_S: Final = 1.0  # between two looks
 

@@ -16,12 +16,12 @@ from pgkeep.postgres.backup_label import (
     parse_backup_label,
     parse_tablespace_map,
 )
-from pgkeep.postgres.binaries import Binaries, installed
 from pgkeep.postgres.conf import RECOVERY_SETTINGS, parse_conf
 from pgkeep.postgres.control import BadControlFile, ControlFile, read_control
-from pgkeep.postgres.server import PidFile, running_server
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.postgres.wal_header import HEADER_SIZE, check_segment
+from pgkeep.server.binaries import Binaries, installed
+from pgkeep.server.instance import PidFile, running_server
 from pgkeep.traces import describe_marker, describe_settings
 
 _NEEDED: Final = (  # each was removed, and the server refused: only those that stop a start

@@ -1,1 +1,1 @@
-"""All that pgkeep knows of PostgreSQL; nothing of repositories."""
+"""PostgreSQL on disk: its files, pages and WAL, read without a server."""

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from pgkeep.model.target import Action
 from pgkeep.model.timeline import history_name
-from pgkeep.postgres.binaries import PgToolsMissing, find_binaries
 from pgkeep.postgres.conf import MISSING_STATUS, recovery_command
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import locks
@@ -29,6 +28,7 @@ from pgkeep.restore.settings import ConfigTexts, RecoveryOptions
 from pgkeep.restore.target.found import moment
 from pgkeep.restore.workers import Source, write_tasks
 from pgkeep.restore.write import Tree
+from pgkeep.server.binaries import PgToolsMissing, find_binaries
 from pgkeep.traces import marker_text
 from pgkeep.workers import default_jobs
 

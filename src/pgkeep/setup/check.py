@@ -13,14 +13,14 @@ from pgkeep.errors import PgkeepError
 from pgkeep.listing import list_cluster
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
-from pgkeep.postgres import privileges
-from pgkeep.postgres.binaries import find_binaries
 from pgkeep.postgres.control import read_control
-from pgkeep.postgres.server_facts import ServerFacts
-from pgkeep.postgres.session import Session
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.server import privileges
+from pgkeep.server.binaries import find_binaries
+from pgkeep.server.facts import ServerFacts
+from pgkeep.server.session import Session
 from pgkeep.setup import verdicts
 from pgkeep.setup.init import look_at_settings, user_name
 from pgkeep.setup.plan import plan_generation

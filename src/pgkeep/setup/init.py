@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.server_facts import ServerFacts
-from pgkeep.postgres.session import QueryFailed, Session
 from pgkeep.repository.keys import add_recovery_key
 from pgkeep.repository.repository import Repository
+from pgkeep.server.facts import ServerFacts
+from pgkeep.server.session import QueryFailed, Session
 from pgkeep.setup.plan import (
     Change,
     GenerationPlan,

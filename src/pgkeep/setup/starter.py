@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.connecting import holds_secret
 from pgkeep.repository.names import cluster_prefix
+from pgkeep.server.connecting import holds_secret
 
 DEFAULT_URL: Final = "/var/lib/pgkeep"
 DEFAULT_CONNINFO: Final = "host=/var/run/postgresql dbname=postgres"

@@ -8,8 +8,8 @@ from itertools import pairwise
 from pgkeep.model.cluster import Generation
 from pgkeep.model.coverage import Hole
 from pgkeep.model.segment import Segment
-from pgkeep.postgres.session import ArchiverStats
 from pgkeep.repository.wal_archive import WalListing
+from pgkeep.server.session import ArchiverStats
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 import os
 
-from pgkeep.postgres.session import Session
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.server.session import Session
 from pgkeep.wal.identity import kind_of
 from pgkeep.wal.status import Waiting, WalStatus, wal_status
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, LiteralString, NamedTuple
 from pgkeep.errors import PgkeepError
 
 if TYPE_CHECKING:
-    from pgkeep.postgres.session import Session
+    from pgkeep.server.session import Session
 
 
 class MissingPrivilege(PgkeepError):

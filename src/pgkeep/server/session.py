@@ -10,11 +10,11 @@ import psycopg
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
-from pgkeep.postgres import privileges, server_facts
-from pgkeep.postgres.connecting import CannotConnect, Connection, connect
-from pgkeep.postgres.privileges import Privilege
-from pgkeep.postgres.server_facts import Extension, ServerFacts, Tablespace
 from pgkeep.postgres.versions import VERSIONS, UnsupportedVersion
+from pgkeep.server import facts, privileges
+from pgkeep.server.connecting import CannotConnect, Connection, connect
+from pgkeep.server.facts import Extension, ServerFacts, Tablespace
+from pgkeep.server.privileges import Privilege
 
 # A backup's session is silent for hours: nothing may end it but us. Newer settings are left out
 # where the server does not know them.
@@ -194,27 +194,27 @@ class Session:
 
     def facts(self) -> ServerFacts:
         """Return what the server tells of itself. Needs pg_read_all_settings."""
-        identity = server_facts.Identity(*self.query(server_facts.IDENTITY)[0])
-        settings: dict[str, str] = dict(self.query(server_facts.SETTINGS))
+        identity = facts.Identity(*self.query(facts.IDENTITY)[0])
+        settings: dict[str, str] = dict(self.query(facts.SETTINGS))
         if "data_directory" not in settings:
             raise privileges.READ_SETTINGS.missing(self.role, self.database)
-        databases = self.query(server_facts.databases_query(self.major))
+        databases = self.query(facts.databases_query(self.major))
         return ServerFacts(
             identity=identity,
             settings=settings,
             included_files=self._included_files(),
-            databases=tuple(map(server_facts.database, databases)),
+            databases=tuple(map(facts.database, databases)),
             extensions=self.extensions(),
             tablespaces=self.tablespaces(),
         )
 
     def tablespaces(self) -> tuple[Tablespace, ...]:
         """Return the tablespaces besides PostgreSQL's own two."""
-        return tuple(Tablespace(*row) for row in self.query(server_facts.TABLESPACES))
+        return tuple(Tablespace(*row) for row in self.query(facts.TABLESPACES))
 
     def extensions(self) -> tuple[Extension, ...]:
         """Return the extensions of the connected database."""
-        return tuple(Extension(*row) for row in self.query(server_facts.EXTENSIONS))
+        return tuple(Extension(*row) for row in self.query(facts.EXTENSIONS))
 
     def all_extensions(self, names: Sequence[str]) -> tuple[list[Extension], list[str]]:
         """Connect to each database for its extensions; return also those that let us not in."""
@@ -222,7 +222,7 @@ class Session:
         for name in names:
             try:
                 with connect(self._conninfo, dbname=name) as connection:
-                    rows = connection.execute(server_facts.EXTENSIONS).fetchall()
+                    rows = connection.execute(facts.EXTENSIONS).fetchall()
             except (CannotConnect, psycopg.Error):
                 closed.append(name)
             else:
@@ -320,10 +320,10 @@ class Session:
 
     def _included_files(self) -> tuple[str, ...]:
         """Return the files that configure the server; only a superuser sees quite all of them."""
-        found = [row[0] for row in self.query(server_facts.SOURCE_FILES)]
-        more: list[LiteralString] = [server_facts.ALL_FILES]
+        found = [row[0] for row in self.query(facts.SOURCE_FILES)]
+        more: list[LiteralString] = [facts.ALL_FILES]
         if self.major >= 16:  # since then these files can include others
-            more.append(server_facts.HBA_FILES)
+            more.append(facts.HBA_FILES)
         for statement in more:
             try:
                 found += [row[0] for row in self.query(statement)]

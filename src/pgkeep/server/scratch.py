@@ -18,13 +18,13 @@ from typing import Any, Final, Self
 import psycopg
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.binaries import (
+from pgkeep.server.binaries import (
     SERVER_ENVIRONMENT,
     Binaries,
     as_server_user,
     give_to_server_user,
 )
-from pgkeep.postgres.server import ServerProcess
+from pgkeep.server.instance import ServerProcess
 
 _SETTINGS: Final[Mapping[str, str | int]] = {
     "listen_addresses": "",

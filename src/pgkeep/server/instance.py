@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres import processes
-from pgkeep.postgres.binaries import SERVER_ENVIRONMENT, Binaries, as_server_user
-from pgkeep.postgres.processes import Process, wait_until
+from pgkeep.server import processes
+from pgkeep.server.binaries import SERVER_ENVIRONMENT, Binaries, as_server_user
+from pgkeep.server.processes import Process, wait_until
 
 # Settings under which a server's log can be followed by a program.
 FOLLOW_OPTIONS: Final = ("logging_collector=off", "log_destination=stderr", "lc_messages=C")
