@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from pgkeep.cli import render_backup, render_setup
 from pgkeep.cli.text import Look
+from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.coverage.record import ClusterRecord, Record
-from pgkeep.listing import Dated, Listing
 from pgkeep.model.backup import Backup, BackupId, BackupType
 from pgkeep.model.cluster import Generation
 from pgkeep.model.coverage import coverage

@@ -68,7 +68,7 @@ def list_backups(
 ) -> None:
     """Show the backups, and which moments can be restored."""
     from pgkeep.cli import render_backup
-    from pgkeep.listing import list_cluster
+    from pgkeep.coverage.listing import list_cluster
 
     context: Context = here.obj
     app = context.app

@@ -6,8 +6,8 @@ from typing import Any
 
 from pgkeep.backup.report import BackupReport
 from pgkeep.cli.text import Look, fields, not_before, plain, plural, safe, table
+from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.coverage.record import Record
-from pgkeep.listing import Dated, Listing
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Hole, Span, TimelineCoverage
 from pgkeep.model.lsn import Lsn

@@ -5,6 +5,7 @@ from typing import Final
 from pgkeep.cli.text import Look, fields, not_before, plural, safe
 from pgkeep.inspect.follow import FollowReport
 from pgkeep.inspect.seen import InspectReport
+from pgkeep.model.target import Immediate
 from pgkeep.restore.plan import RestorePlan
 from pgkeep.restore.restore import RestoreReport
 from pgkeep.restore.start import RecoveryOutcome
@@ -24,7 +25,7 @@ def plan(decided: RestorePlan, look: Look) -> str:
     pairs = [
         ("backup", f"{backup.id}, consistent from {look.when(not_before(backup.stopped_at))} on"),
         ("target", decided.asked),
-        ("stops", str(decided.stop) if decided.stop else "at the end of the archived WAL"),
+        ("stops", _stops(decided)),
         ("timeline", str(decided.timeline)),
         ("then", "" if decided.standby else decided.action.value),
         ("WAL", f"{decided.first_segment} to {decided.last_segment}, at most "
@@ -38,6 +39,16 @@ def plan(decided: RestorePlan, look: Look) -> str:
     lines += [f"  because {safe(reason)}" for reason in decided.reasons]
     lines += [look.weak(f"  warning: {safe(warning)}") for warning in decided.warnings]
     return "\n".join(lines)
+
+
+def _stops(decided: RestorePlan) -> str:
+    if decided.standby:
+        return "nowhere: a standby goes on replaying"
+    if decided.stop is not None:
+        return str(decided.stop)
+    if decided.asked == str(Immediate()):
+        return "at the end of the backup, as soon as it is consistent"
+    return "at the end of the archived WAL"
 
 
 def written(done: RestoreReport) -> str:
