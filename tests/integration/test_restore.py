@@ -12,8 +12,10 @@ import pytest
 
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
+from pgkeep.restore.copy import CannotWrite
 from pgkeep.restore.preflight import Need, NoRoom, TargetNotEmpty, TargetUnsafe, check_room
-from pgkeep.restore.restore import run
+from pgkeep.restore.prepare import prepare
+from pgkeep.restore.restore import carry_out, run
 from pgkeep.restore.start import Ending
 from pgkeep.restore.target.unreachable import NothingToRestore, TargetTooEarly
 from pgkeep.server.instance import ServerProcess
@@ -292,3 +294,21 @@ def test_killing_pgkeep_ends_its_workers(tmp_path: Path) -> None:
         assert worker
         parent.kill()
         wait_for(lambda: not worker.is_alive(), what="the worker to end")
+
+
+@only(17)
+def test_two_restores_into_one_directory(scene: Scene) -> None:
+    scene.backup()
+    scene.archive()
+    first = prepare(scene.folder, scene.request())
+    second = prepare(scene.folder, scene.request())
+    carry_out(scene.folder, first, now=datetime.now(UTC))
+    with pytest.raises(TargetNotEmpty, match="it is not empty any more"):
+        carry_out(scene.folder, second, now=datetime.now(UTC))
+    assert inspect(first.plan.target_dir).state is State.RESTORED
+    third = prepare(scene.folder, scene.request("latest", "other"))
+    target = Path(third.plan.target_dir)
+    target.mkdir()
+    (target / "pgkeep-restore-in-progress").touch()
+    with pytest.raises(CannotWrite, match="File exists"):
+        carry_out(scene.folder, third, now=datetime.now(UTC))

@@ -11,6 +11,7 @@ from typing import Final
 from pgkeep.restore.copy import told
 from pgkeep.restore.durable import FileSystems, can_sync_at_once
 from pgkeep.restore.layout import Layout
+from pgkeep.restore.preflight import TargetNotEmpty
 from pgkeep.traces import MARKER
 
 
@@ -27,10 +28,24 @@ class Tree:
     def begin(self, marker: str) -> None:
         """Make the target directory and say in it that a restore is under way."""
         _make(self._target)
-        # Before anything else: from here on, whoever finds the directory is told what it is.
-        self.write(MARKER, marker)
+        # Before anything else: from here on, whoever finds the directory is told what it is, and
+        # of two restores at once only one goes on.
+        self._claim(marker)
         _sync(self._target)
         _sync(os.path.dirname(self._target))
+
+    def _claim(self, marker: str) -> None:
+        path = os.path.join(self._target, MARKER)
+        with told("create", path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(path, flags, 0o600), "wb") as file:
+                file.write(marker.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            others = sorted(set(os.listdir(self._target)) - {MARKER})
+            if others:  # it was empty when it was checked
+                os.unlink(path)
+                raise TargetNotEmpty(self._target, f"it is not empty any more ({others[0]})")
 
     def make_directories(self) -> None:
         """Make all directories, for our eyes only until they are complete."""
