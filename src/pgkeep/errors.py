@@ -45,9 +45,7 @@ class PgkeepError(Exception):
     @classmethod
     def _fields(cls) -> dict[str, None]:
         owners = [kind for kind in reversed(cls.__mro__) if issubclass(kind, PgkeepError)]
-        return {
-            name: None for kind in owners[1:] for name in kind.__dict__.get("__annotations__", {})
-        }
+        return {name: None for kind in owners[1:] for name in kind.__annotations__}
 
     @property
     def hint(self) -> str:

@@ -54,8 +54,8 @@ def sell(cluster: ScratchCluster, orders: int, a_transaction: int = 250) -> None
         for _ in range(0, orders, a_transaction):
             connection.execute(
                 "INSERT INTO orders (customer, cents, note) "
-                "SELECT 1 + (random() * (%s - 1))::int, (random() * 20000)::int, md5(random()::text) "
-                "FROM generate_series(1, %s)",
+                "SELECT 1 + (random() * (%s - 1))::int, (random() * 20000)::int, "
+                "md5(random()::text) FROM generate_series(1, %s)",
                 (CUSTOMERS, a_transaction),
             )
 
