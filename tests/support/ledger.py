@@ -22,8 +22,8 @@ from support.clusters import NewCluster
 from support.command import PGKEEP_WAL
 from support.ledger_judge import State, compare, expected, observed
 from support.ledger_script import QUIET, Identity, Load
-from support.ledger_wal import Event, History, Kind, Witness, ends_between
-from support.load_writers import Diary, Moment, RunningLoad, prepare_tables
+from support.ledger_wal import Event, History, Kind, Witness
+from support.load_writers import Diary, HeldOpen, Moment, RunningLoad, prepare_tables
 from support.restores import CLUSTER, Scene, make_scene
 from support.wait import wait_for
 
@@ -50,11 +50,13 @@ class Scale:
     def chosen(cls, major: int, restores: int) -> "Scale":
         """Read what the environment asks for: PGKEEP_LEDGER_SEED, _TRANSACTIONS, _RESTORES."""
         ask = os.environ.get
-        return cls(
+        scale = cls(
             int(ask("PGKEEP_LEDGER_SEED", major)),
             int(ask("PGKEEP_LEDGER_TRANSACTIONS", 150)),
             int(ask("PGKEEP_LEDGER_RESTORES", restores)),
         )
+        print(scale)  # pytest shows it with a failure
+        return scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Bank:
         committed = {who for who in history.committed(history.events) if who.client < QUIET}
         assert told <= committed <= told | unknown
         assert not refused & committed
+        print(f"{len(committed)} committed, {len(refused)} rolled back, as the clients know")
 
     def judge(self, history: History, shot: Shot, **more: Any) -> RecoveryOutcome:
         """Restore, start, and compare exactly; then let PostgreSQL's own tools look at it."""
@@ -135,30 +138,39 @@ class Bank:
                 # Not by a query: what an unfinished DDL has locked is locked for readers as well.
                 place = str(restored.data_directory)
                 restored.server_tool("pg_ctl", "promote", "-w", "-D", place)
-            self.compare(restored, shot, self.state(history, events))
-            self._bite(restored, history, events)
+            found = self.compare(restored, shot, self.state(history, events))
+            self._bite(found, history, events)
             after = self._finish_prepared(restored, history, events)
             self.compare(restored, shot, after)
+            self._use(restored)
             examine(restored)
+        print(f"exact: {shot}, {len(history.committed(events))} transactions")
         shutil.rmtree(report.plan.target_dir)
         return outcome
 
     def state(self, history: History, events: tuple[Event, ...]) -> State:
         return expected(self.load, history.committed(events), history.prepared(events))
 
-    def compare(self, pg: ScratchCluster, what: object, wanted: State) -> None:
+    def compare(self, pg: ScratchCluster, what: object, wanted: State) -> State:
         with pg.connect(options="-c statement_timeout=60s") as connection:
-            differences = compare(wanted, observed(connection))
+            found = observed(connection)
+        differences = compare(wanted, found)
         assert not differences, f"seed {self.load.seed}, {what}:\n" + "\n".join(differences)
+        return found
 
-    def _bite(self, pg: ScratchCluster, history: History, events: tuple[Event, ...]) -> None:
+    def _bite(self, found: State, history: History, events: tuple[Event, ...]) -> None:
         """Prove that the comparison would have noticed one transaction more or less."""
         ours = [e.lsn for e in events if e.kind is Kind.COMMIT and e.xid in history.identities]
         less = self.state(history, tuple(event for event in events if event.lsn < ours[-1]))
-        with pg.connect() as connection:
-            found = observed(connection)
         assert any("too many" in words for words in compare(less, found))
         assert any("lost" in words for words in compare(self.state(history, events), less))
+
+    def _use(self, pg: ScratchCluster) -> None:
+        """Write to the restored server: emptied tables and sequences must work."""
+        pg.sql("INSERT INTO bank.scratch (body) VALUES ('again')")
+        HeldOpen(pg, self.load, Identity(QUIET + 9, 1)).end("COMMIT")
+        twice = "SELECT count(*) - count(DISTINCT ticket) FROM bank.ledger"
+        assert pg.value(twice) == 0
 
     def _finish_prepared(
         self, pg: ScratchCluster, history: History, events: tuple[Event, ...]
@@ -210,7 +222,7 @@ def choose_shots(
     far: bool = False,
 ) -> list[Shot]:
     """Choose restores: every second one to right after a backup's end, the others anywhere."""
-    chance = random.Random(f"{seed}:{backups}:shots")
+    chance = random.Random(f"{seed}:{count}:{timeline}:{far}")
     kinds = [(kind, incl) for kind in ("lsn", "time", "xid", "name") for incl in (True, False)]
     chance.shuffle(kinds)
     shots = []
@@ -227,20 +239,19 @@ def choose_shots(
 
 def _near(history: History, diary: Diary, backup: Backup, kind: str, chance: random.Random) -> str:
     """Return a target among the first commits after a backup, or at any record there."""
-    ends = [
-        event
-        for event in ends_between(history.events, backup.stop_lsn, _NEAR)
-        if event.time and event.time > backup.stopped_at
-    ]
+    ends = [event for event in history.events if event.ends and event.lsn >= backup.stop_lsn]
     match kind:
         case "name":
-            return _far(history, diary, backup, kind, random.Random(0), first=True)
+            return _far(history, diary, backup, kind, chance, first=True)
         case "lsn" if chance.random() < 0.5:
             records = history.witness.records(backup.timeline, backup.stop_lsn, _NEAR)
             return f"lsn:{chance.choice(records) + chance.choice([0, 0, 1])}"
-    event = chance.choice(ends)
-    targets = {"lsn": f"lsn:{event.lsn}", "xid": f"xid:{event.xid}", "time": str(event.time)}
-    return targets[kind]
+        case "lsn":
+            return f"lsn:{chance.choice(ends[:_NEAR]).lsn}"
+        case "xid":
+            return f"xid:{chance.choice(ends[:_NEAR]).xid}"
+    times = [event.time for event in ends if event.time and event.time > backup.stopped_at]
+    return str(chance.choice(times[:_NEAR]))
 
 
 def _far(

@@ -6,7 +6,7 @@ stops are those of xlogrecovery.c, recoveryStopsBefore and recoveryStopsAfter.
 
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -196,8 +196,3 @@ def parse_event(rmgr: str, xid: int, lsn: Lsn, text: str) -> Event | None:
         return Event(lsn, kind, int(ended[2] or xid), time)
     prepared = _PREPARED.match(text)
     return Event(lsn, Kind.PREPARE, xid, name=prepared[1]) if prepared else None
-
-
-def ends_between(events: Sequence[Event], start: Lsn, count: int) -> list[Event]:
-    """Return the first `count` commits and aborts at or after a position."""
-    return [event for event in events if event.ends and event.lsn >= start][:count]
