@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgkeep.model.timeline import History, history_name
+from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.repository.catalog import read_facts
 from pgkeep.restore.prepare import prepare
 from pgkeep.restore.tablespaces import BadTablespace
@@ -235,3 +235,41 @@ def test_a_history_is_put_into_pg_wal(scene: Scene) -> None:
     with scene.started(report) as (server, outcome):
         assert read_ledger(server) == "a"
         assert outcome.timeline == 3
+
+
+@only(17)
+def test_scenario_31_a_history_full_of_garbage(scene: Scene) -> None:
+    scene.backup()
+    scene.enter("a")
+    scene.archive()
+    generation = scene.folder.generation_ids()[0]
+    scene.folder.wal(generation).push("00000002.history", b"what is this\n")
+    with pytest.raises(BadHistory) as caught:
+        scene.restore("latest", timeline=2)
+    assert str(caught.value) == (
+        "cannot follow timeline 2: its history file has an unreadable line 'what is this'"
+    )
+    report = scene.restore("latest")
+    assert report.plan.timeline == 1
+    assert any("cannot follow timeline 2" in warning for warning in report.plan.warnings)
+    with scene.started(report) as (restored, _):
+        assert read_ledger(restored) == "a"
+
+
+@only(18)
+def test_a_target_on_another_timeline_is_told(scene: Scene) -> None:
+    scene.backup()
+    scene.pg.sql("SELECT pg_create_restore_point('fork')")
+    scene.enter("one")
+    scene.pg.sql("SELECT pg_create_restore_point('only_on_one')")
+    scene.archive()
+    report = scene.restore("name:fork", "branch", keep_archiving=True)
+    with scene.started(report) as (branch, _):
+        side = Scene(branch, scene.folder, scene.place)
+        side.enter("two")
+        side.archive()
+    with pytest.raises(WrongTimeline) as caught:
+        scene.restore("name:only_on_one")
+    assert "it lies on timeline 1, which timeline 2 left at 0/" in str(caught.value)
+    assert caught.value.hint == "add --timeline 1"
+    assert scene.content_at("name:only_on_one", timeline=1) == "one"

@@ -10,6 +10,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import BackupId
 from pgkeep.model.coverage import TimelineCoverage
 from pgkeep.model.target import Immediate, RecoveryTarget
+from pgkeep.model.timeline import history_name
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import catalog
 from pgkeep.repository.manifest.codec import Manifest
@@ -96,6 +97,7 @@ def prepare(
         request.standby,
         request.stop_at_hole,
     )
+    _refuse_bad_history(archived, question)
     plan = _decide(cluster, question, request.target_dir)
     manifest = catalog.read_manifest(cluster, plan.backup.id)
     facts = manifest.facts
@@ -121,7 +123,12 @@ def prepare(
         facts.data_directory_mode & 0o750,
     )
     preflight.check_room(_needs(layout, plan, facts))
-    warnings = (*plan.warnings, *_unreadable(record, plan), *_machine_warnings(facts, layout))
+    warnings = (
+        *plan.warnings,
+        *_bad_histories(archived),
+        *_unreadable(record, plan),
+        *_machine_warnings(facts, layout),
+    )
     return Prepared(replace(plan, warnings=warnings), manifest, layout, request)
 
 
@@ -144,6 +151,23 @@ def _choose_record(
             why += record.unreadable[-1].why
         raise NothingToRestore(record.cluster, why)
     return newest, None
+
+
+def _refuse_bad_history(archived: Record, question: Question) -> None:
+    """Raise what is wrong with the history file of the timeline that is asked for.
+
+    The server reads it from the archive, whatever a backup knows of that timeline.
+    """
+    wanted = question.recovery.timeline
+    number = choose_timeline(question).timeline if isinstance(wanted, str) else wanted
+    for error in archived.bad_histories:
+        if history_name(number) in str(error) or getattr(error, "timeline", None) == number:
+            raise error
+
+
+def _bad_histories(archived: Record) -> Iterator[str]:
+    for error in archived.bad_histories:
+        yield f"a timeline is left out: {error}"
 
 
 def _decide(cluster: ClusterFolder, question: Question, target_dir: str) -> RestorePlan:
