@@ -88,8 +88,8 @@ class WalConflict(PgkeepError):
     def __str__(self) -> str:
         return (
             f"cannot archive {self.file}: {self.archive} holds another one of this name, "
-            f"{self.archived_size} bytes with BLAKE3 {self.archived_hash}, archived "
-            f"{self.archived_at}; this one has {self.size} bytes with BLAKE3 {self.hash}"
+            f"{self.archived_size} bytes with content id {self.archived_hash}, archived "
+            f"{self.archived_at}; this one has {self.size} bytes with content id {self.hash}"
         )
 
     @property
@@ -131,7 +131,7 @@ class WalObject(NamedTuple):
     size: int  # bytes of the file
     stored_size: int  # bytes of the object
     blocks: int
-    content_id: bytes  # BLAKE3-128 of the file, keyed when the repository is encrypted
+    content_id: bytes  # BLAKE3-128 of its blocks' ids and its size, keyed when encrypted
     stored_at: datetime  # UTC
 
 
@@ -342,23 +342,25 @@ class WalArchive:
         name = self._name(facts.file)
         where, sealer = self._where(name), Sealer(self._key)
         window = _Window(self._store, name, facts.stored_size)
-        whole, size, at = sealer.hasher(), 0, HEADER_SIZE
+        ids: list[bytes] = []
+        left, at = facts.size, HEADER_SIZE
         held: bytes | None = None
         for _ in range(facts.blocks):
             here = f"{where} at byte {at}"
             header = read_header(window.take(at, BLOCK_HEADER_SIZE, where), here)
-            if header.plain_length > BLOCK:
-                raise Damaged(here, f"a block of {header.plain_length} bytes is too long")
+            length = min(left, BLOCK)
+            if header.plain_length != length:
+                raise Damaged(here, f"a block has {header.plain_length} bytes instead of {length}")
             plain = sealer.unseal(WAL, window.take(at, header.length, where), here)
-            whole.update(plain)
-            size, at = size + len(plain), at + header.length
+            ids.append(header.id)
+            left, at = left - length, at + header.length
             if held is not None:
                 yield held
             held = plain
-        if (size, at) != (facts.size, facts.stored_size):
-            raise Damaged(where, f"its blocks hold {size} bytes instead of {facts.size}")
+        if at != facts.stored_size:
+            raise Damaged(where, f"its blocks end at byte {at} instead of {facts.stored_size}")
         # Each block is right by itself; this says that they are the right ones, in their order.
-        if whole.digest(ID_SIZE) != facts.content_id:
+        if _content_id(ids, facts.size, sealer) != facts.content_id:
             raise Damaged(where, "its blocks are not those that were archived together")
         if held is not None:
             yield held
@@ -434,20 +436,28 @@ class _Window:
 
 
 def _seal_pieces(content: bytes | BinaryIO, sealer: Sealer, file: str) -> _Sealed:
-    whole, size = sealer.hasher(), 0
+    size = 0
     blocks: list[tuple[bytes, int]] = []
     kept: list[bytes] = []
     while piece := _piece(content, size):
         size += len(piece)
         if size > CONTENT_LIMIT:
             raise BadSegmentName(file)
-        whole.update(piece)
         sealed = sealer.seal(WAL, piece)
         blocks.append((sealed.id, len(sealed.data)))
         kept.append(sealed.data)
         if size > _KEPT:
             kept.clear()
-    return _Sealed(size, whole.digest(ID_SIZE), blocks, kept if size <= _KEPT else [])
+    content_id = _content_id([id for id, _ in blocks], size, sealer)
+    return _Sealed(size, content_id, blocks, kept if size <= _KEPT else [])
+
+
+def _content_id(ids: list[bytes], size: int, sealer: Sealer) -> bytes:
+    """Return the id of a whole file, from those of its blocks: its bytes are hashed only once.
+
+    All blocks but the last are of one length, so equal files have equal ids, and only they.
+    """
+    return sealer.chunk_id(b"".join(ids) + size.to_bytes(8, "little"))
 
 
 def _piece(content: bytes | BinaryIO, start: int) -> bytes | memoryview:
