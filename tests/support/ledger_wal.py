@@ -168,6 +168,8 @@ class Witness:
     def _interesting(self, timeline: int) -> list[tuple[str, int, Lsn, str]]:
         names = sorted(self.directory.glob(f"{timeline:08X}" + "?" * 16))
         chosen = [f"--rmgr={name}" for name in ("Transaction", "XLOG", "LogicalMessage")]
+        if self.binaries.major < 15:  # it would heed the last one alone
+            chosen = []
         return self._dump(*chosen, str(names[0]), str(names[-1]))
 
     def _dump(self, *words: str) -> list[tuple[str, int, Lsn, str]]:

@@ -30,8 +30,13 @@ from support.ledger_script import (
 )
 from support.wait import wait_for
 
-# What the server may answer to a client that waits for a lock too long, or in a circle.
-_REFUSALS = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable)
+# What the server may answer to a client that waits for a lock too long, or in a circle; the last
+# is its "tuple concurrently updated", when a catalog is rewritten meanwhile.
+_REFUSALS = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.InternalError_,
+)
 _PATIENCE = "SET lock_timeout = '3s'; SET deadlock_timeout = '100ms'"
 
 _TABLES = f"""
@@ -52,6 +57,7 @@ CREATE TABLE bank.noise (id int PRIMARY KEY, body text) WITH (fillfactor = 70);
 INSERT INTO bank.noise SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 8000) i;
 """
 
+_CREATE_BY_COPY = "CREATE DATABASE passing TEMPLATE template0 STRATEGY file_copy"  # since 15
 _DISTURBANCES: tuple[tuple[LiteralString, ...], ...] = (
     ("CHECKPOINT",),
     ("CHECKPOINT",),
@@ -64,7 +70,8 @@ _DISTURBANCES: tuple[tuple[LiteralString, ...], ...] = (
     ("VACUUM FULL pg_database", "REINDEX TABLE pg_attribute"),
     ("VACUUM (FREEZE) bank.ledger",),
     ("CREATE TEMP TABLE t AS SELECT * FROM bank.noise LIMIT 500", "DROP TABLE t"),
-    ("CREATE DATABASE passing STRATEGY file_copy", "DROP DATABASE passing"),
+    ("DROP DATABASE IF EXISTS passing", "CREATE DATABASE passing TEMPLATE template0"),
+    ("DROP DATABASE IF EXISTS passing", _CREATE_BY_COPY),
 )
 
 
@@ -165,6 +172,11 @@ class RunningLoad:
     def _disturb(self) -> None:
         """Do what a busy server does beside its transactions."""
         chance = random.Random(f"{self.load.seed}:disturb")
+        choice = [
+            each
+            for each in _DISTURBANCES
+            if self.pg.binaries.major >= 15 or each[-1] != _CREATE_BY_COPY
+        ]
         with self.pg.connect() as connection:
             connection.execute(_PATIENCE.replace("3s", "200ms").encode())
             while self.pause(0.03):
@@ -180,7 +192,7 @@ class RunningLoad:
                     " FROM generate_series(1, 20)"
                 )
                 if chance.random() < 0.25:
-                    for statement in chance.choice(_DISTURBANCES):
+                    for statement in chance.choice(choice):
                         try:
                             connection.execute(statement)
                         except (*_REFUSALS, psycopg.errors.ObjectInUse):
@@ -212,7 +224,7 @@ class _Writer:
                     (diary.acknowledged if committed else diary.refused).append(does.who)
                 del diary.unknown[self._client]
                 self._finish(connection, leave=2)
-                if not self._running.pause(0.002):
+                if not self._running.pause(0.005):
                     break
 
     def _play(self, connection: Connection, does: Script) -> bool:
