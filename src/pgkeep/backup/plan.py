@@ -1,8 +1,8 @@
 """How the reading of a backup is divided among its workers. Pure: sizes in, tasks out.
 
-A task is one worker's unit of work and makes packs of its own, so a task should fill a pack or
-two, and there should be enough tasks that all workers finish together: the large ones first, a
-tail of small ones last.
+A task is one worker's unit of work and makes packs of its own, so it should fill some of them; and
+there should be so many tasks that all workers finish together: the large ones first, a tail of
+small ones last.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ from pgkeep.units import MIB
 
 CHUNK: Final = MIB  # what files are cut into; parts of a file begin at multiples of it
 
-_LARGEST: Final = 128 * MIB  # of one task: 0.15 s of work, some 32 MiB when compressed
+_LARGEST: Final = 256 * MIB  # of one task: 0.4 s of work, and as a rule more than one pack
 _SMALLEST: Final = 8 * MIB  # of one task, where there is more than that to do
 _TASKS_PER_WORKER: Final = 12  # wanted, so that the last ones to finish wait little
-_MOST_FILES: Final = 4096  # in one task: opening that many takes as long as reading 128 MiB
+_MOST_FILES: Final = 4096  # in one task: opening that many takes as long as reading 256 MiB
 
 
 class FileToCopy(NamedTuple):
