@@ -6,9 +6,9 @@ the config first: so this module imports almost nothing, and what the values mea
 
 import os
 from collections.abc import Mapping
-from typing import Final
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final
 
 CONFIG_VARIABLE: Final = "PGKEEP_CONFIG"
 SECRET_VARIABLE: Final = "PGKEEP_PASSPHRASE"  # noqa: S105 - the variable's name, not its content

@@ -16,7 +16,7 @@ the sentence. Codes and exit statuses are promises: docs/errors.md lists them al
             return f"cannot reach {self.target}: WAL segment {self.missing} is not archived"
 """
 
-from typing import Any, ClassVar, dataclass_transform
+from pgkeep.light_typing import Any, ClassVar, dataclass_transform
 
 
 @dataclass_transform(eq_default=False)

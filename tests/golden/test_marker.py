@@ -13,18 +13,19 @@ from pgkeep.repository.store.memory import MemoryStore
 from support.pages import json_example
 
 NOW = datetime(2026, 11, 23, 4, 42, 25, tzinfo=UTC)
+MOMENT = "2026-11-23T04:42:25.000000+00:00"
 REPOSITORY = "01" * 16
 
 
 @pytest.mark.parametrize(
     ("title", "expected"),
     [
-        ("Example: a marker without encryption", Marker(REPOSITORY, NOW, "none", None)),
+        ("Example: a marker without encryption", Marker(REPOSITORY, MOMENT, "none", None)),
         (
             "Example: a marker with encryption",
             Marker(
                 REPOSITORY,
-                NOW,
+                MOMENT,
                 "aes-256-gcm",
                 "6b4eebc75ca5e6f6cc427bc62c81c0853c4080cb7481db4ac88aec056787c192",
             ),

@@ -330,7 +330,7 @@ def test_more_than_any_segment_has_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_header_cannot_claim_what_is_never_written(archive: WalArchive) -> None:
-    facts = {"file": FILE, "stored_at": NOW, "content_id": bytes(16)}
+    facts = {"file": FILE, "stored_us": 0, "content_id": bytes(16)}
     claims = [
         {"size": 1 << 31, "stored_size": 128, "blocks": 512},
         {"size": 5, "stored_size": 1 << 40, "blocks": 1},

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.model.wal_file import kind_of
 from pgkeep.wal.identity import (
     ControlUnreadable,
     GenerationUnclear,
     UnknownGeneration,
     generation_of,
     identifier_beside,
-    kind_of,
 )
 
 

@@ -1,11 +1,9 @@
 """A position in WAL: PostgreSQL's 64-bit log sequence number."""
 
-import re
-from typing import Final, Self
-
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final, Self
 
-_TEXT: Final = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+_DIGITS: Final = frozenset("0123456789ABCDEFabcdef")
 
 
 class BadLsn(PgkeepError):
@@ -36,10 +34,10 @@ class Lsn(int):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        match = _TEXT.fullmatch(text.strip())
-        if match is None:
+        halves = text.strip().split("/")
+        if len(halves) != 2 or not all(map(_is_half, halves)):
             raise BadLsn(text)
-        return cls(int(match[1], 16) << 32 | int(match[2], 16))
+        return cls(int(halves[0], 16) << 32 | int(halves[1], 16))
 
     def __str__(self) -> str:
         return f"{self >> 32:X}/{int(self) & 0xFFFFFFFF:X}"
@@ -52,3 +50,7 @@ class Lsn(int):
 
     def __add__(self, other: int) -> "Lsn":
         return Lsn(int(self) + other)
+
+
+def _is_half(text: str) -> bool:
+    return 1 <= len(text) <= 8 and _DIGITS.issuperset(text)

@@ -3,13 +3,11 @@
 Source: xlog_internal.h (XLogFileName, XLByteToSeg, XLByteToPrevSeg).
 """
 
-import re
-from typing import Final, NamedTuple, Self
-
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final, NamedTuple, Self
 from pgkeep.model.lsn import Lsn
+from pgkeep.model.wal_file import HEX_DIGITS
 
-_NAME: Final = re.compile(r"[0-9A-F]{24}")
 _4GIB: Final = 1 << 32
 
 
@@ -39,7 +37,7 @@ class Segment(NamedTuple):
     @classmethod
     def parse(cls, name: str, size: int) -> Self:
         """Raise BadSegmentName unless a segment of `size` bytes can have this name."""
-        if _NAME.fullmatch(name) is None:
+        if len(name) != 24 or not HEX_DIGITS.issuperset(name):
             raise BadSegmentName(name)
         per_file = _4GIB // size
         timeline, high, low = int(name[:8], 16), int(name[8:16], 16), int(name[16:], 16)

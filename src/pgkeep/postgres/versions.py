@@ -1,8 +1,7 @@
 """What differs between the PostgreSQL versions that pgkeep knows. Light: WAL commands read it."""
 
-from typing import Final, NamedTuple
-
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final, NamedTuple
 
 
 class UnsupportedVersion(PgkeepError):

@@ -4,9 +4,9 @@ Light: the WAL commands read it. Layout: xlog_internal.h (XLogLongPageHeaderData
 """
 
 import struct
-from typing import Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final, NamedTuple
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment, valid_segment_size
 from pgkeep.postgres.versions import VERSIONS, UnsupportedVersion, major_of_wal_magic

@@ -15,13 +15,13 @@ from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
 from pgkeep.repository.marker import (
     Marker,
-    canonical,
     encode_document,
     format_moment,
     parse_moment,
     read_document,
     read_marker,
 )
+from pgkeep.repository.plain_json import canonical
 from pgkeep.repository.seal import Damaged, FormatTooNew, Key, WrongKey, decrypt, encrypt
 from pgkeep.repository.store.base import BlobMissing, Store, UnsafeName
 

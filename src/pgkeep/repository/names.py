@@ -1,14 +1,14 @@
 """Where everything lives in a repository; docs/formats/repository.md is the list for people."""
 
-import re
-from typing import Final
-
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final
 
 MARKER: Final = "pgkeep.json"
 KEYS: Final = "keys/"
 CLUSTERS: Final = "clusters/"
-_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_FIRST: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_CHARACTERS: Final = _FIRST | frozenset("._-")
+_LENGTH: Final = 63
 
 
 class BadName(PgkeepError):
@@ -28,7 +28,8 @@ class BadName(PgkeepError):
 
 
 def cluster_prefix(cluster: str) -> str:
-    if _PART.fullmatch(cluster) is None:
+    fits = _CHARACTERS.issuperset(cluster) and len(cluster) <= _LENGTH
+    if not fits or cluster[:1] not in _FIRST:
         raise BadName(cluster)
     return f"{CLUSTERS}{cluster}/"
 

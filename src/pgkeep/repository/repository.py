@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import TYPE_CHECKING, Final
 from pgkeep.repository import names
 from pgkeep.repository.marker import (
     ENCRYPTED,
@@ -15,6 +14,7 @@ from pgkeep.repository.marker import (
     already,
     create_marker,
     encode_document,
+    format_moment,
     read_document,
     read_marker,
 )
@@ -23,9 +23,13 @@ from pgkeep.repository.store.base import BlobExists, Store
 from pgkeep.repository.wal_archive import WalArchive
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Literal
+
     from pgkeep.model.cluster import Generation
 
-Encryption = Literal["none", "passphrase"]
+    Encryption = Literal["none", "passphrase"]
+
 _GENERATION_NUMBERS: Final = ("major", "segment_size", "block_size", "segment_blocks")
 
 
@@ -105,20 +109,23 @@ class Repository:
     @staticmethod
     def create(
         store: Store,
-        encryption: Encryption,
+        encryption: "Encryption",
         secret: str | None,
         *,
-        now: datetime | None = None,
+        now: "datetime | None" = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> "Repository":
         """Make a repository in an empty place. Raise AlreadyARepository or PlaceTaken."""
         _demand_empty(store)
+        from datetime import UTC, datetime
+
         now = now or datetime.now(UTC)
+        made = format_moment(now)
         repository_id = random(16).hex()
         if encryption == "none":
             if secret is not None:
                 raise NotEncrypted(store.url)
-            create_marker(store, Marker(repository_id, now, NOT_ENCRYPTED, None))
+            create_marker(store, Marker(repository_id, made, NOT_ENCRYPTED, None))
             return Repository(store, repository_id, None)
         from pgkeep.repository import keys
 
@@ -129,7 +136,7 @@ class Repository:
         # without a marker holds a key that nothing is sealed with, and is passed over later.
         slot = keys.write_passphrase_slot(store, key, keys.NewSlot(secret, "", now, random))
         try:
-            create_marker(store, Marker(repository_id, now, ENCRYPTED, key.check.hex()))
+            create_marker(store, Marker(repository_id, made, ENCRYPTED, key.check.hex()))
         except AlreadyARepository:  # another init was faster: leave nothing of ours in it
             store.delete(f"{names.KEYS}{slot}.json")
             raise

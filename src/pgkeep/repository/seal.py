@@ -8,11 +8,11 @@ import os
 import sys
 from functools import partial
 from struct import Struct
-from typing import Final, NamedTuple
 
 from blake3 import blake3
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final, NamedTuple
 
 if sys.version_info >= (3, 14):
     from compression import zstd

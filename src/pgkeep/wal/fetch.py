@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final, NamedTuple
+from pgkeep.model.wal_file import kind_of
 from pgkeep.postgres.wal_header import HEADER_SIZE, check_segment
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.durable import sync_folder, write_temp
@@ -16,7 +17,6 @@ from pgkeep.wal.identity import (
     UnknownGeneration,
     generation_of,
     identifier_beside,
-    kind_of,
 )
 
 _TEMP_MARK: Final = ".pgkeep-"

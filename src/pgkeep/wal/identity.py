@@ -1,12 +1,11 @@
 """Whose WAL is this? Segments say so themselves; for the rest the data directory is asked."""
 
 import os
-from typing import Final
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final
 
 _IDENTIFIER_SIZE: Final = 8  # pg_control.h: ControlFileData begins with system_identifier
-_HEX: Final = frozenset("0123456789ABCDEF")
 
 
 class NotArchivable(PgkeepError):
@@ -92,27 +91,6 @@ class ControlUnreadable(PgkeepError):
     @property
     def hint(self) -> str:
         return "let the user that runs pgkeep-wal read the data directory"
-
-
-def kind_of(name: str) -> str:
-    """Return 'segment', 'partial', 'history' or 'backup', or '' for what PostgreSQL never archives.
-
-    Source: pgarch.h (VALID_XFN_CHARS, MAX_XFN_CHARS), xlog_internal.h (IsXLogFileName and others).
-    """
-    first, *more = name.split(".")
-    if not _HEX.issuperset(first):
-        return ""
-    if len(first) == 8:
-        return "history" if more == ["history"] else ""
-    if len(first) != 24:
-        return ""
-    if not more:
-        return "segment"
-    if more == ["partial"]:
-        return "partial"
-    offset = more[0]
-    whole = len(more) == 2 and len(offset) == 8 and _HEX.issuperset(offset)
-    return "backup" if whole and more[1] == "backup" else ""
 
 
 def identifier_beside(path: str) -> int | None:

@@ -8,7 +8,8 @@ not in the archive": that would be taken for the end of WAL.
 import gc
 import os
 import sys
-from typing import Final, NamedTuple
+
+from pgkeep.light_typing import Final, NamedTuple
 
 USAGE: Final = """\
 usage: pgkeep-wal [OPTIONS] push PATH          for archive_command, with %p

@@ -1,9 +1,8 @@
 """Where one WAL command finds its cluster: from the command line alone, or with the config."""
 
-from typing import NamedTuple, Protocol
-
 from pgkeep import config_file
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import NamedTuple, Protocol
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import open_store
 

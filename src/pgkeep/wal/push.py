@@ -2,9 +2,10 @@
 
 import os
 import stat
-from typing import BinaryIO, Final
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import BinaryIO, Final
+from pgkeep.model.wal_file import kind_of
 from pgkeep.postgres.wal_header import HEADER_SIZE, NotWal, check_segment
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.wal_archive import PushResult
@@ -14,7 +15,6 @@ from pgkeep.wal.identity import (
     UnknownGeneration,
     generation_of,
     identifier_beside,
-    kind_of,
 )
 
 _TEXT_LIMIT: Final = 1 << 20  # bytes; histories and backup labels have a few lines

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import Final, TypeVar
 
 # 5.5 s of waiting: long enough for a network share to come back or a bucket to calm down, short
 # enough that PostgreSQL's own shutdown, which waits for the command, stays quick.

@@ -2,9 +2,9 @@
 
 import os
 
+from pgkeep.model.wal_file import kind_of
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.session import Session
-from pgkeep.wal.identity import kind_of
 from pgkeep.wal.status import Waiting, WalStatus, wal_status
 
 

@@ -1,9 +1,9 @@
 """What every store can do. docs/formats/repository.md says what is kept in one."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import NamedTuple, Protocol
 
 
 class BlobStat(NamedTuple):

@@ -3,7 +3,8 @@
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from typing import Final
+
+from pgkeep.light_typing import Final
 
 _BATCH: Final = 256  # buffers per writev; IOV_MAX of limits.h is 1024
 _BATCH_BYTES: Final = 1 << 20

@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
 
+from pgkeep.light_typing import Final, NamedTuple
 from pgkeep.repository.store import durable
 from pgkeep.repository.store.base import (
     BlobExists,

@@ -1,9 +1,9 @@
 """From an address to a store."""
 
 import os
-from typing import TYPE_CHECKING, Final
 
 from pgkeep.errors import PgkeepError
+from pgkeep.light_typing import TYPE_CHECKING, Final
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.durable import make_folder
 from pgkeep.repository.store.local import LocalStore

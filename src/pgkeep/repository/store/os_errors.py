@@ -3,8 +3,8 @@
 import errno
 import os
 import stat
-from typing import Final
 
+from pgkeep.light_typing import Final
 from pgkeep.repository.store.base import StoreFailed, StoreFull
 
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
