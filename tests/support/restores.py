@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgkeep.backup import backup
 from pgkeep.backup.datadir_source import DataDirectorySource
@@ -13,7 +13,7 @@ from pgkeep.model.cluster import generation_id
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import Action, RecoveryTarget, TimelineChoice, parse_target
-from pgkeep.repository.repository import ClusterFolder, Encryption, Repository
+from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.restore.prepare import RestoreRequest
 from pgkeep.restore.restore import RestoreReport, run
@@ -23,6 +23,9 @@ from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster
 from support.command import PGKEEP_WAL
 from support.wait import wait_for
+
+if TYPE_CHECKING:
+    from pgkeep.repository.repository import Encryption
 
 CLUSTER = "main"
 
