@@ -159,10 +159,12 @@ def walk(
 def tablespaces(data_directory: str) -> list[Tablespace]:
     """List the tablespaces in pg_tblspc, by object id."""
     found = []
-    for entry in _scan(os.path.join(data_directory, "pg_tblspc")):
-        if is_oid(entry.name):
-            target = os.readlink(entry.path) if entry.is_symlink() else ""
-            found.append(Tablespace(int(entry.name), target))
+    folder = os.path.join(data_directory, "pg_tblspc")
+    for name in _scan(folder):
+        if is_oid(name):
+            path = os.path.join(folder, name)
+            target = os.readlink(path) if os.path.islink(path) else ""
+            found.append(Tablespace(int(name), target))
     return sorted(found)
 
 
@@ -277,8 +279,7 @@ class _Walk:
             yield from self.relations(path, names, *oids)
             return
         prefix = f"{path}/" if path else ""
-        for found in names:
-            name = found.name
+        for name in names:
             inside = prefix + name
             rule = skip_anywhere(name) or (skip_in_root(name) if place is Place.ROOT else None)
             if rule is not None:
@@ -286,48 +287,47 @@ class _Walk:
             elif inside in self.emptied:
                 yield from self.empty(inside, self.emptied[inside])
             else:
-                yield from self.other(inside, found, place, *oids)
+                yield from self.other(inside, place, *oids)
 
     def relations(
-        self, path: str, names: list[os.DirEntry[str]], tablespace: int, database: int
+        self, path: str, names: list[str], tablespace: int, database: int
     ) -> Iterator[Entry | Skipped]:
         """List a database's directory: the one place with many thousands of files."""
-        unlogged = unlogged_in(found.name for found in names)
-        for found in names:
-            name = found.name
+        unlogged = unlogged_in(names)
+        for name in names:
             inside = f"{path}/{name}"
             rule = skip_anywhere(name) or skip_relation(name, unlogged)
             if rule is not None:
                 yield Skipped(inside, rule)
                 continue
             relation = relation_file(tablespace, database, name)
-            yield from self.other(inside, found, Place.PLAIN, relation=relation)
+            yield from self.other(inside, Place.PLAIN, relation=relation)
 
     def other(
         self,
         path: str,
-        found: os.DirEntry[str],
         place: Place,
         *oids: int,
         relation: RelationFile | None = None,
     ) -> Iterator[Entry | Skipped]:
         """List one file, or one directory with all that is in it."""
+        full = self.absolute(path)
         try:
-            facts = found.stat(follow_symlinks=False)
+            facts = os.stat(full, follow_symlinks=False)
         except FileNotFoundError:
             yield Skipped(path, Rule.VANISHED)
             return
         except OSError as error:
-            raise unreadable(found.path, error.strerror or str(error)) from error
+            raise unreadable(full, error.strerror or str(error)) from error
         if stat.S_ISREG(facts.st_mode):
             if self.uid != 0:
-                self.check_readable(found.path, facts)
+                self.check_readable(full, facts)
             yield _entry(path, Kind.FILE, facts, relation)
         elif stat.S_ISDIR(facts.st_mode):
             yield _entry(path, Kind.DIRECTORY, facts)
             yield from self.below(path, facts, place, *oids)
         elif stat.S_ISLNK(facts.st_mode):
-            yield Skipped(path, Rule.LINK, _link_target(found.path))
+            yield Skipped(path, Rule.LINK, _link_target(full))
         else:
             yield Skipped(path, Rule.SPECIAL)
 
@@ -368,9 +368,9 @@ class _Walk:
                 yield _entry(f"{path}/{name}", Kind.DIRECTORY, inside)
 
     def strangers_in_tablespaces(self) -> Iterator[Skipped]:
-        for found in _scan(self.absolute("pg_tblspc")):
-            if not is_oid(found.name):
-                yield Skipped(f"pg_tblspc/{found.name}", Rule.NOT_A_TABLESPACE)
+        for name in _scan(self.absolute("pg_tblspc")):
+            if not is_oid(name):
+                yield Skipped(f"pg_tblspc/{name}", Rule.NOT_A_TABLESPACE)
 
     def check_readable(self, path: str, facts: os.stat_result) -> None:
         """Raise Unreadable now rather than in the middle of the copy."""
@@ -406,11 +406,10 @@ def _entry(
     )
 
 
-def _scan(path: str) -> list[os.DirEntry[str]]:
-    """List a directory, sorted by name; nothing if it vanished."""
+def _scan(path: str) -> list[str]:
+    """List a directory's names, sorted; nothing if it vanished. There may be a million."""
     try:
-        with os.scandir(path) as found:
-            return sorted(found, key=lambda entry: entry.name)
+        return sorted(os.listdir(path))
     except FileNotFoundError:
         return []
     except OSError as error:
