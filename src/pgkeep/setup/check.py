@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pgkeep.coverage.listing import list_cluster
 from pgkeep.errors import PgkeepError
-from pgkeep.listing import list_cluster
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.control import read_control
