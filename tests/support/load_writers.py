@@ -179,7 +179,7 @@ class RunningLoad:
         ]
         with self.pg.connect() as connection:
             connection.execute(_PATIENCE.replace("3s", "200ms").encode())
-            while self.pause(0.03):
+            while self.pause(0.04):
                 for number in chance.sample(range(1, 8001), 20):
                     connection.execute(
                         "UPDATE bank.noise SET body = md5(body) || body WHERE id = %s"
@@ -191,7 +191,7 @@ class RunningLoad:
                     "INSERT INTO bank.scratch (body) SELECT repeat('x', 500)"
                     " FROM generate_series(1, 20)"
                 )
-                if chance.random() < 0.25:
+                if chance.random() < 0.12:
                     for statement in chance.choice(choice):
                         try:
                             connection.execute(statement)
