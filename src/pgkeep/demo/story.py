@@ -27,6 +27,16 @@ from pgkeep.server.scratch import ScratchCluster
 from pgkeep.units import format_duration, format_size
 
 
+_YOURS = """
+The same with your own cluster, as the user that PostgreSQL runs as:
+
+  pgkeep init --write-config pgkeep.toml --url /backup/pgkeep \\
+      --conninfo 'host=/var/run/postgresql dbname=postgres'
+  pgkeep init --apply        # then restart PostgreSQL if it says so
+  pgkeep check && pgkeep backup && pgkeep list
+  pgkeep restore --target-dir DIR --to '2026-01-15 15:47:21+00' --start --port 5433"""
+
+
 class DemoFailed(PgkeepError):
     """A step of the demo did not do what it should: pgkeep is broken here, or the machine is."""
 
@@ -172,6 +182,8 @@ def _play(cluster: ScratchCluster, folder: Path, say: Callable[[str], None]) -> 
     say("\n" + "\n".join(f"  {line}" for line in timeline(marks, back_to=4).splitlines()))
     if before != after:
         raise DemoFailed(stage.steps[-1].title, _verdict(before, after))
+    total = format_duration(sum(step.seconds for step in stage.steps))
+    say(f"\n  {total} in all; everything made for this is removed again.\n{_YOURS}")
     return Story(tuple(stage.steps), before, after, dropped, arguments, str(folder))
 
 
