@@ -26,7 +26,6 @@ from pgkeep.server.processes import wait_until
 from pgkeep.server.scratch import ScratchCluster
 from pgkeep.units import format_duration, format_size
 
-
 _YOURS = """
 The same with your own cluster, as the user that PostgreSQL runs as:
 
@@ -51,7 +50,7 @@ class DemoFailed(PgkeepError):
 
     @property
     def hint(self) -> str:
-        return "run pgkeep demo --keep and look at server.log in the folder that it names"
+        return "run pgkeep demo --keep and look at restored.log in the folder that it names"
 
 
 class Step(NamedTuple):
@@ -136,7 +135,10 @@ def tell(binaries: Binaries, say: Callable[[str], None], *, keep: bool = False) 
     try:
         say(f"A shop on a throwaway PostgreSQL {binaries.version}, in {folder}\n")
         with ScratchCluster(binaries, folder / "shop") as cluster:
-            return _play(cluster, folder, say)
+            story = _play(cluster, folder, say)
+        say(f"  repository and restored copy: {folder}" if keep else "  and all of it is removed")
+        say(_YOURS)
+        return story
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -183,7 +185,7 @@ def _play(cluster: ScratchCluster, folder: Path, say: Callable[[str], None]) -> 
     if before != after:
         raise DemoFailed(stage.steps[-1].title, _verdict(before, after))
     total = format_duration(sum(step.seconds for step in stage.steps))
-    say(f"\n  {total} in all; everything made for this is removed again.\n{_YOURS}")
+    say(f"\n  {total} in all")
     return Story(tuple(stage.steps), before, after, dropped, arguments, str(folder))
 
 
