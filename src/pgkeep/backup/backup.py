@@ -57,10 +57,13 @@ def run(  # noqa: PLR0913  # the last two are for tests
     BackupReport.problem.
     """
     with interruptible(), _lock(cluster) as lock:
+        progress = progress or Silent()
+        for holder in lock.took_over:
+            progress.note(f"took over from {holder}: that process is dead")
         facts = source.facts()
         # Before any WAL or pack is stored: a generation is known before there is something of it.
         cluster.add_generation(facts.generation)
-        job = _Job(source, cluster, options, progress or Silent(), lock, facts)
+        job = _Job(source, cluster, options, progress, lock, facts)
         return job.run(new_id(now()), make_workers)
 
 

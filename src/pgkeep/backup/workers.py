@@ -1,8 +1,9 @@
 """The processes that copy. They die with their owner, stop when told, and say how far they are.
 
-Memory: the owner and each worker take some 40 MiB of their own (the fork server and its workers
-share most of it), and a worker adds its 4 MiB buffer, a pack of up to 33 MiB being filled and one
-being written: about 60 MiB + workers * 90 MiB in all, whatever the size of the cluster.
+Memory, in MiB: 60 for the owner, the fork server and what all share; 0.3 for each thousand files
+and 0.1 for each GiB of the cluster; and for each worker at most 110: 30 of its own, the buffer of
+4, a pack of up to 33 being filled and another being written. Measured with two workers: 166 on
+2.6 GB, 330 on 5 GB of which a sixth does not compress, with 300,000 small files.
 """
 
 import multiprocessing
