@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 from pgkeep.backup.page_check import BadPage, PageCheck, PageRun
 from pgkeep.backup.plan import CHUNK
 from pgkeep.backup.source import BackupAborted, OpenFile, Reader
-from pgkeep.backup.write_behind import WriteBehind
 from pgkeep.postgres.pages import PAGE_SIZE
 from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import ChunkLog, StoredChunks
@@ -21,6 +20,7 @@ from pgkeep.repository.pack import PackWriter
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key, Sealer
 from pgkeep.repository.store.open import open_store
+from pgkeep.repository.store.write_behind import WriteBehind
 from pgkeep.units import MIB
 
 BUFFER: Final = 4 * MIB  # one read; page checks run at full speed from 2 MiB on

@@ -10,8 +10,8 @@ from typing import Final, Self
 
 import psycopg
 
-from pgkeep.backup.copied import CONTROL_FILE
 from pgkeep.backup.file_reader import FileReader
+from pgkeep.backup.record import CONTROL_FILE
 from pgkeep.backup.source import ClusterFacts, Listing, Started, Stopped
 from pgkeep.backup.wait_wal import Archiver
 from pgkeep.errors import PgkeepError
