@@ -1,27 +1,20 @@
 """A push or fetch that dies at any point: nothing half-done is ever seen."""
 
 import os
-import random
 import shutil
 import signal
-import struct
 import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pgkeep.model.cluster import Generation
-from pgkeep.model.segment import Segment
-from pgkeep.postgres.versions import VERSIONS
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
 from support.command import PGKEEP_WAL, Result, run_pgkeep_wal
+from support.segments import GENERATION, SEGMENT, SIZE, segment_content
 from support.wait import wait_for
 
-SIZE = 1 << 20
-GENERATION = Generation(77123, 18, SIZE)
-SEGMENT = Segment(1, 7, SIZE)
 CALLS = ("openat", "mkdir", "writev", "fchmod", "fsync", "link", "unlink", "close")
 
 
@@ -32,16 +25,6 @@ def can_trace() -> bool:
 
 
 needs_strace = pytest.mark.skipif(not can_trace(), reason="strace cannot trace here")
-
-
-def segment_content(seed: int, segment: Segment = SEGMENT) -> bytes:
-    """Return what a server could have written: a true first header and noise behind it."""
-    header = struct.pack(
-        "<HHIQI4xQII",
-        *(VERSIONS[18].wal_magic, 2, segment.timeline, int(segment.start), 0),
-        *(GENERATION.system_identifier, SIZE, 8192),
-    )
-    return header + random.Random(seed).randbytes(SIZE - len(header))
 
 
 class Desk:

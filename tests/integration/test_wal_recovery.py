@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.postgres.conf import SPOOL_REMOVAL
 from pgkeep.postgres.control import read_control
 from pgkeep.server.instance import ServerWontStart
 from pgkeep.server.scratch import ScratchCluster
+from pgkeep.wal.commands import find_program
 from support.archives import Archived, archive, recovering
 from support.clusters import NewCluster, only
 from support.command import run_pgkeep_wal, write_config
@@ -344,8 +346,75 @@ def test_a_server_whose_python_is_gone_does_not_promote(archived: Archived, tmp_
     broken.write_text("#!/bin/sh\necho 'ModuleNotFoundError: pgkeep' >&2\nexit 1\n")
     broken.chmod(0o755)
     good = archived.restore_command()
-    program = good.partition(" ")[0]
-    with recovering(archived, copy, good.replace(program, str(broken), 1)) as server:
+    with recovering(archived, copy, good.replace(find_program(), str(broken), 1)) as server:
         with pytest.raises(ServerWontStart):
             server.start()
         assert not is_promoted(copy)
+
+
+def planted(archived: Archived, copy: Path, name: str, content: bytes) -> str:
+    """Put a file into the spool by hand; return the restore_command that will take it."""
+    command = archived.restore_command()
+    spool = copy / "pg_wal" / command.partition("pg_wal/")[2].partition("/")[0]
+    spool.mkdir(parents=True)
+    (spool / name).write_bytes(content)
+    shutil.chown(spool, copy.stat().st_uid, copy.stat().st_gid)
+    return command
+
+
+@only(15, 18)
+def test_scenario_60_a_short_file_planted_in_the_spool_stops_recovery(
+    archived: Archived, tmp_path: Path
+) -> None:
+    copy = archived.base_backup(tmp_path / "copy")
+    rows_in_five_segments(archived)
+    archived.pg.stop()
+    # the one that recovery begins with: prefetching removes what it did not put there itself
+    first = (copy / "backup_label").read_text().partition("(file ")[2][:24]
+    command = planted(archived, copy, first, b"short")
+    with recovering(archived, copy, command) as server:
+        log = until_it_dies(server)
+        assert f'archive file "{first}" has wrong size: 5 instead of 1048576' in log
+        assert not is_promoted(copy)
+        # it was moved away with that: the next start fetches the true one
+        assert until_promoted(server) == [1, 2, 3, 4, 5]
+
+
+@only(15, 18)
+def test_segments_of_another_generation_are_never_recovered_from(
+    archived: Archived, tmp_path: Path
+) -> None:
+    copy = archived.base_backup(tmp_path / "copy")
+    names = rows_in_five_segments(archived)
+    other = copy / "pg_wal/pgkeep-spool-18-4711-00000000"
+    other.mkdir(parents=True)
+    (other / names[2]).write_bytes(bytes(1 << 20))
+    with recovering(archived, copy, archived.restore_command()) as server:
+        assert until_promoted(server) == [1, 2, 3, 4, 5]
+        assert not other.exists()  # the end of recovery removes every spool
+
+
+@only(15, 18)
+def test_a_standby_follows_the_archive_with_few_segments_ahead(
+    archived: Archived, tmp_path: Path
+) -> None:
+    copy = archived.base_backup(tmp_path / "copy")
+    rows_in_five_segments(archived)
+    command = archived.restore_command()
+    settings = {"restore_command": command, "recovery_end_command": SPOOL_REMOVAL}
+    server = ScratchCluster.over(archived.pg.binaries, copy, settings=settings)
+    (copy / "standby.signal").touch()
+    server.create()
+    try:
+        server.start()
+        for n in range(6, 20):
+            archived.pg.sql(f"INSERT INTO t VALUES ({n})")
+            archived.switch()
+        wait_for(lambda: server.value("SELECT max(n) FROM t") == 19, what="the last row")
+        spools = list((copy / "pg_wal").glob("pgkeep-spool-*"))
+        assert sum(len(list(spool.glob("0*"))) for spool in spools) <= 8
+        server.sql("SELECT pg_promote()")
+        wait_for(lambda: not server.value("SELECT pg_is_in_recovery()"), what="promotion")
+        assert list((copy / "pg_wal").glob("pgkeep-spool-*")) == []
+    finally:
+        server.destroy()

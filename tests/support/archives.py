@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pgkeep.postgres.conf import SPOOL_REMOVAL
 from pgkeep.postgres.control import read_control
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
@@ -118,10 +119,11 @@ def recovering(
 ) -> Iterator[ScratchCluster]:
     """Start a server over a base backup, recovering with `command`; don't wait for anything."""
     (directory / "recovery.signal").touch()
+    own = {"restore_command": command, "recovery_end_command": SPOOL_REMOVAL}
     server = ScratchCluster.over(
         archived.pg.binaries,
         directory,
-        settings={"archive_mode": "off", "restore_command": command, **settings},
+        settings={"archive_mode": "off", **own, **settings},
     )
     server.create()
     try:

@@ -60,6 +60,7 @@ def test_the_whole_block() -> None:
         "work_mem = '5MB' # mine\n"
         "# pgkeep restore: backup b1 of main to xid:9, restored 2026-11-23 12:00:00 UTC\n"
         "restore_command = 'fetch it'\n"
+        "recovery_end_command = 'rm -rf pg_wal/pgkeep-spool-*'\n"
         "recovery_target_timeline = '1'\n"
         "recovery_target_xid = '9'\n"
         "# A copy must not write into its original's archive. To archive from here on, give this "

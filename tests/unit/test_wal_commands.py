@@ -1,5 +1,6 @@
 """The command texts: what the shell makes of them is what was meant."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -43,9 +44,12 @@ def test_scenario_70_hostile_paths_reach_the_program_unchanged(printer: str, pat
         *("--config", path, "--cluster", "main", "push", "pg_wal/00F")
     ]
     restore = restore_command("main", "18-77", repository=path, program=printer)
-    assert run_by_postgresql(restore, "00F", "pg_wal/RECOVERYXLOG") == [
-        *("--repository", path, "--cluster", "main", "--generation", "18-77"),
-        *("--missing-status", "90", "fetch", "00F", "pg_wal/RECOVERYXLOG"),
+    words = run_by_postgresql(restore, "00F", "pg_wal/RECOVERYXLOG")
+    spool = words.pop(-3)
+    assert re.fullmatch(r"pgkeep-spool-18-77-[0-9a-f]{8}", spool)
+    assert words == [
+        *("--repository", path, "--cluster", "main", "fetch", "--generation", "18-77"),
+        *("--missing-status", "90", "--spool", "00F", "pg_wal/RECOVERYXLOG"),
     ]
 
 
@@ -74,6 +78,31 @@ def test_scenario_60_only_a_missing_file_ends_recovery(
 def test_scenario_60_a_removed_installation_stops_recovery(tmp_path: Path) -> None:
     command = restore_command("main", "18-77", config="/c", program=f"{tmp_path}/gone")
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 200
+
+
+def test_a_segment_that_lies_ready_is_taken_without_the_program(tmp_path: Path) -> None:
+    command = restore_command("main", "18-77", config="/c", program=f"{tmp_path}/gone")
+    spool = tmp_path / "pg_wal" / command.partition("pg_wal/")[2].partition("/")[0]
+    spool.mkdir(parents=True)
+    (spool / "00F").write_bytes(b"content")
+    text = command.replace("%f", "00F").replace("%p", "pg_wal/RECOVERYXLOG")
+    statuses = [
+        subprocess.run(["/bin/sh", "-c", text], cwd=tmp_path, check=False).returncode
+        for _ in range(2)
+    ]
+    assert statuses == [0, 200]
+    assert (tmp_path / "pg_wal/RECOVERYXLOG").read_bytes() == b"content"
+
+
+def test_what_another_archive_left_is_never_taken() -> None:
+    commands = {
+        restore_command("main", "18-77", config="/c", program="/p"),
+        restore_command("main", "18-78", config="/c", program="/p"),
+        restore_command("copy", "18-77", config="/c", program="/p"),
+        restore_command("main", "18-77", config="/d", program="/p"),
+        restore_command("main", "18-77", repository="/c", program="/p"),
+    }
+    assert len({c.partition("pgkeep-spool-")[2].partition("/")[0] for c in commands}) == 5
 
 
 def test_the_program_is_found_beside_python() -> None:

@@ -8,14 +8,15 @@ import pytest
 HEAVY = {
     *("numpy", "msgspec", "dataclasses", "psycopg", "pydantic", "typer", "rich", "asyncio"),
     *("logging", "cryptography", "inspect", "subprocess", "threading", "pathlib", "tomllib"),
-    *("shlex", "tempfile", "shutil"),
+    *("shlex", "tempfile", "shutil", "typing", "re", "json", "datetime"),
 }
 
 
 @pytest.mark.parametrize("command", ["push", "fetch"])
 def test_the_wal_commands_import_nothing_heavy(command: str) -> None:
     code = (
-        f"import sys, pgkeep.wal.main, pgkeep.wal.place, pgkeep.wal.retry, pgkeep.wal.{command}; "
+        "import sys, pgkeep.wal.main, pgkeep.wal.place, pgkeep.wal.retry, pgkeep.wal.prefetch; "
+        f"import pgkeep.wal.{command}; "
         f"print(sorted({HEAVY} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ percentrepl.c (placeholders in commands).
 
 import re
 import shlex
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -24,6 +25,9 @@ _BLANK: Final = re.compile(r"[ \t\r\f\v]*(?:#[^\n]*)?\n?")
 _ESCAPE: Final = re.compile(r"''|\\([0-7]{1,3}|.)", re.DOTALL)
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _INCLUDES: Final = {"include", "include_if_exists", "include_dir"}
+_SPOOL: Final = "pgkeep-spool-"  # in pg_wal, whose content no backup tool takes
+# For recovery_end_command: segments that recovery did not ask for any more.
+SPOOL_REMOVAL: Final = f"rm -rf pg_wal/{_SPOOL}*"
 MISSING_STATUS: Final = 90  # what recovery_command()'s program says for a file that is not archived
 _PLACEHOLDERS: Final = ("%p", "%f", "%r")
 
@@ -168,16 +172,24 @@ def shell_command(argv: Sequence[str], placeholders: Sequence[str] = _PLACEHOLDE
     )
 
 
-def recovery_command(argv: Sequence[str]) -> str:
-    """Return argv as a restore_command that ends recovery only where WAL really ends.
+def recovery_command(fetch: Sequence[str], generation: str) -> str:
+    """Return a restore_command that ends recovery only where WAL really ends.
 
-    The server takes 1 to 125 for "no such file", promotes, and loses what came after. But 1 is
-    also what an interpreter says that cannot start, and a shell that is out of memory. So argv's
-    program must say "missing" with MISSING_STATUS, which nothing else produces: the shell makes 1
-    of it, and 200 of every other failure; 143 stays, which is the server's own shutdown.
+    `fetch` is pgkeep-wal with its options and the word fetch. The server takes 1 to 125 for "no
+    such file", promotes, and loses what came after. But 1 is also what an interpreter says that
+    cannot start, and a shell that is out of memory. So pgkeep-wal says "missing" with
+    MISSING_STATUS, which nothing else produces: the shell makes 1 of it, and 200 of every other
+    failure; 143 stays, which is the server's own shutdown.
+
+    A segment that lies ready in the spool is taken without starting pgkeep-wal. The spool's name
+    has a check of the whole command in it: what another archive left there is never taken.
     """
+    words = [*fetch, "--generation", generation, "--missing-status", str(MISSING_STATUS)]
+    spool = f"{_SPOOL}{generation}-{zlib.crc32(repr(words).encode()):08x}"
+    command = shell_command([*words, "--spool", spool, "%f", "%p"])
     statuses = f"0|143) exit $s;; {MISSING_STATUS}) exit 1;; *) exit 200;;"
-    return f"{shell_command(argv)}; s=$?; case $s in {statuses} esac"
+    ready = f'mv -f pg_wal/{spool}/"%f" "%p" 2>/dev/null && exit 0'
+    return f"{ready}; {command}; s=$?; case $s in {statuses} esac"
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pgkeep.model.target import Action
 from pgkeep.model.timeline import history_name
-from pgkeep.postgres.conf import MISSING_STATUS, recovery_command
+from pgkeep.postgres.conf import recovery_command
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import locks
 from pgkeep.repository.locks import Lock
@@ -159,9 +159,8 @@ def _configure(tree: Tree, prepared: Prepared, now: datetime) -> list[str]:
     like = "PG_VERSION"
     notes = list(_adopt(tree, prepared))
     texts = ConfigTexts(tree.read("postgresql.conf"), tree.read("postgresql.auto.conf"))
-    chosen = ["--generation", plan.backup.generation.id, "--missing-status", str(MISSING_STATUS)]
     options = RecoveryOptions(
-        recovery_command([*request.fetch_command, *chosen, "%f", "%p"]),
+        recovery_command(request.fetch_command, plan.backup.generation.id),
         request.keep_archiving,
         request.primary_conninfo,
         request.primary_slot_name,

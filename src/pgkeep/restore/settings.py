@@ -14,6 +14,7 @@ from pgkeep.postgres.backup_label import (
     remap_tablespaces,
 )
 from pgkeep.postgres.conf import (
+    SPOOL_REMOVAL,
     append_settings,
     parse_conf,
     quote_value,
@@ -90,7 +91,11 @@ def auto_conf(
     )
     ours = dict(plan.settings)
     cleared = {name: value for name, value in _cleared(before.main).items() if name not in ours}
-    settings = {**cleared, "restore_command": options.restore_command}
+    settings = {
+        **cleared,
+        "restore_command": options.restore_command,
+        "recovery_end_command": SPOOL_REMOVAL,
+    }
     if plan.standby:
         settings |= _standby(options)
     settings |= _raised(ConfigTexts(before.main, kept), facts)

@@ -10,7 +10,7 @@ import sys
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.conf import MISSING_STATUS, recovery_command, shell_command
+from pgkeep.postgres.conf import recovery_command, shell_command
 
 PROGRAM: Final = "pgkeep-wal"
 
@@ -67,8 +67,7 @@ def restore_command(
 ) -> str:
     """Return the restore_command for a data directory of `generation`."""
     origin = _origin(cluster, config, repository, program)
-    options = ["--generation", generation, "--missing-status", str(MISSING_STATUS)]
-    return recovery_command([*origin, *options, "fetch", "%f", "%p"])
+    return recovery_command([*origin, "fetch"], generation)
 
 
 def _origin(cluster: str, config: str | None, repository: str | None, program: str) -> list[str]:

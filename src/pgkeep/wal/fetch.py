@@ -57,6 +57,12 @@ class AlienSegment(PgkeepError):
         return "remove that object from the repository and archive the right segment again"
 
 
+class Fetched(NamedTuple):
+    """The file is in its place."""
+
+    archive: WalArchive  # where it came from, and what follows it will
+
+
 class Missing(NamedTuple):
     """The archive answered that it has no such file."""
 
@@ -65,7 +71,7 @@ class Missing(NamedTuple):
 
 def fetch(
     cluster: ClusterFolder, name: str, destination: str, generation: str | None = None
-) -> Missing | None:
+) -> Fetched | Missing:
     """Put the archived file `name` at `destination`, atomically; Missing if there is none.
 
     Missing is only said when the repository is there and knows the generation. Whatever is put in
@@ -76,13 +82,17 @@ def fetch(
         raise NotArchivable(name)
     archive = cluster.wal(_generation(cluster, name, destination, generation))
     try:
-        blocks = archive.fetch(name)
+        segment = kind in ("segment", "partial")
+        blocks = segment_blocks(archive, name) if segment else archive.fetch(name)
     except WalMissing:
         return Missing(_worth_saying(archive, name) if kind == "segment" else "")
-    if kind in ("segment", "partial"):
-        blocks = _checked(archive, name, blocks)
     _replace(destination, blocks)
-    return None
+    return Fetched(archive)
+
+
+def segment_blocks(archive: WalArchive, name: str) -> Iterator[bytes]:
+    """Return a segment block by block, as archive.fetch() does; raise if it is another's, too."""
+    return _checked(archive, name, archive.fetch(name))
 
 
 def _generation(cluster: ClusterFolder, name: str, destination: str, generation: str | None) -> str:

@@ -9,7 +9,10 @@ import gc
 import os
 import sys
 
-from pgkeep.light_typing import Final, NamedTuple
+from pgkeep.light_typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from pgkeep.wal.spool import Spool
 
 USAGE: Final = """\
 usage: pgkeep-wal [OPTIONS] push PATH          for archive_command, with %p
@@ -18,6 +21,7 @@ usage: pgkeep-wal [OPTIONS] push PATH          for archive_command, with %p
   --cluster NAME         which cluster; not needed when the config has only one
   --repository URL       with --cluster: work without a config
   --generation ID        of this server, like 18-7710983248089545577, where files don't tell
+  --spool FOLDER         fetch: keep the segments that follow ready in this folder of pg_wal
   --missing-status N     fetch: exit status for "not in the archive" (default 1)
 push: 0 the file is safe in the repository, 1 to 124 it is not (docs/errors.md), 2 usage.
 fetch: 0 the file is there, 1 it is not in the archive, 200 failed: recovery must stop.
@@ -38,6 +42,7 @@ class Call(NamedTuple):
     repository: str | None = None
     generation: str | None = None
     missing_status: int = MISSING
+    spool: str = ""
 
 
 class Misused(Exception):
@@ -78,7 +83,7 @@ def parse(words: list[str]) -> Call:
     """Read the command line. Raise Misused."""
     options: dict[str, str] = {}
     operands: list[str] = []
-    known = ("config", "cluster", "repository", "generation", "missing-status")
+    known = ("config", "cluster", "repository", "generation", "missing-status", "spool")
     rest = iter(words)
     for word in rest:
         if word == "--":
@@ -99,33 +104,58 @@ def parse(words: list[str]) -> Call:
     missing = options.pop("missing_status", str(MISSING))
     if not (missing.isascii() and missing.isdigit() and 1 <= int(missing) <= 125):
         raise Misused(f"--missing-status takes 1 to 125, not {missing}")
+    if "/" in options.get("spool", "") or options.get("spool") in (".", ".."):
+        raise Misused(f"--spool takes the name of a folder in pg_wal, not {options['spool']}")
     return Call(command, tuple(operands[1:]), missing_status=int(missing), **options)
 
 
 def _run(call: Call) -> int:
+    return _push(call) if call.command == "push" else _fetch(call)
+
+
+def _push(call: Call) -> int:
+    from pgkeep.wal.place import open_cluster
+    from pgkeep.wal.push import push
+    from pgkeep.wal.retry import patiently
+
+    def archive() -> None:
+        cluster, level = open_cluster(call)
+        push(cluster, call.operands[0], generation=call.generation, level=level)
+
+    patiently(archive)
+    return DONE
+
+
+def _fetch(call: Call) -> int:
+    name, destination = call.operands
+    spool = _spool(call)
+    if spool is not None and spool.take(name, destination):
+        return DONE
+    from pgkeep.wal.fetch import Missing, fetch
     from pgkeep.wal.place import open_cluster
     from pgkeep.wal.retry import patiently
 
-    if call.command == "push":
-        from pgkeep.wal.push import push
+    found = patiently(lambda: fetch(open_cluster(call).cluster, name, destination, call.generation))
+    if isinstance(found, Missing):
+        if found.note:
+            _say(found.note, "")
+        return call.missing_status
+    if spool is not None:
+        from pgkeep.wal.prefetch import prefetch
 
-        def archive() -> None:
-            cluster, level = open_cluster(call)
-            push(cluster, call.operands[0], generation=call.generation, level=level)
+        prefetch(found.archive, spool, name, os.stat(destination).st_size)
+    return DONE
 
-        patiently(archive)
-        return DONE
-    from pgkeep.wal.fetch import fetch
 
+def _spool(call: Call) -> "Spool | None":
     name, destination = call.operands
-    missing = patiently(
-        lambda: fetch(open_cluster(call).cluster, name, destination, call.generation)
-    )
-    if missing is None:
-        return DONE
-    if missing.note:
-        _say(missing.note, "")
-    return call.missing_status
+    folder = os.path.basename(os.path.dirname(destination))
+    # Only where the server itself asks: nobody else comes back for what follows.
+    if not call.spool or len(name) != 24 or folder != "pg_wal":
+        return None
+    from pgkeep.wal.spool import Spool
+
+    return Spool(destination, call.spool)
 
 
 def _say(message: str, more: str) -> None:
