@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.dataset import Dataset
+from pgkeep.postgres.control import read_control
+from pgkeep.wal.commands import restore_command
 
 LEVEL = 1
 
@@ -28,6 +30,8 @@ class Peer(Protocol):
     def push(self, segment: Path) -> list[str]: ...
 
     def fetch(self, segment: str, destination: Path) -> list[str]: ...
+
+    def restore_command(self) -> str: ...
 
     def forget(self) -> None:
         """Empty the repository, so that each backup starts from nothing."""
@@ -92,6 +96,14 @@ class Pgkeep:
     def fetch(self, segment: str, destination: Path) -> list[str]:
         return self._wal("fetch", segment, str(destination))
 
+    def restore_command(self) -> str:
+        return restore_command(
+            "bench",
+            read_control(str(self.data.directory)).generation.id,
+            repository=str(self.work / "repository"),
+            program=str(self.data.bin / "pgkeep-wal"),
+        )
+
     def forget(self) -> None:
         shutil.rmtree(self.work / "repository", ignore_errors=True)
         self.set_up()
@@ -138,6 +150,9 @@ class PgBackRest:
 
     def fetch(self, segment: str, destination: Path) -> list[str]:
         return self._run("archive-get", segment, str(destination))
+
+    def restore_command(self) -> str:
+        return " ".join(self._run("archive-get", "%f", '"%p"'))
 
     def forget(self) -> None:
         shutil.rmtree(self.work / "repository", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Full backup, restore, 50 pushes and 50 fetches: pgkeep and its peers in turn, medians.
+"""Full backup, restore, pushes and fetches of WAL: pgkeep and its peers in turn, medians.
 
 python -m bench.run [--rounds 3] [--gigabytes 4] [--jobs 2] [--major 15] [--keep]
 """
@@ -15,9 +15,11 @@ from pathlib import Path
 from bench.dataset import Dataset
 from bench.measure import Cost, measure
 from bench.peers import Peer, PgBackRest, Pgkeep
+from pgkeep.postgres.conf import SPOOL_REMOVAL
 
 SEGMENTS = 50
-STEPS = ("full backup", "restore", "push", "fetch")
+IN_ORDER = f"{SEGMENTS} fetches in order"
+STEPS = ("full backup", "restore", "push", "fetch", IN_ORDER)
 Costs = dict[tuple[str, str], list[Cost]]
 
 
@@ -87,7 +89,17 @@ def _once(peer: Peer, data: Dataset, out: Path) -> dict[str, list[Cost]]:
     for segment in segments:
         found["fetch"].append(measure(peer.fetch(segment.name, destination), cwd=data.directory))
         destination.unlink()
+    os.sync()
+    found[IN_ORDER] = [measure(["sh", "-c", _recovery(peer, segments)], cwd=data.directory)]
     return found
+
+
+def _recovery(peer: Peer, segments: list[Path]) -> str:
+    """Return a script that runs restore_command as a recovering server does, one by one."""
+    place = "pg_wal/RECOVERYXLOG"
+    text = peer.restore_command().replace("%p", place)
+    each = [f"({text.replace('%f', segment.name)}) || exit 1" for segment in segments]
+    return "\n".join([*each, f"rm {place}", SPOOL_REMOVAL])
 
 
 def _line(found: dict[str, list[Cost]]) -> str:
