@@ -159,8 +159,8 @@ def test_recovery_ends_while_segments_are_fetched(recovery: Recovery) -> None:
         assert not recovery.spool.exists() or list(recovery.spool.iterdir()) == []
 
 
-@pytest.mark.parametrize("place", ["fetched", "pg_wal/../RECOVERYXLOG"])
-def test_nothing_is_fetched_ahead_for_people(recovery: Recovery, place: str) -> None:
+@pytest.mark.parametrize("place", ["fetched", "./pg_wal/RECOVERYXLOG"])
+def test_nothing_is_fetched_ahead_for_people_and_pg_rewind(recovery: Recovery, place: str) -> None:
     options = ["--repository", str(recovery.repository), "--cluster", "main", "--spool", "s"]
     command = [str(PGKEEP_WAL), *options, "fetch", NAMES[0], place]
     assert subprocess.run(command, cwd=recovery.data, check=False).returncode == 0

@@ -149,9 +149,9 @@ def _fetch(call: Call) -> int:
 
 def _spool(call: Call) -> "Spool | None":
     name, destination = call.operands
-    folder = os.path.basename(os.path.dirname(destination))
-    # Only where the server itself asks: nobody else comes back for what follows.
-    if not call.spool or len(name) != 24 or folder != "pg_wal":
+    # Only where the server itself asks, as it always does: nobody else comes back for what follows,
+    # and pg_rewind fails if files appear in the directory that it works on.
+    if not call.spool or len(name) != 24 or os.path.dirname(destination) != "pg_wal":
         return None
     from pgkeep.wal.spool import Spool
 

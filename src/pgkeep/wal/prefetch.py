@@ -7,6 +7,7 @@ itself, and says what there is to say.
 
 import os
 import time
+from contextlib import suppress
 
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import Final
@@ -98,8 +99,10 @@ def _let_go(lock: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nowhere, stream)
-    os.closerange(3, lock)
-    os.closerange(lock + 1, os.sysconf("SC_OPEN_MAX"))
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in (*range(3), lock):
+            with suppress(OSError):  # the listing's own
+                os.close(int(name))
     os.nice(_NICENESS)
 
 
