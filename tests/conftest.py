@@ -1,5 +1,6 @@
 """Fixtures that every kind of test may use: real clusters, and a place for a repository."""
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 from pgkeep.server.binaries import Binaries
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, Templates, require_binaries, versions_here
+
+# A shell starts background jobs with SIGINT ignored, and so would be every command under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ Between the markers of a page everything is made; the text around them is writte
 
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 import types
@@ -146,6 +147,8 @@ def first_sentence(thing: Any) -> str:
 
 
 def _literal(text: str) -> str:
+    """Return text as Markdown shows it, without what belongs to the machine that makes the page."""
+    text = text.replace(os.getcwd(), "DIRECTORY") if os.getcwd() != "/" else text
     return text.replace("<", "&lt;").replace("*", "\\*").replace("\n", "<br>")
 
 

@@ -52,7 +52,13 @@ class Stopped(BaseException):
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.exit(status)
+    # What stdout still holds cannot be written: told already. The interpreter would try again at
+    # its end, and exit with a status of its own.
+    os._exit(status or FAILED)
 
 
 def run(arguments: Sequence[str]) -> int:

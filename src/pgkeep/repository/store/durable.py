@@ -40,6 +40,7 @@ def make_folder(path: str) -> None:
     """Make a folder for nobody else's eyes, durably. It may be there already."""
     try:
         os.mkdir(path, 0o700)
+        os.chmod(path, 0o700)  # a umask may have taken away our own right to enter it
         _hand_over(path, path)
     except FileExistsError:
         if not os.path.isdir(path):
