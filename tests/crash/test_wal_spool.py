@@ -181,6 +181,19 @@ def test_a_full_disk_ends_it_quietly(recovery: Recovery) -> None:
     os.close(lock)
 
 
+def test_a_small_file_system_is_left_to_the_server(recovery: Recovery) -> None:
+    place = str(recovery.xlog.parent)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", place]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("cannot mount a small file system here")
+    try:
+        assert [recovery.ask(name) for name in NAMES[:4]] == [0] * 4
+        wait_for(lambda: not recovery.prefetchers())
+        assert recovery.ready() == []
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 def test_a_failing_write_leaves_nothing(recovery: Recovery) -> None:
     def blocks() -> Iterable[bytes]:
         yield b"first"
