@@ -1,5 +1,6 @@
 """Run one command as a user would and count what it cost: wall, CPU, memory of all processes."""
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -29,6 +30,7 @@ def measure(command: Sequence[str], cwd: Path | None = None) -> Cost:
     """Run `command`; raise CommandFailed unless it exits with 0."""
     # Orphans of the command become our children, so that their CPU time is counted as well.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    children = _children(os.getpid())
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
     with subprocess.Popen(
@@ -39,7 +41,7 @@ def measure(command: Sequence[str], cwd: Path | None = None) -> Cost:
         output = process.communicate()[0]
         wall = time.monotonic() - began
         sampler.stop()
-    _reap_orphans()
+    _reap_orphans(children)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode != 0:
         raise CommandFailed(f"{' '.join(command)} exited with {process.returncode}:\n{output}")
@@ -47,15 +49,14 @@ def measure(command: Sequence[str], cwd: Path | None = None) -> Cost:
     return Cost(wall, cpu, sampler.peak)
 
 
-def _reap_orphans() -> None:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            time.sleep(0.01)
+def _reap_orphans(before: set[int]) -> None:
+    """Wait for what the command left behind, but not for children that were ours before."""
+    deadline = time.monotonic() + 10
+    while (left := _children(os.getpid()) - before) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.005)
 
 
 class _Sampler(threading.Thread):
@@ -74,18 +75,23 @@ class _Sampler(threading.Thread):
         self.join()
 
 
-def _descendants(root: int) -> list[int]:
+def _descendants(root: int) -> set[int]:
     """Return the process and all below it."""
-    found, todo = [], [root]
+    found: set[int] = set()
+    todo = {root}
     while todo:
         pid = todo.pop()
-        found.append(pid)
-        try:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                todo += map(int, (task / "children").read_text().split())
-        except (OSError, ValueError):
-            continue
+        found.add(pid)
+        todo |= _children(pid) - found
     return found
+
+
+def _children(pid: int) -> set[int]:
+    try:
+        lists = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
+        return {int(word) for children in lists for word in children.read_text().split()}
+    except (OSError, ValueError):
+        return set()
 
 
 def _pss(pid: int) -> int:
