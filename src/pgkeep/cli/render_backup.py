@@ -234,7 +234,9 @@ def _timeline(listing: Listing, part: Record, timeline: TimelineCoverage, look: 
     for span in timeline.spans:
         dated = listing.dates[part.generation.id, timeline.timeline, span]
         first = not_before(dated.start) if dated.start else None
-        start, end = _edge(first, span.start, look), _edge(dated.end, span.end, look)
+        # Nothing may have changed since the backup's last second, which is rounded up.
+        last = max(dated.end, first) if dated.end and first else dated.end
+        start, end = _edge(first, span.start, look), _edge(last, span.end, look)
         lines.append(f"{name}{look.good('restorable')} from {start} to {end}")
     if not lines:
         lines.append(f"{name}nothing restorable yet: no backup with its WAL")
