@@ -316,3 +316,22 @@ def test_scenario_160_doubtful_local_times_are_refused(local: str) -> None:
     with pytest.raises(BadTarget) as caught:
         parse_target(local, ZoneInfo("America/New_York"))
     assert len(re.findall(r"'2026-\S+ \S+\+00'", caught.value.hint)) == 2
+
+
+@only(18)
+def test_damaged_wal_before_a_backup_does_not_matter_to_it(
+    scene: Scene, repository_directory: Path
+) -> None:
+    scene.enter("a")
+    scene.backup()
+    scene.enter("b")
+    scene.archive()
+    old = [path for path in repository_directory.glob("clusters/*/wal/**/*") if path.is_file()]
+    scene.backup()
+    scene.enter("c")
+    scene.archive()
+    for path in old:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    assert scene.content_at("latest") == "a b c"

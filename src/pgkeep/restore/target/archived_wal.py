@@ -7,8 +7,11 @@ from pgkeep.model.coverage import TimelineCoverage, segment_on
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.wal_decode import Kind
+from pgkeep.postgres.wal_header import NotWal, WrongSegment
 from pgkeep.postgres.wal_records import Carry, SegmentEvents, record_from, scan_segment
-from pgkeep.repository.wal_archive import WalArchive
+from pgkeep.repository.seal import Damaged
+from pgkeep.repository.store.base import ShortRead
+from pgkeep.repository.wal_archive import WalArchive, WalMissing
 from pgkeep.restore.target.found import Change
 from pgkeep.restore.target.locate import RestorePoint
 
@@ -55,9 +58,10 @@ class ArchivedWal:
         known = self._events.get(before)
         if known is not None:
             return known.carry
-        if not self._archive.has(before.name):
+        try:
+            return scan_segment(self._content(before), before).carry
+        except (WalMissing, Damaged, ShortRead, NotWal, WrongSegment):
             return None  # then replay begins in this segment, or never gets here
-        return scan_segment(self._content(before), before).carry
 
     def _content(self, segment: Segment) -> bytes:
         return b"".join(self._archive.fetch(segment.name))
