@@ -48,3 +48,17 @@ def test_no_password_is_taken_from_a_command_line(tmp_path: Path, conninfo: str)
         write_starter(str(tmp_path / "pgkeep.toml"), starter(conninfo))
     assert "hunter2" not in str(caught.value) + caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_passphrase_at_hand_is_kept_for_the_server_too(tmp_path: Path) -> None:
+    config = str(tmp_path / "pgkeep.toml")
+    write_starter(config, Starter("", "", "main", encrypted=True, passphrase="correct horse"))
+    assert (tmp_path / "pgkeep.passphrase").read_text() == "correct horse\n"
+
+
+def test_another_passphrase_than_the_one_at_hand_is_not_passed_over(tmp_path: Path) -> None:
+    config = str(tmp_path / "pgkeep.toml")
+    (tmp_path / "pgkeep.passphrase").write_text("older\n")
+    with pytest.raises(StarterRefused, match="another passphrase"):
+        write_starter(config, Starter("", "", "main", encrypted=True, passphrase="newer"))
+    assert not (tmp_path / "pgkeep.toml").exists()

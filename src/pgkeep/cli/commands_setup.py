@@ -85,9 +85,16 @@ def _write_config_if_there_is_none(context: Context) -> None:
 def _write_config(
     context: Context, path: str | None, conninfo: str | None, url: str | None, *, encrypt: bool
 ) -> None:
+    from pgkeep.config_file import secret_from_environment
     from pgkeep.setup.starter import Starter, write_starter
 
-    starter = Starter(conninfo or "", url or "", context.cluster or "main", encrypted=encrypt)
+    starter = Starter(
+        conninfo or "",
+        url or "",
+        context.cluster or "main",
+        encrypted=encrypt,
+        passphrase=secret_from_environment() if encrypt else None,
+    )
     context.config = write_starter(path or context.config or "pgkeep.toml", starter)
     context.note(f"wrote {context.config}")
 

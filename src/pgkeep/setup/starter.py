@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pgkeep.errors import PgkeepError
@@ -40,12 +40,14 @@ class Starter:
     url: str
     cluster: str
     encrypted: bool = False
+    passphrase: str | None = field(default=None, repr=False)  # None: one is made
 
 
 def write_starter(path: str, starter: Starter) -> str:
     """Write a config that is not there yet; return its absolute path. Raise StarterRefused.
 
-    With encryption a passphrase is made and put beside it, for nobody but its owner to read.
+    With encryption the passphrase is put beside it, for nobody but its owner to read: PostgreSQL
+    runs pgkeep-wal without the environment of whoever sets this up.
     """
     path = os.path.abspath(path)
     if holds_secret(starter.conninfo):
@@ -55,9 +57,18 @@ def write_starter(path: str, starter: Starter) -> str:
     # The secret before the config that points to it. An older one is kept: it may be in use.
     if starter.encrypted:
         beside = os.path.join(os.path.dirname(path), PASSPHRASE_FILE)
-        _create(beside, secrets.token_urlsafe(24) + "\n", 0o600, keep=True)
+        _create(beside, (starter.passphrase or secrets.token_urlsafe(24)) + "\n", 0o600, keep=True)
+        _demand_passphrase(beside, starter.passphrase)
     _create(path, starter_text(starter), 0o644, keep=False)
     return path
+
+
+def _demand_passphrase(path: str, passphrase: str | None) -> None:
+    with open(path, encoding="utf-8") as file:
+        kept = file.read().rstrip("\r\n")
+    if passphrase is not None and kept != passphrase:
+        why = "it holds another passphrase than $PGKEEP_PASSPHRASE"
+        raise StarterRefused(path, why, "remove it, or unset $PGKEEP_PASSPHRASE to use it")
 
 
 def starter_text(starter: Starter) -> str:
