@@ -244,7 +244,7 @@ def test_extensions_of_all_databases(pg: ScratchCluster) -> None:
     assert closed == ["template0"]
 
 
-def test_the_documented_role_suffices(pg: ScratchCluster) -> None:
+def test_scenario_95_the_documented_role_suffices(pg: ScratchCluster) -> None:
     pg.tool("psql", "-v", "ON_ERROR_STOP=1", "-f", str(ROLE_SCRIPT))
     pg.tool("psql", "-v", "ON_ERROR_STOP=1", "-f", str(ROLE_SCRIPT))  # may be repeated
     with as_role(pg) as session:
@@ -266,7 +266,7 @@ def use_everything(session: Session) -> None:
     session.archiver_stats()
 
 
-def test_each_missing_grant_is_named(pg: ScratchCluster, postgres_version: int) -> None:
+def test_scenario_95_each_missing_grant_is_named(pg: ScratchCluster, postgres_version: int) -> None:
     pg.tool("psql", "-v", "ON_ERROR_STOP=1", "-f", str(ROLE_SCRIPT))
     for privilege in privileges.needed(postgres_version):
         grant = privilege.sql("pgkeep")
