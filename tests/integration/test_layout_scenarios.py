@@ -77,6 +77,27 @@ def test_scenario_142_links_everywhere(scene: Scene, tmp_path: Path) -> None:
     assert (outside / "secret").read_text() == "not of the cluster"
 
 
+def test_scenario_142_linked_configuration(scene: Scene, tmp_path: Path) -> None:
+    data = scene.pg.data_directory
+    scene.pg.stop()
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        with (data / name).open("a") as file:
+            file.write("# from elsewhere\n")
+        (data / name).rename(tmp_path / name)
+        (data / name).symlink_to(tmp_path / name)
+    scene.pg.start()
+    assert back_up(scene.pg, scene.folder, jobs=1).notes == []
+    scene.enter("a")
+    scene.archive()
+    report = scene.restore()
+    target = Path(report.plan.target_dir)
+    with scene.started(report) as (pg, _):
+        assert read_ledger(pg) == "a"
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        assert not (target / name).is_symlink()
+        assert "# from elsewhere\n" in (target / name).read_text()
+
+
 @pytest.mark.parametrize("variant", ["missing", "empty", "huge"])
 def test_scenario_143_auto_configuration(scene: Scene, variant: str) -> None:
     auto = scene.pg.data_directory / "postgresql.auto.conf"

@@ -184,7 +184,7 @@ class DataDirectorySource:
             emptied=frozenset(emptied),
         ):
             if isinstance(found, Skipped):
-                if found.rule.surprising:
+                if found.rule.surprising and not self._is_kept(found.path):
                     listing.notes.append(f"left out {found.path}: {found.rule.value}")
             elif found.path == CONTROL_FILE:
                 self._control = found
@@ -290,10 +290,23 @@ class DataDirectorySource:
         return self._server
 
     def _config_files(self, server: ServerFacts) -> list[tuple[str, str]]:
-        """Return names and places of configuration outside PGDATA, and remember to read it."""
+        """Return names and places of configuration outside PGDATA, and remember to read it.
+
+        What a link in PGDATA leads to counts as outside, because links stay behind.
+        """
         outside = {name: os.path.realpath(path) for name, path in server.outside_files().items()}
+        root = os.path.realpath(self._root)
+        for name, path in server.config_files().items():
+            inside = os.path.relpath(path, server.data_directory)
+            place = os.path.realpath(f"{root}/{inside}")
+            if name not in outside and place != f"{root}/{inside}":
+                outside[name] = place
         self._elsewhere = {f"{_CONFIG}/{name}": path for name, path in outside.items()}
         return list(outside.items())
+
+    def _is_kept(self, link: str) -> bool:
+        """Tell whether what a link in PGDATA leads to is in the backup, as configuration."""
+        return os.path.realpath(os.path.join(self._root, link)) in self._elsewhere.values()
 
     def _enter_config(self, listing: Listing, path: str) -> None:
         place = self._elsewhere[path]
