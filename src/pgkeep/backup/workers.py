@@ -6,6 +6,7 @@ and 0.1 for each GiB of the cluster; and for each worker at most 110: 30 of its 
 2.6 GB, 330 on 5 GB of which a sixth does not compress, with 300,000 small files.
 """
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ from pgkeep.backup.source import BackupAborted
 from pgkeep.workers import light_main, make_pool
 
 _TICK_S: Final = 0.2  # how often the owner looks after its other duties while workers copy
+_TOO_MANY: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)  # files, or processes
 _GRACE_S: Final = 5.0  # for workers to notice that they should stop, before they are killed
 
 
@@ -71,9 +73,15 @@ class ProcessWorkers:
         self._pool = make_pool(jobs, _begin, (self._shared, setup), preload=[__name__])
 
     def __enter__(self) -> Self:
-        with light_main():
-            for _ in range(self._jobs):
-                self._pool.submit(_ready)
+        try:
+            with light_main():
+                for _ in range(self._jobs):
+                    self._pool.submit(_ready)
+        except OSError as error:
+            self.__exit__()
+            if error.errno not in _TOO_MANY:
+                raise
+            raise _too_many(self._jobs, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,6 +111,15 @@ class ProcessWorkers:
         except BrokenProcessPool as error:
             why = "a worker process was killed, perhaps because memory ran out"
             raise BackupAborted(why, "look into dmesg, then run it again with --jobs 1") from error
+        except OSError as error:
+            if error.errno not in _TOO_MANY:
+                raise
+            raise _too_many(self._jobs, error) from error
+
+
+def _too_many(jobs: int, error: OSError) -> BackupAborted:
+    why = f"{jobs} worker processes could not be started: {(error.strerror or '').lower()}"
+    return BackupAborted(why, "raise the limit (ulimit -n, ulimit -u), or give fewer --jobs")
 
 
 def _alive(pid: int) -> bool:
