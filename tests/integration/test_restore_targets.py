@@ -335,3 +335,21 @@ def test_damaged_wal_before_a_backup_does_not_matter_to_it(
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     assert scene.content_at("latest") == "a b c"
+
+
+@only(18)
+def test_moments_before_a_damaged_segment_that_was_moved_aside(
+    scene: Scene, repository_directory: Path, tmp_path: Path
+) -> None:
+    scene.enter("a")
+    scene.backup()
+    scene.enter("b")
+    time, lsn = scene.now(), scene.lsn()
+    scene.enter("c")
+    scene.archive()
+    scene.enter("d")
+    scene.archive()
+    segments = [path for path in repository_directory.glob("clusters/*/wal/**/*") if path.is_file()]
+    max(path for path in segments if len(path.name) == 24).rename(tmp_path / "aside")
+    assert scene.content_at(time, "by_time") == "a b"
+    assert scene.content_at(f"lsn:{lsn}", "by_lsn", inclusive=False) == "a b"
