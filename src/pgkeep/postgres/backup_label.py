@@ -33,7 +33,7 @@ class BadBackupLabel(PgkeepError):
 
     @property
     def hint(self) -> str:
-        return "the backup is damaged: restore another one, and run pgkeep verify"
+        return "the backup is damaged: restore another one, and take a new backup now"
 
 
 @dataclass(frozen=True, slots=True)

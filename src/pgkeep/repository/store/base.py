@@ -143,6 +143,4 @@ class StoreFull(StoreFailed):
 
     @property
     def hint(self) -> str:
-        return (
-            f"free space in {self.store} or let old backups go (pgkeep expire), then run it again"
-        )
+        return f"free space in {self.store} or give the repository more, then run it again"
