@@ -74,6 +74,7 @@ class PidFile(NamedTuple):
     pid: int | None
     port: int | None
     socket_directory: str
+    shared_memory: int | None  # the identifier of its System V segment
     status: str  # 'starting', 'ready', 'standby', 'stopping' or ''
 
     @classmethod
@@ -85,7 +86,9 @@ class PidFile(NamedTuple):
             return None
         lines = [line.strip() for line in text.splitlines()] + [""] * 8
         # postgres --single writes its number as a negative one.
-        return cls(_number(lines[0].lstrip("-")), _number(lines[3]), lines[4], lines[7])
+        pid = _number(lines[0].lstrip("-"))
+        shared_memory = _number(lines[6].rpartition(" ")[2])
+        return cls(pid, _number(lines[3]), lines[4], shared_memory, lines[7])
 
 
 class Occupant(NamedTuple):
@@ -204,9 +207,12 @@ class ServerProcess:
             raise ServerWontStop(str(self.data_directory), self.pid, seconds)
 
     def kill(self) -> None:
-        """Kill it and all its children at once, as a power cut would."""
+        """Kill it and all its children at once, as a power cut would; its memory goes too."""
+        file = PidFile.read(self.data_directory)
         processes.kill_tree(self.process)
-        wait_until(lambda: not self.is_alive(), 30)
+        if wait_until(lambda: not self.is_alive(), 30) and file and file.pid == self.pid:
+            # Killed servers leave it for ever, and a machine has room for only 4,096 of them.
+            processes.remove_shared_memory(file.shared_memory)
 
 
 def running_server(data_directory: str | os.PathLike[str]) -> Occupant | None:

@@ -1,11 +1,14 @@
 """Processes of a server: alive or not, where they work, and waiting for them. Reads /proc."""
 
+import ctypes
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_IPC_RMID: Final = 0  # <sys/ipc.h>
 
 
 class Process(NamedTuple):
@@ -57,6 +60,12 @@ def kill_tree(root: Process) -> None:
         except ProcessLookupError:
             continue
     wait_until(lambda: not any(m.is_alive() for m in [root, *family]), 30)
+
+
+def remove_shared_memory(segment: int | None) -> None:
+    """Remove a System V segment, of a server that is gone; one that is not there is no error."""
+    if segment is not None:
+        ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

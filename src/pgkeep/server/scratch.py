@@ -29,6 +29,7 @@ from pgkeep.server.instance import ServerProcess
 _SETTINGS: Final[Mapping[str, str | int]] = {
     "listen_addresses": "",
     "fsync": "off",
+    "dynamic_shared_memory_type": "mmap",  # files in the directory: removed with it
     "shared_buffers": "16MB",
     "max_connections": 30,
     "log_line_prefix": "%m [%p] ",
@@ -38,7 +39,13 @@ _SETTINGS: Final[Mapping[str, str | int]] = {
 # Of these, what a restored directory can be given whatever its WAL says about the old server.
 _HARMLESS: Final = {
     name: _SETTINGS[name]
-    for name in ("listen_addresses", "fsync", "log_line_prefix", "lc_messages")
+    for name in (
+        "listen_addresses",
+        "fsync",
+        "dynamic_shared_memory_type",
+        "log_line_prefix",
+        "lc_messages",
+    )
 }
 
 # Waits for a word on its standard input. The end of it instead of a word means that the process
@@ -46,6 +53,7 @@ _HARMLESS: Final = {
 _WATCHDOG: Final = """
 read -r word
 [ "$word" = done ] && exit 0
+memory=$(sed -n '7s/.* //p' "$1/postmaster.pid" 2>/dev/null)
 pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" 2>/dev/null
 count=0
 # A zombie that nobody collects has no working directory any more.
@@ -53,6 +61,7 @@ while [ -n "$pid" ] && readlink "/proc/$pid/cwd" >/dev/null 2>&1 && [ $count -lt
     sleep 0.1
     count=$((count + 1))
 done
+[ -n "$memory" ] && ipcrm -m "$memory" 2>/dev/null
 shift
 rm -rf "$@"
 """
