@@ -25,7 +25,7 @@ from msgspec import Meta, Struct
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.names import BadName, cluster_prefix
-from pgkeep.units import BadUnit, parse_duration
+from pgkeep.units import BadUnit, parse_duration, parse_rate
 
 _Section = TypeVar("_Section", bound=Struct)
 _HEADER: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
@@ -73,6 +73,12 @@ class Secret(str):
 
 class Duration(int):
     """Seconds, written '90s', '15min', '14d'."""
+
+    __slots__ = ()
+
+
+class Rate(int):
+    """Bytes per second, written '200MB/s'."""
 
     __slots__ = ()
 
@@ -126,7 +132,7 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
 
 
 class RetentionConfig(_Options, frozen=True, kw_only=True):
-    """What must stay restorable. Accepted and checked now; `pgkeep expire` will carry it out."""
+    """What must stay restorable: `pgkeep expire` removes the rest."""
 
     window: Annotated[
         Duration,
@@ -139,6 +145,29 @@ class RetentionConfig(_Options, frozen=True, kw_only=True):
     minimum: Annotated[
         int, Meta(ge=1, description="Never fewer backups than this, whatever the rules say.")
     ] = 2
+
+
+class CleaningConfig(_Options, frozen=True, kw_only=True):
+    """How a backup keeps the repository small and restores quick. docs/architecture.md has why."""
+
+    overlays: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="A file is stored whole again when the pages stored since its last whole "
+            "copy come to this many percent of it.",
+        ),
+    ] = 50
+    live: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="A pack of which a backup uses less than this many percent is left: what "
+            "is used of it is copied into new packs. 0: never.",
+        ),
+    ] = 50
 
 
 class ClusterConfig(_Options, frozen=True, kw_only=True):
@@ -178,6 +207,24 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
             examples=["30min"],
         ),
     ] = Duration(600)
+    rate: Annotated[
+        Rate,
+        Meta(
+            description="The most that all workers together read per second. Empty: no limit.",
+            examples=["200MB/s"],
+        ),
+    ] = Rate(0)
+    nice: Annotated[
+        int, Meta(ge=0, le=19, description="How far workers step back for CPU time, as nice(1).")
+    ] = 0
+    ionice: Annotated[
+        Literal["", "best-effort", "idle"],
+        Meta(
+            description="How far workers step back for the disk, as ionice(1): best-effort is its "
+            "lowest level, idle waits for everybody."
+        ),
+    ] = ""
+    cleaning: CleaningConfig = CleaningConfig()
     retention: RetentionConfig = RetentionConfig()
 
 
@@ -305,6 +352,8 @@ def _own_type(kind: type, given: Any) -> Any:
     if not isinstance(given, str):
         raise TypeError(f"expected text, got {type(given).__name__}")
     try:
+        if kind is Rate:
+            return Rate(parse_rate(given))
         return Duration(parse_duration(given)) if kind is Duration else kind(given)
     except BadUnit as error:
         raise ValueError(str(error)) from error
@@ -325,6 +374,8 @@ def describe(option: Option) -> str:
         return " or ".join(f'"{choice}"' for choice in get_args(kind))
     if kind is Duration:
         return "a duration like 90s, 15min, 14d, 2w in quotes"
+    if kind is Rate:
+        return "a size per second like 200MB/s in quotes"
     if kind is int and meta is not None:
         low, high = meta.ge, meta.le
         return f"a number from {low} to {high}" if high is not None else f"a number from {low} on"

@@ -25,8 +25,9 @@ class PgkeepError(Exception):
 
     A subclass's annotated fields become its constructor's parameters, as in a dataclass (which
     is not used because importing it costs the WAL commands a tenth of their time).
-    `code` is stable and unique; `exit_status` is the process's exit status, 11 to 124, so that
-    PostgreSQL reads a failing archive_command as "retry"; only stores read `retryable`.
+    `code` is stable and unique. `exit_status` is the process's exit status: 11 to 124, which
+    PostgreSQL reads as "retry" after an archive_command, or 201 to 254 for errors that no WAL
+    command meets. Only stores read `retryable`.
     """
 
     code: ClassVar[str] = "error"

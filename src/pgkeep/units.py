@@ -16,6 +16,11 @@ _SIZE_UNITS: Final = {
     "g": GIB, "gb": GIB, "gib": GIB,
     "t": 1024 * GIB, "tb": 1024 * GIB, "tib": 1024 * GIB,
 }  # fmt: skip
+_EXAMPLES: Final = {
+    "size": "200MB, 4GiB",
+    "duration": "90s, 15min, 14d, 2w",
+    "rate": "200MB/s, 1GiB/s",
+}
 _DURATION_UNITS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -33,8 +38,7 @@ class BadUnit(PgkeepError):
 
     @property
     def hint(self) -> str:
-        example = "200MB, 4GiB" if self.wanted == "size" else "90s, 15min, 14d, 2w"
-        return f"write it like {example}"
+        return f"write it like {_EXAMPLES.get(self.wanted, '')}"
 
 
 def parse_size(text: str) -> int:
@@ -43,6 +47,17 @@ def parse_size(text: str) -> int:
     if match is None or match[2] not in _SIZE_UNITS:
         raise BadUnit(text, "size")
     return int(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def parse_rate(text: str) -> int:
+    """Return bytes per second of '200MB/s'; the '/s' may be left out. Never 0."""
+    try:
+        rate = parse_size(text.lower().strip().removesuffix("/s"))
+    except BadUnit:
+        rate = 0
+    if rate <= 0:
+        raise BadUnit(text, "rate")
+    return rate
 
 
 def parse_duration(text: str) -> int:

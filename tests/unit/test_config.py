@@ -38,7 +38,7 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + '[clusters.main]\nconinfo = "host=x"\n',
             "line 4: clusters.main.coninfo is not an option",
             "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, jobs, "
-            "wal_timeout, retention",
+            "wal_timeout, rate, nice, ionice, cleaning, retention",
             id="misspelt key",
         ),
         pytest.param(

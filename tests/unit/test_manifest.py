@@ -261,7 +261,14 @@ def test_each_page_comes_from_its_last_writer() -> None:
     assert sources.row.tolist() == [0, 1, 0, 0, 2, 2]
     assert sources.offset.tolist() == [0, 0, 2 * 8192, 3 * 8192, 0, 8192]
     assert tables.overlaid().tolist() == [0]
-    assert len(tables.placements().row) == 0
+    placed = tables.placements()
+    pieces = sorted(zip(*(column.tolist() for column in placed), strict=True), key=lambda p: p[2])
+    assert pieces == [
+        (0, 0, 0, 0, 8192),
+        (1, 0, 8192, 0, 8192),
+        (0, 0, 2 * 8192, 2 * 8192, 2 * 8192),
+        (2, 0, 4 * 8192, 0, 2 * 8192),
+    ]
 
 
 def test_a_file_that_became_shorter_forgets_the_pages_behind_its_end() -> None:

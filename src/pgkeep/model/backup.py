@@ -34,6 +34,8 @@ class Backup:
     size: int = 0  # bytes of the cluster
     stored: int = 0  # bytes this backup added to the repository
     corrupt_pages: int = 0
+    checksums: bool = False
+    parent: BackupId | None = None  # what an incremental was compared with; it may be gone by now
 
     @property
     def first_segment(self) -> Segment:

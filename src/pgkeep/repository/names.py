@@ -70,3 +70,25 @@ def wal(cluster: str, generation_id: str, file: str) -> str:
 
 def lock(cluster: str, lock_id: str) -> str:
     return f"{cluster_prefix(cluster)}locks/{lock_id}.json"
+
+
+def packs_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}packs/"
+
+
+def pins_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}pins/"
+
+
+def pin(cluster: str, backup_id: str, pin_id: str) -> str:
+    """Return the object that keeps a backup from expiring; a backup may have several."""
+    return f"{pins_prefix(cluster)}{backup_id}/{pin_id}.json"
+
+
+def proofs_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}proofs/"
+
+
+def proof(cluster: str, proof_id: str) -> str:
+    """Return the object that tells what a verify looked at, and found."""
+    return f"{proofs_prefix(cluster)}{proof_id}.json"

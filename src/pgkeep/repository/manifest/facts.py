@@ -62,6 +62,27 @@ class CorruptPage(Struct, frozen=True):
     relation: str = ""  # 'shop.orders' where the catalog could tell
 
 
+class Reuse(Struct, frozen=True, kw_only=True):
+    """What an incremental backup took over from its parent, and how it knew what had changed.
+
+    Bytes are of the cluster unless said otherwise. Nothing here is needed to restore.
+    """
+
+    parent: str  # its id; it may be deleted by now
+    parent_lsn: str  # its start: pages changed since were read again
+    method: str  # 'summaries': WAL summaries named the pages; 'lsn': the pages' own LSNs did
+    reason: str = ""  # why not by summaries, where the server has them
+    unchanged_files: Count = 0  # same size, times and inode: not read at all
+    unchanged_bytes: Count = 0
+    paged_files: Count = 0  # of which only changed pages were stored
+    paged_bytes: Count = 0  # their size
+    changed_pages: Count = 0  # stored as overlays
+    whole_files: Count = 0  # read whole: new, not made of pages, or due for a whole copy
+    whole_bytes: Count = 0
+    known_bytes: Count = 0  # of those, chunks that were stored already
+    moved_bytes: Count = 0  # stored bytes carried out of mostly dead packs
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """Everything about a backup except its tables. Unknown fields of later versions are skipped."""
 
@@ -103,6 +124,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     read: Count = 0  # bytes read from the cluster
     stored: Count = 0  # bytes this backup added to the repository
     duration_s: Seconds = 0.0
+    listed_ns: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0  # when files were listed: our clock
+    reuse: Reuse | None = None  # None: everything was read and stored
+    resumed_bytes: Count = 0  # plain bytes found in packs of an interrupted attempt
 
     def backup(self) -> Backup:
         """Return the backup as lists, plans and coverage see it."""
@@ -120,6 +144,8 @@ class Facts(Struct, frozen=True, kw_only=True):
             size=self.size,
             stored=self.stored,
             corrupt_pages=self.corrupt_pages,
+            checksums=self.checksums,
+            parent=BackupId(self.reuse.parent) if self.reuse else None,
         )
 
 

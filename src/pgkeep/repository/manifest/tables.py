@@ -189,11 +189,17 @@ class PackTable:
 
 
 class Placements(NamedTuple):
-    """Which chunk goes where, as parallel columns in reading order (by pack, then offset)."""
+    """Which piece of a chunk goes where, as parallel columns in reading order (pack, then offset).
+
+    A chunk of a whole copy is one piece; of an overlay, or of a copy that has overlays, every run
+    of pages that nobody wrote later is one. Each byte of a file is in exactly one piece.
+    """
 
     row: Array  # in the chunk table
     file: Array  # in the file table
     position: Array  # in the file, bytes
+    start: Array  # in the plain chunk, bytes
+    length: Array  # bytes
 
 
 class PageSources(NamedTuple):
@@ -258,26 +264,46 @@ class Tables:
         first, end = self.file.layer_start[number], self.file.layer_start[number + 1]
         return range(int(self.layer.chunk_start[first]), int(self.layer.chunk_start[end]))
 
-    def placements(self, files: Array | None = None) -> Placements:
-        """Return where the chunks of these files (default: all) go; overlaid files are left out.
+    def placements(self, files: Array | None = None, block_size: int = 8192) -> Placements:
+        """Return where the chunks of these files (default: all) go.
 
-        The first layer of such a file would be old pages: use `page_sources` for each of
-        `overlaid()`.
+        Memory: 40 bytes a piece. A file with overlays may have as many pieces as pages: ask for
+        some such files at a time.
         """
         if files is None:
             files = np.arange(len(self.file))
-        files = np.asarray(files)[self.file.layers[files] == 1]
+        files = np.asarray(files, np.int64)
+        layers = self.file.layers[files]
+        parts = [self._whole_placements(files[layers == 1])]
+        parts += (self._overlaid_placements(n, block_size) for n in files[layers > 1].tolist())
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        row = columns[0]
+        order = np.lexsort((columns[2], self.chunk.offset[row], self.chunk.pack[row]))
+        return Placements(*(column[order] for column in columns))
+
+    def _whole_placements(self, files: Array) -> Placements:
         layer = self.file.layer_start[files]
         first, count = self.layer.chunk_start[layer], self.layer.chunks[layer]
         owner = np.repeat(np.arange(len(files)), count)
         row = np.arange(len(owner)) - starts(count)[owner] + first[owner]
-        plain_start = starts(self.chunk.plain)
-        position = plain_start[row] - plain_start[first][owner]
-        order = np.lexsort((self.chunk.offset[row], self.chunk.pack[row]))
-        return Placements(row[order], files[owner][order], position[order])
+        position = self._plain_start[row] - self._plain_start[first][owner]
+        length = self.chunk.plain[row].astype(np.int64)
+        return Placements(row, files[owner], position, np.zeros_like(position), length)
+
+    def _overlaid_placements(self, number: int, block_size: int) -> Placements:
+        row, offset = self.page_sources(number, block_size)
+        follows = (np.diff(row) == 0) & (np.diff(offset) == block_size)
+        begin = np.flatnonzero(np.concatenate(([True], ~follows))) if len(row) else row
+        length = np.diff(np.append(begin, len(row))) * block_size
+        file = np.full(len(begin), number, np.int64)
+        return Placements(row[begin], file, begin * block_size, offset[begin], length)
+
+    @cached_property
+    def _plain_start(self) -> Array:
+        return starts(self.chunk.plain)
 
     def overlaid(self) -> Array:
-        """Return the files that have overlays: `page_sources` tells how to rebuild each."""
+        """Return the files that have overlays."""
         return np.flatnonzero(self.file.layers > 1)
 
     def page_sources(self, number: int, block_size: int) -> PageSources:
