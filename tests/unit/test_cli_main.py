@@ -95,7 +95,7 @@ def boom(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], int]:
     def go(error: BaseException) -> int:
         module = types.ModuleType("commands_boom")
         module.register = raising(error)  # type: ignore[attr-defined]
-        monkeypatch.setattr("pgkeep.cli.main.commands_wal", module)
+        monkeypatch.setattr("pgkeep.cli.main.wal", module)
         return run(["boom"])
 
     return go

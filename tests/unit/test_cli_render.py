@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pgkeep.cli import render_backup, render_setup
+from pgkeep.cli.render import backup as render_backup
+from pgkeep.cli.render import setup as render_setup
 from pgkeep.cli.text import Look
 from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.coverage.record import ClusterRecord, Record

@@ -34,7 +34,7 @@ def backup(
     """Back up the running cluster."""
     from pgkeep.backup.backup import BackupOptions, run
     from pgkeep.backup.datadir_source import DataDirectorySource
-    from pgkeep.cli import render_backup
+    from pgkeep.cli.render import backup as render_backup
 
     context: Context = here.obj
     app = context.app
@@ -67,7 +67,7 @@ def list_backups(
     ] = False,
 ) -> None:
     """Show the backups, and which moments can be restored."""
-    from pgkeep.cli import render_backup
+    from pgkeep.cli.render import backup as render_backup
     from pgkeep.coverage.listing import list_cluster
 
     context: Context = here.obj
@@ -91,7 +91,7 @@ def show(
     ] = "latest",
 ) -> None:
     """Show one backup in full."""
-    from pgkeep.cli import render_backup
+    from pgkeep.cli.render import backup as render_backup
     from pgkeep.repository import catalog
 
     context: Context = here.obj
@@ -106,7 +106,7 @@ def point(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Like before_v2_migration.")],
 ) -> None:
     """Make a named restore point, for restore --to name:NAME."""
-    from pgkeep.cli import render_backup
+    from pgkeep.cli.render import backup as render_backup
 
     context: Context = here.obj
     if not 1 <= len(name.encode()) <= 63 or not name.isprintable():

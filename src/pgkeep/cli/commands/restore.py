@@ -138,7 +138,7 @@ def _timeline(text: str) -> TimelineChoice:
 
 
 def _dry_run(context: Context, request: "RestoreRequest") -> int:
-    from pgkeep.cli import render_restore
+    from pgkeep.cli.render import restore as render_restore
     from pgkeep.restore.prepare import prepare
 
     plan = prepare(context.app.cluster, request, context.progress).plan
@@ -156,7 +156,7 @@ def _carry_out(
     port: int | None,
     programs: str | None,
 ) -> int:
-    from pgkeep.cli import render_restore
+    from pgkeep.cli.render import restore as render_restore
     from pgkeep.restore.prepare import prepare
     from pgkeep.restore.restore import carry_out
     from pgkeep.server.binaries import find_binaries
@@ -212,7 +212,7 @@ def inspect(
 
     Nothing is started or changed.
     """
-    from pgkeep.cli import render_restore
+    from pgkeep.cli.render import restore as render_restore
     from pgkeep.inspect.look import inspect as look_at
 
     context: Context = here.obj

@@ -49,7 +49,7 @@ def init(  # noqa: PLR0913 - the options of the command
     ] = False,
 ) -> int:
     """Create the repository; show or apply the settings it needs."""
-    from pgkeep.cli import render_setup
+    from pgkeep.cli.render import setup as render_setup
     from pgkeep.setup.init import InitOptions
     from pgkeep.setup.init import init as run
 
@@ -113,7 +113,7 @@ def check(
 
     One line for each thing that this depends on, with its fix.
     """
-    from pgkeep.cli import render_setup
+    from pgkeep.cli.render import setup as render_setup
     from pgkeep.setup.check import Subject
     from pgkeep.setup.check import check as run
     from pgkeep.units import parse_duration
@@ -140,7 +140,7 @@ def check(
 
 def key_list(here: typer.Context) -> None:
     """Show the key slots: what opens the repository."""
-    from pgkeep.cli import render_setup
+    from pgkeep.cli.render import setup as render_setup
     from pgkeep.repository.keys import list_slots
 
     context: Context = here.obj
@@ -184,7 +184,7 @@ def key_recovery(
     label: Annotated[str, typer.Option(help="Where it will be kept.")] = "recovery key",
 ) -> None:
     """Make another printable recovery key and show it, once."""
-    from pgkeep.cli import render_setup
+    from pgkeep.cli.render import setup as render_setup
     from pgkeep.repository.keys import add_recovery_key
 
     context: Context = here.obj

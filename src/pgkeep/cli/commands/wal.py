@@ -53,7 +53,7 @@ def _run(context: Context, words: list[str]) -> int:
 def status(here: typer.Context) -> int:
     """Show what is archived, what is missing and what waits."""
     from pgkeep.app import NoConnection
-    from pgkeep.cli import render_wal
+    from pgkeep.cli.render import wal as render_wal
     from pgkeep.server.connecting import CannotConnect
     from pgkeep.wal.survey import survey
 
