@@ -5,6 +5,7 @@ come from a fork server, because forking a process that has threads is not safe;
 names is imported there once and shared by all workers' memory.
 """
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection
-from typing import Any
+from typing import Any, Final
+
+_TOO_MANY: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)  # files, or processes
 
 
 def make_pool(
@@ -32,6 +35,22 @@ def make_pool(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pgkeep.workers", *preload])
     return ProcessPoolExecutor(jobs, context, _begin, (initializer, initargs))
+
+
+@contextmanager
+def enough_workers(jobs: int, kind: Callable[[str, str], Exception]) -> Iterator[None]:
+    """Raise `kind(why, advice)` where the system has no files or processes left for workers.
+
+    Put it around everything that submits work to a pool: processes begin there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _TOO_MANY:
+            raise
+        why = f"{jobs} worker processes could not be started: {(error.strerror or '').lower()}"
+        advice = "raise the limit (ulimit -n, ulimit -u), or give fewer --jobs"
+        raise kind(why, advice) from error
 
 
 @contextmanager

@@ -6,7 +6,6 @@ and 0.1 for each GiB of the cluster; and for each worker at most 110: 30 of its 
 2.6 GB, 330 on 5 GB of which a sixth does not compress, with 300,000 small files.
 """
 
-import errno
 import multiprocessing
 import os
 import signal
@@ -18,10 +17,9 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 
 from pgkeep.backup.copy import Copied, Copier, CopierSetup, Work
 from pgkeep.backup.source import BackupAborted
-from pgkeep.workers import light_main, make_pool
+from pgkeep.workers import enough_workers, light_main, make_pool
 
 _TICK_S: Final = 0.2  # how often the owner looks after its other duties while workers copy
-_TOO_MANY: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)  # files, or processes
 _GRACE_S: Final = 5.0  # for workers to notice that they should stop, before they are killed
 
 
@@ -74,14 +72,12 @@ class ProcessWorkers:
 
     def __enter__(self) -> Self:
         try:
-            with light_main():
+            with light_main(), enough_workers(self._jobs, BackupAborted):
                 for _ in range(self._jobs):
                     self._pool.submit(_ready)
-        except OSError as error:
+        except BaseException:
             self.__exit__()
-            if error.errno not in _TOO_MANY:
-                raise
-            raise _too_many(self._jobs, error) from error
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,8 +96,9 @@ class ProcessWorkers:
         try:
             while True:
                 # few tasks wait, so that their lists of files don't fill the memory
-                while len(running) < 2 * self._jobs and (work := next(remaining, None)):
-                    running.add(self._pool.submit(_copy, work))
+                with enough_workers(self._jobs, BackupAborted):
+                    while len(running) < 2 * self._jobs and (work := next(remaining, None)):
+                        running.add(self._pool.submit(_copy, work))
                 if not running:
                     break
                 done, running = wait(running, _TICK_S, FIRST_COMPLETED)
@@ -111,15 +108,6 @@ class ProcessWorkers:
         except BrokenProcessPool as error:
             why = "a worker process was killed, perhaps because memory ran out"
             raise BackupAborted(why, "look into dmesg, then run it again with --jobs 1") from error
-        except OSError as error:
-            if error.errno not in _TOO_MANY:
-                raise
-            raise _too_many(self._jobs, error) from error
-
-
-def _too_many(jobs: int, error: OSError) -> BackupAborted:
-    why = f"{jobs} worker processes could not be started: {(error.strerror or '').lower()}"
-    return BackupAborted(why, "raise the limit (ulimit -n, ulimit -u), or give fewer --jobs")
 
 
 def _alive(pid: int) -> bool:

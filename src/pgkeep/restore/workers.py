@@ -13,7 +13,7 @@ from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
 from pgkeep.restore.copy import CannotWrite, FileWriter, Written
 from pgkeep.restore.layout import Task
-from pgkeep.workers import light_main, make_pool
+from pgkeep.workers import enough_workers, light_main, make_pool
 
 
 class Source(NamedTuple):
@@ -47,7 +47,7 @@ def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Wr
     try:
         while True:
             # few tasks wait, so that their tables don't fill the memory
-            with light_main():
+            with light_main(), enough_workers(jobs, _cannot_start):
                 while len(running) < 2 * jobs and (task := next(remaining, None)):
                     running.add(pool.submit(_write, task))
             if not running:
@@ -60,6 +60,10 @@ def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Wr
         raise CannotWrite("all files", "write", why) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cannot_start(why: str, advice: str) -> CannotWrite:
+    return CannotWrite("all files", "write", f"{why}: {advice}")
 
 
 _writers: Final[list[FileWriter]] = []  # of a worker process: one, made at its beginning
