@@ -9,8 +9,8 @@ from hypothesis import given, settings
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.manifest.builder import ChunkLog, ManifestBuilder
-from pgkeep.repository.manifest.codec import HEADER_SIZE, Manifest, decode
-from pgkeep.repository.manifest.tables import COLUMNS, Tables
+from pgkeep.repository.manifest.codec import HEADER_SIZE, Manifest, decode, decode_packs
+from pgkeep.repository.manifest.tables import COLUMNS, PackTable, Tables
 from pgkeep.repository.pack import Placed, StoredPack
 from pgkeep.repository.seal import Sealer
 from support.manifests import (
@@ -174,12 +174,28 @@ HEAPS = {"path", "link"}
 
 def accept_or_complain(content: bytes) -> None:
     """What is accepted must be usable to the end."""
+    packs = packs_or_complaint(content)
     try:
         manifest = decode(content, SEALER, "a manifest")
     except PgkeepError:
         return
     tables = manifest.tables
+    assert packs is not None
+    assert bytes(packs.id) == bytes(tables.pack.id)
     assert sum(entry.size for entry in tables.entries()) == manifest.facts.size
     assert int(tables.placements().length.sum()) == manifest.facts.size
     for number in tables.overlaid():
         assert (tables.page_sources(int(number), 8192).row >= 0).all()
+
+
+def packs_or_complaint(content: bytes) -> PackTable | None:
+    """Read the packs alone, by ranges, none of which may lie outside of the content."""
+
+    def read(start: int, length: int) -> bytes:
+        assert 0 <= start <= start + length <= len(content)
+        return content[start : start + length]
+
+    try:
+        return decode_packs(read, len(content), SEALER, "a manifest")[1]
+    except PgkeepError:
+        return None

@@ -1,8 +1,12 @@
 """The catalog: what can be listed, what cannot be read, and which one is meant."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from pgkeep.model.backup import BackupId
@@ -15,14 +19,17 @@ from pgkeep.repository.catalog import (
     find_backup,
     read_facts,
     read_manifest,
+    read_packs,
     write_manifest,
 )
 from pgkeep.repository.manifest.checks import BadManifest, UnsafePath
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import CorruptPage
-from pgkeep.repository.manifest.tables import Heap
-from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.manifest.tables import ID, ChunkTable, Heap, LayerTable, PackTable
+from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import BlobExists
+from pgkeep.repository.store.memory import MemoryStore
 from support.manifests import (
     BACKUP,
     KEY,
@@ -196,3 +203,91 @@ def test_the_id_alone_is_enough_to_restore() -> None:
     cluster = cluster_folder()
     cluster.store.put(names.manifest("main", BACKUP), [encoded(manifest_of("a=8kB"))])
     assert ids(backups(cluster).backups) == [BACKUP]
+
+
+class CountingStore(MemoryStore):
+    """A store that counts the bytes that are read from it."""
+
+    read = 0
+
+    def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        content = super().get(name, start, length)
+        self.read += len(content)
+        return content
+
+
+def large_manifest(chunks: int = 600_000) -> Manifest:
+    """Return one file of many random chunks, 40 to a pack: tables of several blocks."""
+    packs, random = chunks // 40, np.random.default_rng(1)
+    numbers = np.arange(chunks)
+    small = manifest_of("a=8kB")
+    plain = np.full(chunks, 1 << 20, "<u4")
+    size = np.array([chunks << 20], "<u8")
+    tables = replace(
+        small.tables,
+        file=replace(small.tables.file, size=size),
+        layer=LayerTable(np.array([chunks], "<u4"), np.zeros(1, "<u4")),
+        chunk=ChunkTable(
+            np.frombuffer(random.bytes(chunks * 16), ID),
+            (numbers // 40).astype("<u4"),
+            (numbers % 40 * 500_000).astype("<u4"),
+            np.full(chunks, 500_000, "<u4"),
+            plain,
+        ),
+        pack=PackTable(
+            np.frombuffer(random.bytes(packs * 16), ID), np.full(packs, 25_000_000, "<u4")
+        ),
+    )
+    facts = msgspec.structs.replace(small.facts, size=int(size[0]), packs=packs)
+    return Manifest(facts, tables)
+
+
+def test_packs_are_read_without_the_rest_of_a_large_manifest() -> None:
+    store = CountingStore()
+    cluster = Repository(store, "00" * 16, KEY).cluster("main")
+    manifest = large_manifest()
+    size = write_manifest(cluster, manifest)
+    packs = read_packs(cluster, BACKUP)
+    assert bytes(packs.id) == bytes(manifest.tables.pack.id)
+    assert bytes(packs.size) == bytes(manifest.tables.pack.size)
+    assert size > 9_000_000
+    assert store.read < 3_000_000
+
+
+def test_packs_of_a_backup_without_any() -> None:
+    cluster = cluster_folder()
+    write_manifest(cluster, manifest_of("empty/"))
+    assert len(read_packs(cluster, BACKUP)) == 0
+
+
+def test_packs_of_an_unknown_or_renamed_backup() -> None:
+    cluster = with_backups("a")
+    with pytest.raises(UnknownBackup):
+        read_packs(cluster, "b")
+    cluster.store.put(names.manifest("main", "b"), [cluster.store.get(names.manifest("main", "a"))])
+    with pytest.raises(BadManifest, match="it describes backup a of cluster main"):
+        read_packs(cluster, "b")
+
+
+def test_packs_are_refused_when_their_columns_differ_in_length() -> None:
+    cluster, manifest = cluster_folder(), manifest_of("a=8kB")
+    bad = Manifest(manifest.facts, with_column(manifest.tables, "pack.size", [2000, 2000]))
+    cluster.store.put(names.manifest("main", BACKUP), [encoded(bad)])
+    with pytest.raises(BadManifest, match="the columns of its pack table differ in length"):
+        read_packs(cluster, BACKUP)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        pytest.param(lambda c: c[:-1], BadManifest, id="cut off"),
+        pytest.param(lambda c: c[:-1] + bytes([c[-1] ^ 1]), Damaged, id="flipped in the packs"),
+        pytest.param(lambda c: c[:40] + bytes([c[40] ^ 1]) + c[41:], BadManifest, id="binding"),
+    ],
+)
+def test_packs_of_a_damaged_manifest(damage: Any, error: type[Exception]) -> None:
+    cluster = with_backups("a")
+    name = names.manifest("main", "a")
+    cluster.store.put(name, [damage(cluster.store.get(name))])
+    with pytest.raises(error):
+        read_packs(cluster, "a")

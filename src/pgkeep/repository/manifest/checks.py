@@ -19,6 +19,7 @@ from pgkeep.repository.manifest.tables import (
     EntryKind,
     FileTable,
     Heap,
+    PackTable,
     Tables,
     starts,
 )
@@ -77,6 +78,12 @@ def check_tables(tables: Tables, block_size: int, where: str) -> None:
     except _Wrong as wrong:
         raise BadManifest(where, str(wrong)) from None
     check_paths(tables.file, where)
+
+
+def check_packs(packs: PackTable, where: str) -> None:
+    """Raise BadManifest unless a table of packs, read without the rest, holds together."""
+    if len(packs.id) != len(packs.size):
+        raise BadManifest(where, "the columns of its pack table differ in length")
 
 
 def check_paths(files: FileTable, where: str) -> None:

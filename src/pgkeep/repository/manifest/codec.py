@@ -1,6 +1,6 @@
 """What one backup contains, as one object. On disk: docs/formats/manifest.md."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from struct import Struct
 from typing import Annotated, Any, Final, NamedTuple
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from pgkeep.repository.manifest.checks import BadManifest, check_tables
+from pgkeep.repository.manifest.checks import BadManifest, check_packs, check_tables
 from pgkeep.repository.manifest.facts import (
     FORMAT,
     BadFacts,
@@ -31,11 +31,16 @@ from pgkeep.repository.manifest.tables import (
     Tables,
 )
 from pgkeep.repository.seal import (
+    HEADER_SIZE as BLOCK_HEADER_SIZE,
+)
+from pgkeep.repository.seal import (
     ID_SIZE,
     MANIFEST_FACTS,
     MANIFEST_TABLES,
     PLAIN_LIMIT,
+    BlockHeader,
     FormatTooNew,
+    Plain,
     Sealer,
     read_header,
 )
@@ -58,6 +63,9 @@ _TABLE_TYPES: Final = {
     "chunk": ChunkTable,
     "pack": PackTable,
 }
+
+
+ReadRange = Callable[[int, int], Plain]  # start and length, both within the object
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,19 +125,20 @@ def decode(content: bytes | memoryview, sealer: Sealer, where: str) -> Manifest:
     """
     header = read_manifest_header(content, len(content), where)
     view = memoryview(content)
+
+    def read(start: int, length: int) -> Plain:
+        return view[start : start + length]
+
     facts, columns = _open_facts(view, header, sealer, where)
-    plain, ids = _open_tables(view[HEADER_SIZE + header.facts_length :], header, sealer, where)
-    ids.insert(0, read_header(view[HEADER_SIZE:], where).id)
-    if _binding(sealer, bytes(view[:_BOUND]), ids) != header.binding:
-        raise BadManifest(where, "its parts do not belong together")
-    tables = _cut_columns(columns, plain, where)
+    blocks = _find_blocks(read, header, sealer, where)
+    tables = Tables(**_cut_tables(columns, _Opened(read, blocks, sealer, where), list(COLUMNS)))
     check_tables(tables, facts.generation.block_size, where)
     if (facts.files, facts.size) != tables.count_files():
         raise BadManifest(where, "its facts tell of other files than its tables")
     return Manifest(facts, tables)
 
 
-def read_manifest_header(content: bytes | memoryview, size: int, where: str) -> Header:
+def read_manifest_header(content: Plain, size: int, where: str) -> Header:
     """Read the header from the beginning of an object of `size` bytes; it must be all there."""
     if len(content) < HEADER_SIZE:
         raise BadManifest(where, f"it ends after {len(content)} bytes")
@@ -151,6 +160,21 @@ def read_manifest_header(content: bytes | memoryview, size: int, where: str) -> 
 def decode_facts(head: bytes | memoryview, header: Header, sealer: Sealer, where: str) -> Facts:
     """Read the facts alone, from the object's beginning up to the end of its facts block."""
     return _open_facts(memoryview(head), header, sealer, where)[0]
+
+
+def decode_packs(read: ReadRange, size: int, sealer: Sealer, where: str) -> tuple[Facts, PackTable]:
+    """Read which packs a backup needs: of its tables, only the blocks that name packs are opened.
+
+    All its parts are proven to belong together. Raises as `decode`.
+    """
+    header = read_manifest_header(read(0, min(size, HEADER_SIZE)), size, where)
+    head = memoryview(read(0, HEADER_SIZE + header.facts_length))
+    facts, columns = _open_facts(head, header, sealer, where)
+    blocks = _find_blocks(read, header, sealer, where)
+    opened = _Opened(read, blocks, sealer, where)
+    packs = _cut_tables(columns, opened, ["pack"])["pack"]
+    check_packs(packs, where)
+    return facts, packs
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -175,25 +199,31 @@ def _open_facts(
         raise BadManifest(where, f"its list of columns holds a wrong value: {error}") from error
 
 
-def _open_tables(
-    view: memoryview, header: Header, sealer: Sealer, where: str
-) -> tuple[bytearray, list[bytes]]:
-    """Return the tables' plain bytes and the blocks' ids. Grows with what is really there."""
-    plain, ids, offset = bytearray(), [], 0
+class _Block(NamedTuple):
+    """A sealed block of the tables, and where in the object it is."""
+
+    start: int
+    header: BlockHeader
+
+
+def _find_blocks(read: ReadRange, header: Header, sealer: Sealer, where: str) -> list[_Block]:
+    """Return where the blocks of the tables are, when their ids fit the binding in the header."""
+    start, left = HEADER_SIZE + header.facts_length, header.tables_plain
+    ids, found = [read_header(read(HEADER_SIZE, BLOCK_HEADER_SIZE), where).id], []
     for number in range(header.blocks):
-        block = read_header(view[offset:], where)
-        wanted = min(BLOCK, header.tables_plain - len(plain))
-        if (
-            block.plain_length != wanted
-        ):  # before it is inflated, so that nothing is inflated in vain
+        there = min(BLOCK_HEADER_SIZE, header.length - start)
+        block = read_header(read(start, there), where)
+        # Before anything is inflated, so that nothing is inflated in vain.
+        if block.plain_length != min(BLOCK, left) or start + block.length > header.length:
             raise BadManifest(where, f"block {number} of its tables has a wrong length")
-        sealed = view[offset : offset + block.length]
-        plain += sealer.unseal(MANIFEST_TABLES, sealed, where)
+        found.append(_Block(start, block))
         ids.append(block.id)
-        offset += block.length
-    if offset != len(view):
-        raise BadManifest(where, f"it has {len(view) - offset} bytes behind its tables")
-    return plain, ids
+        start, left = start + block.length, left - block.plain_length
+    if start != header.length:
+        raise BadManifest(where, f"it has {header.length - start} bytes behind its tables")
+    if _binding(sealer, bytes(read(0, _BOUND)), ids) != header.binding:
+        raise BadManifest(where, "its parts do not belong together")
+    return found
 
 
 def _binding(sealer: Sealer, header: bytes, ids: list[bytes]) -> bytes:
@@ -201,30 +231,70 @@ def _binding(sealer: Sealer, header: bytes, ids: list[bytes]) -> bytes:
     return sealer.chunk_id(b"".join([header, *ids]))
 
 
-def _cut_columns(columns: list[Column], plain: bytearray, where: str) -> Tables:
+class _Opened:
+    """Plain bytes of the tables: those blocks that were asked for."""
+
+    def __init__(
+        self, read: ReadRange, blocks: Sequence[_Block], sealer: Sealer, where: str
+    ) -> None:
+        self._read = read
+        self._blocks = blocks
+        self._sealer = sealer
+        self.where: Final = where
+        self.size: Final = sum(block.header.plain_length for block in blocks)
+
+    def bytes(self, start: int, end: int) -> tuple[bytearray, int]:
+        """Open the blocks that hold a range; return their content, and where in it that begins."""
+        first = start // BLOCK
+        plain = bytearray()  # grows with what is really there
+        for block in self._blocks[first : -(-end // BLOCK)]:
+            sealed = self._read(block.start, block.header.length)
+            plain += self._sealer.unseal(MANIFEST_TABLES, sealed, self.where)
+        return plain, start - first * BLOCK
+
+
+def _cut_tables(columns: list[Column], opened: _Opened, wanted: Sequence[str]) -> dict[str, Any]:
+    """Return the wanted tables, from as few blocks as hold them all."""
+    where = opened.where
     by_name = {column.name: column for column in columns}
     if len(by_name) < len(columns):
         raise BadManifest(where, "a column is listed twice")
-    tables = {}
-    for table, wanted in COLUMNS.items():
-        found = {
-            name: _cut(by_name.get(f"{table}.{name}"), f"{table}.{name}", dtype, plain, where)
-            for name, dtype in wanted.items()
-        }
-        tables[table] = _TABLE_TYPES[table](**found)
-    return Tables(**tables)
+    types = {f"{table}.{name}": dtype for table in wanted for name, dtype in COLUMNS[table].items()}
+    found = {
+        name: _checked(by_name.get(name), name, dtype, opened) for name, dtype in types.items()
+    }
+    first = min(column.offset for column in found.values())
+    end = max(_end(column) for column in found.values())
+    plain, begin = opened.bytes(first, end)
+    return {
+        table: _TABLE_TYPES[table](
+            **{
+                name: _cut(found[f"{table}.{name}"], plain, begin - first)
+                for name in COLUMNS[table]
+            }
+        )
+        for table in wanted
+    }
 
 
-def _cut(column: Column | None, name: str, dtype: str, plain: bytearray, where: str) -> Any:
+def _checked(column: Column | None, name: str, dtype: str, opened: _Opened) -> Column:
     if column is None:
-        raise BadManifest(where, f"its column {name} is missing")
+        raise BadManifest(opened.where, f"its column {name} is missing")
     if column.dtype != dtype:
-        raise BadManifest(where, f"its column {name} is of type {column.dtype[:20]!r}")
-    if column.offset + column.count * np.dtype(dtype).itemsize > len(plain):
-        raise BadManifest(where, f"its column {name} ends behind the end of the tables")
-    values = np.frombuffer(plain, dtype, column.count, column.offset)
+        raise BadManifest(opened.where, f"its column {name} is of type {column.dtype[:20]!r}")
+    if _end(column) > opened.size:
+        raise BadManifest(opened.where, f"its column {name} ends behind the end of the tables")
+    return column
+
+
+def _end(column: Column) -> int:
+    return column.offset + column.count * np.dtype(column.dtype).itemsize
+
+
+def _cut(column: Column, plain: bytearray, shift: int) -> Any:
+    values = np.frombuffer(plain, column.dtype, column.count, column.offset + shift)
     values.flags.writeable = False
-    return Heap(values.tobytes()) if name.partition(".")[2] in _HEAPS else values
+    return Heap(values.tobytes()) if column.name.partition(".")[2] in _HEAPS else values
 
 
 def _columns(tables: Tables) -> Iterator[tuple[str, str, Array]]:
