@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
+from pgkeep.repository.manifest.assemble import OF_PARENT, Moved, OwnLayers, Taken, assemble
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.manifest.tables import (
@@ -18,9 +19,7 @@ from pgkeep.repository.manifest.tables import (
     EntryKind,
     FileTable,
     Heap,
-    LayerTable,
     PackTable,
-    PageTable,
     Tables,
     starts,
 )
@@ -28,7 +27,7 @@ from pgkeep.repository.pack import Placed, StoredPack
 
 _LEFT_OUT: Final = -1  # the place of a file that vanished
 _UNKNOWN: Final = -2  # the place of a number that nobody gave
-_ROW: Final = Struct("<16sIQIIII")
+_ROW: Final = Struct("<16sIQIIIII")
 _ROW_TYPE: Final = np.dtype(
     [
         ("id", "V16"),
@@ -38,6 +37,7 @@ _ROW_TYPE: Final = np.dtype(
         ("offset", "<u4"),
         ("sealed", "<u4"),
         ("plain", "<u4"),
+        ("pages", "<u4"),
     ]
 )
 
@@ -65,13 +65,19 @@ class Attributes(NamedTuple):
 
 
 class StoredChunks(NamedTuple):
-    """What one worker stored, small enough to send home: 44 bytes a chunk."""
+    """What one worker stored, small enough to send home: 48 bytes a chunk, 4 a changed page."""
 
     rows: bytes
+    blocks: bytes  # of the rows that hold changed pages, their block numbers one after the other
     packs: tuple[StoredPack, ...]  # a row's pack is an index into these
+    adopted: int = 0  # so many packs at the end were there already: of an interrupted attempt
 
     def column(self, name: str) -> Array:
         return np.frombuffer(self.rows, _ROW_TYPE)[name]
+
+    @property
+    def new_packs(self) -> tuple[StoredPack, ...]:
+        return self.packs[: len(self.packs) - self.adopted]
 
 
 class ChunkLog:
@@ -79,23 +85,52 @@ class ChunkLog:
 
     def __init__(self) -> None:
         self._rows = bytearray()
+        self._blocks = bytearray()
+        self._adopted: dict[StoredPack, list[int]] = {}  # to the rows that lie in it
 
     def add(self, file: int, position: int, placed: Placed, plain: int) -> None:
         """Note that `plain` bytes at `position` of the file with this number are in a pack."""
-        self._rows += _ROW.pack(
-            placed.id, file, position, placed.pack, placed.offset, placed.length, plain
-        )
+        self._row(file, position, placed, plain, 0)
+
+    def add_pages(self, file: int, blocks: Array, placed: Placed, plain: int) -> None:
+        """Note that a chunk holds these pages of a file, rising: an overlay, or a part of one."""
+        self._blocks += np.asarray(blocks, "<u4").tobytes()
+        self._row(file, int(blocks[0]), placed, plain, len(blocks))
+
+    def add_known(self, file: int, position: int, placed: Placed, plain: int) -> None:
+        """`add()` for a chunk that the parent holds; its pack is a row of the parent's table."""
+        self._row(file, position, placed._replace(pack=placed.pack + OF_PARENT), plain, 0)
+
+    def note_adopted(self, pack: StoredPack) -> None:
+        """Say that the row noted last lies in this pack of an interrupted attempt."""
+        self._adopted.setdefault(pack, []).append(len(self._rows) // _ROW.size - 1)
 
     def finish(self, packs: Sequence[StoredPack]) -> StoredChunks:
-        return StoredChunks(bytes(self._rows), tuple(packs))
+        rows = np.frombuffer(self._rows, _ROW_TYPE)
+        for number, found in enumerate(self._adopted.values(), len(packs)):
+            rows["pack"][found] = number
+        everything = (*packs, *self._adopted)
+        return StoredChunks(rows.tobytes(), bytes(self._blocks), everything, len(self._adopted))
+
+    def _row(self, file: int, position: int, placed: Placed, plain: int, pages: int) -> None:
+        pack, offset, length = placed.pack, placed.offset, placed.length
+        self._rows += _ROW.pack(placed.id, file, position, pack, offset, length, plain, pages)
+
+
+class TakenOver(NamedTuple):
+    """What a file takes over from the parent: its layers, or its first one alone."""
+
+    row: int  # in the parent's file table
+    size: int  # bytes of the file now
+    base_only: bool = False  # later layers are replaced by what is stored now
 
 
 class ManifestBuilder:
     """Collects entries and chunks, then builds once. The caller numbers the files, from 0 on.
 
-    A file's size is what was read: its chunks from position 0 on, up to the first gap. Where a file
-    became shorter while several workers read it, what lies behind the gap was cut off after the
-    backup began, and PostgreSQL writes it again from WAL.
+    The size of a file that was read whole is what was read: its chunks from position 0 on, up to
+    the first gap. Where a file became shorter while several workers read it, what lies behind the
+    gap was cut off after the backup began, and PostgreSQL writes it again from WAL.
     """
 
     def __init__(self) -> None:
@@ -113,6 +148,10 @@ class ManifestBuilder:
         self._place(number, len(self._paths))
         self._add(path, EntryKind.FILE, attributes)
 
+    def take_over(self, number: int, taken: TakenOver) -> None:
+        """Let an entered file begin with the parent's layers; pages stored now lie above them."""
+        self._taken[self._places[number]] = taken
+
     def leave_out(self, number: int) -> None:
         """Forget a file that vanished, entered or not, with whatever was stored of it."""
         if number < len(self._places) and self._places[number] >= 0:
@@ -123,24 +162,24 @@ class ManifestBuilder:
         """Take a worker's result. Every file in it must be entered or left out by the end."""
         self._results.append(stored)
 
-    def build(self, facts: Facts) -> Manifest:
+    def add_moved(self, row: Array, stored: StoredChunks) -> None:
+        """Take chunks of the parent that were copied: `row` is in its chunk table, one by one."""
+        self._moved.append((row, stored))
+
+    def build(self, facts: Facts, parent: Tables | None = None) -> Manifest:
         """Return the manifest, with files, size and packs filled into the facts, and forget all.
 
         What was collected is larger than what is built from it, and encoding needs room as well.
         """
         kept = (entry for entry in range(len(self._paths)) if entry not in self._dropped)
         order = np.array(sorted(kept, key=self._paths.__getitem__), np.int64)
-        chunk_count, chunks, packs = self._chunk_table(order)
-        file = self._file_table(order, chunk_count, chunks)
-        layer = LayerTable(
-            chunks=chunk_count[chunk_count > 0].astype(np.uint32),
-            pages=np.zeros(np.count_nonzero(chunk_count), np.uint32),
-        )
-        page = PageTable(np.zeros(0, np.uint32))
-        tables = Tables(file, layer, page, chunks, packs)
+        packs = _Packs([*self._results, *(stored for _, stored in self._moved)])
+        own, moved = self._own_layers(order, packs), self._moved_chunks(packs)
+        files, taken = self._file_columns(order), self._taken_over(order)
         self._clear()
-        files, size = tables.count_files()
-        facts = msgspec.structs.replace(facts, files=files, size=size, packs=len(packs))
+        tables = assemble(files, own, taken, parent or Tables.empty(), moved)
+        count, size = tables.count_files()
+        facts = msgspec.structs.replace(facts, files=count, size=size, packs=len(tables.pack))
         return Manifest(facts, tables)
 
     def _clear(self) -> None:
@@ -151,6 +190,8 @@ class ManifestBuilder:
         self._dropped: set[int] = set()  # entries left out after all
         self._places = array("q")  # by file number: the entry, in order of adding
         self._results: list[StoredChunks] = []
+        self._taken: dict[int, TakenOver] = {}  # by entry
+        self._moved: list[tuple[Array, StoredChunks]] = []
 
     def _place(self, number: int, place: int) -> None:
         missing = number + 1 - len(self._places)
@@ -164,7 +205,8 @@ class ManifestBuilder:
         signed = inode - (1 << 64) if inode >> 63 else inode
         self._attributes.extend(attributes._replace(inode=signed))
 
-    def _file_table(self, order: Array, chunk_count: Array, chunks: ChunkTable) -> FileTable:
+    def _file_columns(self, order: Array) -> FileTable:
+        """Return the file table but for sizes and layers."""
         paths = [self._paths[index] for index in order.tolist()]
         fields = Attributes._fields
         attributes = np.frombuffer(self._attributes, np.int64).reshape(-1, len(fields))
@@ -172,35 +214,56 @@ class ManifestBuilder:
             name: attributes[order, place].astype(COLUMNS["file"][name])
             for place, name in enumerate(fields)
         }
-        ends = starts(chunks.plain)[starts(chunk_count)]
         return FileTable(
             path=Heap.join(paths),
             link=Heap.join([self._links[path] for path in paths if path in self._links]),
             kind=np.frombuffer(self._kinds, np.uint8)[order],
-            size=np.diff(ends).astype(np.uint64),
-            layers=(chunk_count > 0).astype(np.uint32),
+            size=np.zeros(len(order), np.uint64),
+            layers=np.zeros(len(order), np.uint32),
             **columns,
         )
 
-    def _chunk_table(self, order: Array) -> tuple[Array, ChunkTable, PackTable]:
-        """Return chunks per entry, the chunks in the order of the entries, and the packs in use."""
+    def _taken_over(self, order: Array) -> Taken:
+        row = np.full(len(self._paths), -1, np.int64)
+        size = np.zeros(len(self._paths), np.int64)
+        base_only = np.zeros(len(self._paths), bool)
+        if self._taken:
+            entries = np.fromiter(self._taken, np.int64, len(self._taken))
+            columns = zip(*self._taken.values(), strict=True)
+            row[entries], size[entries], base_only[entries] = (list(c) for c in columns)
+        return Taken(row[order], size[order], base_only[order])
+
+    def _own_layers(self, order: Array, packs: "_Packs") -> OwnLayers:
+        """Return the stored chunks in the order of the entries, and the packs in use."""
         entry, rows = self._arrange(order)
-        count = np.bincount(entry, minlength=len(order))
-        pack_ids = b"".join(pack.id for result in self._results for pack in result.packs)
-        pack_sizes = [pack.size for result in self._results for pack in result.packs]
-        used, pack = np.unique(self._packs()[rows], return_inverse=True)
-        chunks = ChunkTable(
+        pages = self._column("pages", "<i8")
+        blocks = np.frombuffer(b"".join(r.blocks for r in self._results), "<u4")
+        held = pages[rows]
+        first = starts(pages)[rows]
+        picked = np.repeat(first - starts(held)[:-1], held) + np.arange(int(held.sum()))
+        chunk = ChunkTable(
             id=self._column("id", "V16")[rows],
-            pack=pack.astype(np.uint32),
+            pack=packs.of(self._results)[rows],
             offset=self._column("offset", "<u4")[rows],
             sealed=self._column("sealed", "<u4")[rows],
             plain=self._column("plain", "<u4")[rows],
         )
-        packs = PackTable(
-            id=np.frombuffer(pack_ids, "V16")[used],
-            size=np.array(pack_sizes, np.uint32)[used],
+        return OwnLayers(
+            chunks=np.bincount(entry, minlength=len(order)),
+            pages=np.bincount(entry, held, len(order)).astype(np.int64),
+            chunk=chunk,
+            block=blocks[picked],
+            pack=packs.table,
         )
-        return count, chunks, packs
+
+    def _moved_chunks(self, packs: "_Packs") -> Moved:
+        stored = [stored for _, stored in self._moved]
+        nothing = np.zeros(0, np.int64)
+        return Moved(
+            np.concatenate([*(row for row, _ in self._moved), nothing]),
+            packs.of(stored),
+            np.concatenate([*(s.column("offset") for s in stored), nothing.astype(np.uint32)]),
+        )
 
     def _arrange(self, order: Array) -> tuple[Array, Array]:
         """Return the stored rows that are kept, sorted by entry and position, and their entries."""
@@ -208,12 +271,15 @@ class ManifestBuilder:
         rows = np.lexsort((position, entry))
         rows = rows[np.searchsorted(entry[rows], 0) :]  # those left out come first
         entry, position = entry[rows], position[rows]
+        pages = self._column("pages", "<i8")[rows]
         read_before = starts(self._column("plain", "<u4")[rows])[:-1]
         position -= read_before
         position += read_before[np.searchsorted(entry, entry)]  # ... of the same file
-        if (position < 0).any():
+        whole = pages == 0
+        if (position[whole] < 0).any():
             raise ValueError("two workers stored the same part of a file")
-        kept = position == 0  # behind a gap every chunk is further on than what was read before it
+        # Behind a gap every chunk is further on than what was read before it.
+        kept = ~whole | (position == 0)
         return entry[kept], rows[kept]
 
     def _entry_of_rows(self, order: Array) -> Array:
@@ -226,14 +292,33 @@ class ManifestBuilder:
         entry: Array = np.where(place < 0, np.int32(_LEFT_OUT), rank[np.maximum(place, 0)])
         return entry
 
-    def _packs(self) -> Array:
-        """Return each stored row's pack, counted over all workers."""
-        first = starts(np.array([len(result.packs) for result in self._results], np.int64))
-        lengths = [len(result.column("pack")) for result in self._results]
-        packs: Array = self._column("pack", "<i8") + np.repeat(first[:-1], lengths)
-        return packs
-
     def _column(self, name: str, kind: str) -> Array:
         columns = [result.column(name).astype(kind) for result in self._results]
         result: Array = np.concatenate([*columns, np.zeros(0, kind)])
         return result
+
+
+class _Packs:
+    """The packs that several workers name, each once; they may share an adopted one."""
+
+    def __init__(self, results: Sequence[StoredChunks]) -> None:
+        self._numbers: dict[StoredPack, int] = {}
+        for result in results:
+            for pack in result.packs:
+                self._numbers.setdefault(pack, len(self._numbers))
+
+    @property
+    def table(self) -> PackTable:
+        ids = b"".join(pack.id for pack in self._numbers)
+        sizes = [pack.size for pack in self._numbers]
+        return PackTable(np.frombuffer(ids, "V16"), np.array(sizes, np.uint32))
+
+    def of(self, results: Sequence[StoredChunks]) -> Array:
+        """Return each stored row's pack, counted over all workers; the parent's as they are."""
+        found = [np.zeros(0, np.uint32)]
+        for result in results:
+            here = np.array([self._numbers[pack] for pack in result.packs] or [0], np.uint32)
+            pack = result.column("pack")
+            known = pack >= OF_PARENT
+            found.append(np.where(known, pack, here[np.where(known, 0, pack)]))
+        return np.concatenate(found)

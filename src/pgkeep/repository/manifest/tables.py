@@ -219,6 +219,27 @@ class Tables:
     chunk: ChunkTable
     pack: PackTable
 
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the tables of a backup of nothing."""
+
+        def column(table: str, name: str) -> Array | Heap:
+            if name in ("path", "link"):
+                return Heap(b"")
+            return np.zeros(0, COLUMNS[table][name])
+
+        columns = {
+            table: {name: column(table, name) for name in names} for table, names in COLUMNS.items()
+        }
+        kinds: dict[str, Any] = {
+            "file": FileTable,
+            "layer": LayerTable,
+            "page": PageTable,
+            "chunk": ChunkTable,
+            "pack": PackTable,
+        }
+        return cls(**{table: kinds[table](**columns[table]) for table in COLUMNS})
+
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in path order, so that a directory comes before what is in it."""
         files, links = self.file, iter(self.file.link)
