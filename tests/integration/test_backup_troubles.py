@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pgkeep.backup.backup import BackupOptions, run
+from pgkeep.backup.copying.file_reader import FileReader, LocalFile
 from pgkeep.backup.datadir_source import StandbyRefused, Unfit, WrongCluster
-from pgkeep.backup.file_reader import FileReader, LocalFile
 from pgkeep.backup.source import BackupAborted, Listing
 from pgkeep.backup.wait_wal import WalIncomplete
 from pgkeep.errors import PgkeepError

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pgkeep.backup.backup import BackupOptions, MakeWorkers, run
-from pgkeep.backup.copy import CopierSetup, make_copier
+from pgkeep.backup.copying.copy import CopierSetup, make_copier
+from pgkeep.backup.copying.workers import InlineWorkers, Workers
 from pgkeep.backup.datadir_source import DataDirectorySource
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import ClusterFacts, Listing, Started, Stopped
 from pgkeep.backup.wait_wal import Archiver
-from pgkeep.backup.workers import InlineWorkers, Workers
 from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment

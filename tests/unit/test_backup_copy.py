@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pgkeep.backup.copy import BUFFER, Copied, Copier, Reading, Work, make_copier
-from pgkeep.backup.page_check import BadPage
+from pgkeep.backup.copying.copy import BUFFER, Copied, Copier, Reading, Work, make_copier
+from pgkeep.backup.copying.page_check import BadPage
 from pgkeep.backup.source import BackupAborted
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import CHUNK, Sealer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgkeep.backup.file_reader import FileReader, _resident_pages
+from pgkeep.backup.copying.file_reader import FileReader, _resident_pages
 from pgkeep.postgres.datadir import Unreadable
 from pgkeep.repository.store.base import BlobExists
 from pgkeep.repository.store.memory import MemoryStore

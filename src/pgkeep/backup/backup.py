@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from pgkeep.backup.copy import CopierSetup, Reading, Work
+from pgkeep.backup.copying.copy import CopierSetup, Reading, Work
+from pgkeep.backup.copying.workers import ProcessWorkers, Workers
 from pgkeep.backup.interruption import interruptible
 from pgkeep.backup.plan import CopyPlan, FileToCopy, Task, plan_copy
 from pgkeep.backup.record import CopiedFiles, describe
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
 from pgkeep.backup.wait_wal import WalCollector, segments_between, wait_for_wal
-from pgkeep.backup.workers import ProcessWorkers, Workers
 from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import history_name

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import psycopg
 
-from pgkeep.backup.file_reader import FileReader
+from pgkeep.backup.copying.file_reader import FileReader
 from pgkeep.backup.record import CONTROL_FILE
 from pgkeep.backup.source import ClusterFacts, Listing, Started, Stopped
 from pgkeep.backup.wait_wal import Archiver

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pgkeep
-from pgkeep.backup.copy import Copied
-from pgkeep.backup.page_check import BadPage
+from pgkeep.backup.copying.copy import Copied
+from pgkeep.backup.copying.page_check import BadPage
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Started, Stopped
 from pgkeep.model.lsn import Lsn
 from pgkeep.repository import seal

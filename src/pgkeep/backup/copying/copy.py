@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Final, NamedTuple
 
-from pgkeep.backup.page_check import BadPage, PageCheck, PageRun
+from pgkeep.backup.copying.page_check import BadPage, PageCheck, PageRun
 from pgkeep.backup.plan import CHUNK
 from pgkeep.backup.source import BackupAborted, OpenFile, Reader
 from pgkeep.postgres.pages import PAGE_SIZE
