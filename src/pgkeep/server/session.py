@@ -113,6 +113,14 @@ class ArchiverStats(NamedTuple):
     stats_reset: datetime | None
 
 
+class SummarizerState(NamedTuple):
+    """How far the server has summarized its WAL (PostgreSQL 17+); 0/0 when it never did."""
+
+    timeline: int
+    summarized_lsn: Lsn  # files in pg_wal/summaries reach up to here
+    running: bool
+
+
 class Session:
     """One connection to one server. Not for several threads. Close it, or use `with`."""
 
@@ -317,6 +325,15 @@ class Session:
         except privileges.MissingPrivilege:
             return None
         return int(rows[0][0])
+
+    def summarizer_state(self) -> SummarizerState:
+        """Return how far WAL is summarized. Servers before 17 know nothing of it: QueryFailed."""
+        timeline, lsn, running = self.query(
+            "SELECT summarized_tli, summarized_lsn::text, summarizer_pid IS NOT NULL"
+            " FROM pg_get_wal_summarizer_state()",
+            doing="ask how far WAL is summarized",
+        )[0]
+        return SummarizerState(int(timeline), Lsn.parse(lsn), running)
 
     def _included_files(self) -> tuple[str, ...]:
         """Return the files that configure the server; only a superuser sees quite all of them."""
