@@ -76,6 +76,15 @@ def packs_prefix(cluster: str) -> str:
     return f"{cluster_prefix(cluster)}packs/"
 
 
+def attempts_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}attempts/"
+
+
+def attempt(cluster: str, backup_id: str) -> str:
+    """Return the object that a backup keeps while it is not complete."""
+    return f"{attempts_prefix(cluster)}{backup_id}.json"
+
+
 def pins_prefix(cluster: str) -> str:
     return f"{cluster_prefix(cluster)}pins/"
 

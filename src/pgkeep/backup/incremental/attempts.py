@@ -1,0 +1,148 @@
+"""Backups that never were completed, and what the next one can use of them.
+
+A backup keeps an object of its own from before its first pack until after its manifest, and the ids
+of its packs carry a tag made of its id. So the packs of one that died are found by their names, and
+whatever they hold need not be stored again. On disk: docs/formats/repository.md.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from blake3 import blake3
+
+from pgkeep.model.backup import BackupId
+from pgkeep.repository import names
+from pgkeep.repository.manifest.tables import Array
+from pgkeep.repository.marker import encode_document, format_moment
+from pgkeep.repository.pack import Placed, StoredPack, read_contents
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer
+from pgkeep.repository.store.base import BlobMissing, ShortRead
+
+_TAG: Final = slice(1, 7)  # of a pack's id; the first byte spreads packs over folders
+_MOST_CHUNKS: Final = 1_000_000  # found again: 28 MB in each worker, and a terabyte of cluster
+
+
+def tag_of(backup_id: str) -> bytes:
+    """Return what the ids of a backup's packs have in common."""
+    return blake3(backup_id.encode()).digest(6)
+
+
+def pack_id(tag: bytes) -> bytes:
+    """Return a new id for a pack."""
+    chance = secrets.token_bytes(10)
+    return chance[:1] + tag + chance[1:]
+
+
+def begin(cluster: ClusterFolder, backup_id: BackupId, now: datetime) -> None:
+    """Say that a backup is being made: before its first pack."""
+    document = encode_document({"backup": backup_id, "began_at": format_moment(now)})
+    cluster.store.create(names.attempt(cluster.name, backup_id), [document])
+
+
+def end(cluster: ClusterFolder, backup_ids: Iterable[str]) -> None:
+    """Forget attempts: one whose manifest is written, and those it has made use of."""
+    for backup_id in backup_ids:
+        cluster.store.delete(names.attempt(cluster.name, backup_id))
+
+
+def unfinished(cluster: ClusterFolder, complete: Iterable[str]) -> list[str]:
+    """Return the attempts that ended without a manifest; whoever asks holds the lock."""
+    prefix = names.attempts_prefix(cluster.name)
+    listed = (blob.name.removeprefix(prefix) for blob in cluster.store.list(prefix))
+    found = [name.removesuffix(".json") for name in listed if name.endswith(".json")]
+    done = set(complete)
+    end(cluster, (name for name in found if name in done))
+    return [name for name in found if name not in done]
+
+
+def list_packs(cluster: ClusterFolder) -> dict[bytes, int]:
+    """Return the ids and sizes of all packs; other objects beside them are passed over."""
+    found = {}
+    for blob in cluster.store.list(names.packs_prefix(cluster.name)):
+        name = blob.name.rpartition("/")[2]
+        try:
+            pack = bytes.fromhex(name)
+        except ValueError:
+            continue
+        if names.pack(cluster.name, pack) == blob.name:
+            found[pack] = blob.size
+    return found
+
+
+def packs_of(attempts: Iterable[str], packs: Mapping[bytes, int]) -> list[StoredPack]:
+    """Return the packs that these attempts left behind."""
+    tags = {tag_of(attempt) for attempt in attempts}
+    return [StoredPack(pack, size) for pack, size in packs.items() if pack[_TAG] in tags]
+
+
+def discard(cluster: ClusterFolder, backup_id: str) -> None:
+    """Remove what an attempt has stored: there is no room for it."""
+    for pack in packs_of([backup_id], list_packs(cluster)):
+        cluster.store.delete(names.pack(cluster.name, pack.id))
+    end(cluster, [backup_id])
+
+
+_NO_KEYS: Final = np.zeros(0, np.uint64)
+_NO_ROWS: Final = np.zeros(0, np.uint32)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The chunks of unfinished attempts, by id. 28 bytes a chunk, and sent to every worker."""
+
+    packs: Sequence[StoredPack] = ()
+    high: Array = field(default_factory=lambda: _NO_KEYS)  # ids as two numbers, sorted by this one
+    low: Array = field(default_factory=lambda: _NO_KEYS)
+    pack: Array = field(default_factory=lambda: _NO_ROWS)
+    offset: Array = field(default_factory=lambda: _NO_ROWS)
+    length: Array = field(default_factory=lambda: _NO_ROWS)
+
+    def __len__(self) -> int:
+        return len(self.high)
+
+    def find(self, chunk_id: bytes) -> tuple[StoredPack, Placed] | None:
+        """Return where a chunk with this content is; `Placed.pack` means nothing here."""
+        high, low = np.frombuffer(chunk_id, np.uint64)
+        index = int(np.searchsorted(self.high, high))
+        while index < len(self.high) and self.high[index] == high:
+            if self.low[index] == low:
+                placed = Placed(chunk_id, 0, int(self.offset[index]), int(self.length[index]))
+                return self.packs[int(self.pack[index])], placed
+            index += 1
+        return None
+
+
+def adopt(cluster: ClusterFolder, sealer: Sealer, packs: Sequence[StoredPack]) -> Adopted:
+    """Read what is in these packs; one that is not whole is passed over: it is used by nobody."""
+    good: list[StoredPack] = []
+    contents: list[Array] = []
+    count = 0
+    for pack in packs:
+        try:
+            rows = read_contents(cluster, sealer, pack.id)
+        except (BlobMissing, Damaged, FormatTooNew, ShortRead):
+            continue
+        count += len(rows)
+        if count > _MOST_CHUNKS:
+            break
+        good.append(pack)
+        contents.append(rows)
+    if not good:
+        return Adopted()
+    rows = np.concatenate(contents)
+    number = np.repeat(np.arange(len(good), dtype=np.uint32), [len(part) for part in contents])
+    halves = np.frombuffer(rows["id"].tobytes(), np.uint64).reshape(-1, 2)
+    order = np.argsort(halves[:, 0], kind="stable")
+    return Adopted(
+        tuple(good),
+        halves[order, 0].copy(),
+        halves[order, 1].copy(),
+        number[order],
+        rows["offset"][order].copy(),
+        rows["length"][order].copy(),
+    )
