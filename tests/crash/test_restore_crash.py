@@ -13,7 +13,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
 from pgkeep.repository.seal import Damaged
-from pgkeep.restore.copy import CannotWrite
+from pgkeep.restore.writing.copy import CannotWrite
 from pgkeep.restore.preflight import TargetNotEmpty
 from pgkeep.restore.prepare import prepare
 from pgkeep.restore.restore import carry_out

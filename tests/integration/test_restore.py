@@ -12,7 +12,7 @@ import pytest
 
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
-from pgkeep.restore.copy import CannotWrite
+from pgkeep.restore.writing.copy import CannotWrite
 from pgkeep.restore.preflight import Need, NoRoom, TargetNotEmpty, TargetUnsafe, check_room
 from pgkeep.restore.prepare import prepare
 from pgkeep.restore.restore import carry_out, run

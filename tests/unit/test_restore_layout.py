@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgkeep.repository.manifest.codec import Manifest
-from pgkeep.restore.layout import Layout, Owners, Task, control_task, plan_tasks
 from pgkeep.restore.tablespaces import TablespaceMove
+from pgkeep.restore.writing.layout import Layout, Owners
+from pgkeep.restore.writing.tasks import Task, TaskPlan, control_task
 from pgkeep.units import MIB
 from support.manifests import manifest_of
 
@@ -39,7 +40,7 @@ def test_what_a_restore_writes_itself_is_not_copied() -> None:
     ours = "backup_label=1kB recovery.signal=1kB standby.signal=1kB"
     sketch = f"{ours} global/ global/pg_control=8kB x=1kB"
     layout = layout_of(manifest_of(sketch))
-    assert [entry.path for entry in layout.files()] == ["x"]
+    assert [layout.tables.entry(n).path for n in layout.files().tolist()] == ["x"]
     last = control_task(layout)
     assert last is not None
     assert [part.path for part in last.parts] == ["/new/global/pg_control"]
@@ -65,7 +66,7 @@ def test_sizes_are_counted_by_tree() -> None:
 
 def test_owners_and_modes() -> None:
     layout = layout_of(manifest_of("x=1kB"), owners=Owners({26: 1026}, {}))
-    part = layout.part(next(iter(layout.files())))
+    part = layout.part(layout.tables.entry(0))
     assert (part.uid, part.gid, part.mode) == (1026, 27, 0o600)
 
 
@@ -75,11 +76,9 @@ def written_by(tasks: list[Task]) -> dict[str, list[tuple[int, int]]]:
     for task in tasks:
         for part in task.parts:
             ranges.setdefault(part.path, [])
-        owners = task.part.tolist()
-        for owner, position, plain in zip(
-            owners, task.position.tolist(), task.chunks.plain.tolist(), strict=True
-        ):
-            ranges[task.parts[owner].path].append((position, position + plain))
+        columns = (task.part, task.position, task.length)
+        for owner, position, length in zip(*(c.tolist() for c in columns), strict=True):
+            ranges[task.parts[owner].path].append((position, position + length))
     return {path: sorted(found) for path, found in ranges.items()}
 
 
@@ -92,7 +91,9 @@ def written_by(tasks: list[Task]) -> dict[str, list[tuple[int, int]]]:
 def test_every_byte_is_written_once(sizes: list[int], jobs: int, large: int) -> None:
     words = [f"f{number:03}={size * 100}kB" for number, size in enumerate(sizes)]
     manifest = manifest_of(" ".join([*words, f"large={large}MB"]))
-    tasks = plan_tasks(layout_of(manifest), jobs)
+    plan = TaskPlan(layout_of(manifest), jobs)
+    tasks = list(plan)
+    assert len(tasks) == len(plan)
     ranges = written_by(tasks)
     expected = {f"/new/f{n:03}": size * 102400 for n, size in enumerate(sizes)}
     expected["/new/large"] = large * MIB
@@ -103,11 +104,11 @@ def test_every_byte_is_written_once(sizes: list[int], jobs: int, large: int) -> 
             assert start == position
             position = end
         assert position == size
-    assert sum(task.size for task in tasks) == sum(expected.values())
+    assert sum(task.size for task in tasks) == plan.size == sum(expected.values())
 
 
 def test_a_large_file_is_shared_by_the_workers() -> None:
-    tasks = plan_tasks(layout_of(manifest_of("large=1GB small=1kB")), 2)
+    tasks = list(TaskPlan(layout_of(manifest_of("large=1GB small=1kB")), 2))
     assert len(tasks) > 10
     assert max(task.size for task in tasks) <= 128 * MIB
     assert np.all(np.diff([task.size for task in tasks]) <= 0)

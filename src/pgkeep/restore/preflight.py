@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.restore.layout import Owners
 from pgkeep.restore.tablespaces import BadTablespace, TablespaceMove, is_within
+from pgkeep.restore.writing.layout import Owners
 from pgkeep.server.instance import running_server
 from pgkeep.traces import MARKER, describe_marker
 from pgkeep.units import MIB, format_size

@@ -16,9 +16,7 @@ from pgkeep.repository import catalog
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.seal import FormatTooNew
 from pgkeep.restore import preflight, settings
-from pgkeep.restore.layout import Layout
 from pgkeep.restore.plan import (
     Question,
     RestorePlan,
@@ -38,6 +36,7 @@ from pgkeep.restore.target.unreachable import (
     TargetTooLate,
     WrongTimeline,
 )
+from pgkeep.restore.writing.layout import Layout
 from pgkeep.units import GIB, BadUnit, parse_size
 
 _DEFAULT_MAX_WAL: Final = GIB  # PostgreSQL's own max_wal_size
@@ -101,9 +100,6 @@ def prepare(
     plan = _decide(cluster, question, request.target_dir)
     manifest = catalog.read_manifest(cluster, plan.backup.id)
     facts = manifest.facts
-    if len(manifest.tables.overlaid()):
-        # written by a later pgkeep: its files would come back old in places
-        raise FormatTooNew(f"backup {facts.id}", facts.format + 1, facts.format)
     moves = place_tablespaces(
         [Tablespace(t.oid, t.path) for t in facts.tablespaces if t.path.startswith("/")],
         [parse_mapping(text) for text in request.tablespaces],
@@ -121,6 +117,7 @@ def prepare(
         moves,
         preflight.owners_here(facts.users, facts.groups),
         facts.data_directory_mode & 0o750,
+        facts.generation.block_size,
     )
     preflight.check_room(_needs(layout, plan, facts))
     warnings = (

@@ -21,13 +21,13 @@ from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.restore import settings
-from pgkeep.restore.layout import control_task, plan_tasks
 from pgkeep.restore.plan import RestorePlan
 from pgkeep.restore.prepare import Prepared, RestoreRequest, prepare
 from pgkeep.restore.settings import ConfigTexts, RecoveryOptions
 from pgkeep.restore.target.found import moment
-from pgkeep.restore.workers import Source, write_tasks
-from pgkeep.restore.write import Tree
+from pgkeep.restore.writing.tasks import TaskPlan, control_task
+from pgkeep.restore.writing.workers import Source, write_tasks
+from pgkeep.restore.writing.write import Tree
 from pgkeep.server.binaries import PgToolsMissing, find_binaries
 from pgkeep.traces import marker_text
 from pgkeep.workers import default_jobs
@@ -115,7 +115,7 @@ def carry_out(
 def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -> Lock | None:
     """Keep backups from being deleted under us; a read-only repository can be restored as well."""
     try:
-        return stack.enter_context(locks.hold(cluster, "restore", "pgkeep restore", ()))
+        return stack.enter_context(locks.hold(cluster, "restore", "pgkeep restore", {"expire"}))
     except StoreFailed as error:
         progress.note(f"restoring without a lock, nothing must delete backups meanwhile: {error}")
         return None
@@ -126,18 +126,15 @@ def _copy(
 ) -> tuple[int, int]:
     """Write all files but pg_control; return how many files and bytes."""
     jobs = prepared.request.jobs or default_jobs()
-    tasks = plan_tasks(prepared.layout, jobs)
-    total = sum(task.size for task in tasks)
-    # a large file is in several tasks
-    files = len({part.path for task in tasks for part in task.parts})
-    progress.phase("restoring files", total)
+    tasks = TaskPlan(prepared.layout, jobs)
+    progress.phase("restoring files", tasks.size)
     size = 0
     for written in write_tasks(tasks, source, min(jobs, len(tasks))):
         size += written.size
         progress.advance(size)
         if lock is not None:
             lock.beat()
-    return files, size
+    return tasks.files, size
 
 
 def _source(cluster: ClusterFolder, prepared: Prepared, *, sync: bool) -> Source:

@@ -8,10 +8,10 @@ written.
 import os
 from typing import Final
 
-from pgkeep.restore.copy import told
-from pgkeep.restore.durable import FileSystems, can_sync_at_once
-from pgkeep.restore.layout import Layout
 from pgkeep.restore.preflight import TargetNotEmpty
+from pgkeep.restore.writing.copy import told
+from pgkeep.restore.writing.durable import FileSystems, can_sync_at_once
+from pgkeep.restore.writing.layout import Layout
 from pgkeep.traces import MARKER
 
 

@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.chunks import ChunkReader
-from pgkeep.restore.layout import Part, Task
+from pgkeep.restore.writing.layout import Part
+from pgkeep.restore.writing.tasks import Task
 from pgkeep.units import MIB
 
+Columns = list[tuple[int, int, int, int]]
 _MOST_OPEN: Final = 128  # files at once, per worker
 _LARGE: Final = MIB
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -52,6 +56,30 @@ class Written:
     size: int
 
 
+class Pieces:
+    """The pieces of a task as Python numbers, found by their chunk."""
+
+    def __init__(self, task: Task, first: list[int], rows: Columns) -> None:
+        self._task: Final = task
+        self._first: Final = first  # per chunk, where its pieces begin; and the end
+        self._rows: Final = rows
+
+    @classmethod
+    def of(cls, task: Task) -> "Pieces":
+        columns = (task.part, task.position, task.start, task.length)
+        rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        first = np.searchsorted(task.chunk, np.arange(len(task.chunks) + 1)).tolist()
+        return cls(task, first, rows)
+
+    def of_chunk(self, row: int) -> Columns:
+        """Return part, position, start and length of each piece of a chunk."""
+        return self._rows[self._first[row] : self._first[row + 1]]
+
+    def path_of(self, row: int) -> str:
+        """Return the first file that needs a chunk."""
+        return self._task.parts[self._rows[self._first[row]][0]].path
+
+
 class FileWriter:
     """Writes the parts of tasks. One per worker."""
 
@@ -67,23 +95,22 @@ class FileWriter:
 
         Every chunk's id is checked by the reader before a byte of it is written.
         """
-        positions, owners = task.position.tolist(), task.part.tolist()
-        left = [0] * len(task.parts)
-        for owner in owners:
-            left[owner] += 1
+        left = np.bincount(task.part, minlength=len(task.parts)).tolist()
+        pieces = Pieces.of(task)
         try:
             for owner, wanted in enumerate(left):
                 if not wanted:
-                    self._finish(task.parts[owner], self._create(task.parts[owner]))
-            for row, content in self._reader.read(
-                task.chunks, lambda row: task.parts[owners[row]].path
-            ):
-                owner = owners[row]
-                descriptor = self._descriptor(task, owner)
-                self._put(task.parts[owner], descriptor, content, positions[row])
-                left[owner] -= 1
-                if not left[owner]:
-                    self._finish(task.parts[owner], self._open.pop(owner))
+                    self._finish(task.parts[owner], self._create_empty(task.parts[owner]))
+            for row, content in self._reader.read(task.chunks, pieces.path_of):
+                plain = memoryview(content)
+                for owner, position, start, length in pieces.of_chunk(row):
+                    descriptor = self._descriptor(task, owner)
+                    self._put(
+                        task.parts[owner], descriptor, plain[start : start + length], position
+                    )
+                    left[owner] -= 1
+                    if not left[owner]:
+                        self._finish(task.parts[owner], self._open.pop(owner))
         finally:
             for descriptor in self._open.values():
                 os.close(descriptor)
@@ -114,9 +141,17 @@ class FileWriter:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return descriptor
 
-    def _put(self, part: Part, descriptor: int, content: bytes | memoryview, position: int) -> None:
+    def _create_empty(self, part: Part) -> int:
+        """Make a file without content, of the right size: all of it is a hole."""
+        with told("create", part.path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(part.path, flags, 0o600)
+            if part.size:
+                os.ftruncate(descriptor, part.size)
+            return descriptor
+
+    def _put(self, part: Part, descriptor: int, left: memoryview, position: int) -> None:
         with told("write", part.path):
-            left = memoryview(content)
             while left:
                 written = os.pwrite(descriptor, left, position)
                 position += written

@@ -11,8 +11,8 @@ from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
-from pgkeep.restore.copy import CannotWrite, FileWriter, Written
-from pgkeep.restore.layout import Task
+from pgkeep.restore.writing.copy import CannotWrite, FileWriter, Written
+from pgkeep.restore.writing.tasks import Task
 from pgkeep.workers import enough_workers, light_main, make_pool
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from pgkeep.restore.copy import told
+from pgkeep.restore.writing.copy import told
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _REPORTING: Final = (5, 8)  # the Linux from which syncfs tells of errors

@@ -1,0 +1,54 @@
+"""Files made of layers come back as the bytes that the last layer of each page holds."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgkeep.repository.manifest.checks import check_tables
+from pgkeep.restore.writing import tasks
+from pgkeep.restore.writing.copy import FileWriter
+from pgkeep.restore.writing.layout import Layout, Owners
+from pgkeep.restore.writing.tasks import TaskPlan
+from support.overlays import PAGE, StoredFiles, Version, store_files, versions
+
+HISTORIES = st.lists(versions(), min_size=1, max_size=6)
+
+
+def write_all(stored: StoredFiles, target: Path) -> TaskPlan:
+    plan = TaskPlan(Layout(stored.tables, str(target), (), Owners({}, {})), 2)
+    writer = FileWriter(stored.reader(), chown=False, sync=False)
+    assert sum(writer.write(task).size for task in plan) == plan.size
+    return plan
+
+
+@settings(max_examples=80, deadline=None)
+@given(HISTORIES, st.integers(1, 4))
+def test_restored_bytes_are_those_of_the_last_layers(
+    histories: list[list[Version]], limit: int
+) -> None:
+    stored = store_files(histories)
+    check_tables(stored.tables, PAGE, "here")
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as place:
+        # Ranges of a few pages, so that these small files are divided too.
+        patch.setattr(tasks, "_SMALLEST", limit * PAGE)
+        patch.setattr(tasks, "_LARGEST", limit * PAGE)
+        write_all(stored, Path(place))
+        for path, content in stored.contents.items():
+            assert Path(place, path).read_bytes() == content
+
+
+def test_a_chunk_is_read_once_for_all_its_pages(tmp_path: Path) -> None:
+    """Every other page of a chunk survives: three pieces, one read."""
+    base = Version(6, frozenset(range(6)))
+    stored = store_files([[base, Version(6, frozenset({1, 3, 5}))]])
+    plan = TaskPlan(Layout(stored.tables, str(tmp_path), (), Owners({}, {})), 1)
+    (task,) = plan
+    assert len(task.chunks) == 3
+    assert len(task.position) == 6
+    assert np.all(np.diff(task.chunk) >= 0)
+    write_all(stored, tmp_path)
+    assert (tmp_path / "f000").read_bytes() == stored.contents["f000"]
