@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgkeep.repository.store.base import BlobStat, Store, StoreFailed
+from pgkeep.repository.store.base import BlobStat, Store, StoreFailed, TempFile
 
 
 class Killed(BaseException):
@@ -59,6 +59,9 @@ class DyingStore:
 
     def free_space(self) -> int | None:
         return None
+
+    def sweep_temp(self, older_than: float, now: float) -> Sequence[TempFile]:
+        return []
 
     def _call(self, method: str, *arguments: Any) -> Any:
         self.calls += 1

@@ -14,6 +14,13 @@ class BlobStat(NamedTuple):
     modified: float  # seconds since 1970, by the store's clock
 
 
+class TempFile(NamedTuple):
+    """What a writer that died left behind. No reader ever sees it."""
+
+    name: str
+    size: int  # bytes
+
+
 class Store(Protocol):
     """Named blobs. Knows nothing about backups.
 
@@ -54,6 +61,10 @@ class Store(Protocol):
 
     def free_space(self) -> int | None:
         """Return the bytes still free, or None where there is no such limit."""
+        ...
+
+    def sweep_temp(self, older_than: float, now: float) -> Sequence[TempFile]:
+        """Remove and return what writers left that died more than `older_than` seconds ago."""
         ...
 
 

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from pgkeep.light_typing import Final, NamedTuple
+from pgkeep.light_typing import Final
 from pgkeep.repository.store import durable
 from pgkeep.repository.store.base import (
     BlobExists,
@@ -17,6 +17,7 @@ from pgkeep.repository.store.base import (
     BlobStat,
     ShortRead,
     StoreFailed,
+    TempFile,
 )
 from pgkeep.repository.store.blob_names import check_name, check_prefix, is_part
 from pgkeep.repository.store.os_errors import root_missing, translate
@@ -24,13 +25,6 @@ from pgkeep.repository.store.os_errors import root_missing, translate
 _TEMP: Final = ".tmp"  # no blob's name begins with a dot
 _DEPTH: Final = 16  # folders within folders; a ring of symlinks ends here
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would block
-
-
-class TempFile(NamedTuple):
-    """What a writer that died left behind."""
-
-    name: str
-    size: int
 
 
 class LocalStore:

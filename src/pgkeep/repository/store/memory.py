@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
-from pgkeep.repository.store.base import BlobExists, BlobMissing, BlobStat, ShortRead
+from pgkeep.repository.store.base import BlobExists, BlobMissing, BlobStat, ShortRead, TempFile
 from pgkeep.repository.store.blob_names import check_name, check_prefix
 
 
@@ -61,6 +61,9 @@ class MemoryStore:
 
     def free_space(self) -> int | None:
         return None
+
+    def sweep_temp(self, older_than: float, now: float) -> Sequence[TempFile]:  # noqa: ARG002
+        return []  # nothing outlives its writer
 
     def _found(self, name: str) -> tuple[bytes, float]:
         check_name(name)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pgkeep.repository.store.base import BlobStat, Store
+from pgkeep.repository.store.base import BlobStat, Store, TempFile
 
 
 class WriteBehind:
@@ -49,3 +49,6 @@ class WriteBehind:
 
     def free_space(self) -> int | None:
         return self._store.free_space()
+
+    def sweep_temp(self, older_than: float, now: float) -> Sequence[TempFile]:
+        return self._store.sweep_temp(older_than, now)
