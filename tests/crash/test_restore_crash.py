@@ -13,10 +13,10 @@ from pgkeep.errors import PgkeepError
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
 from pgkeep.repository.seal import Damaged
-from pgkeep.restore.writing.copy import CannotWrite
 from pgkeep.restore.preflight import TargetNotEmpty
 from pgkeep.restore.prepare import prepare
 from pgkeep.restore.restore import carry_out
+from pgkeep.restore.writing.copy import CannotWrite
 from pgkeep.server.instance import ServerProcess, ServerWontStart
 from support.clusters import NewCluster, only
 from support.restores import Scene, make_scene
