@@ -35,7 +35,7 @@ class ChangedBlocks:
     """The union of summaries, added in order of LSN.
 
     It takes two to four bytes for each changed block, at most 16 KiB for each 512 MiB of a
-    relation, and about 400 bytes for each relation.
+    relation, and about 600 bytes for each relation.
     """
 
     def __init__(self) -> None:
