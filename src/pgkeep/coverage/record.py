@@ -9,9 +9,9 @@ from pgkeep.model.coverage import Coverage, coverage
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.repository import catalog
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.seal import Damaged
+from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import ShortRead
-from pgkeep.repository.wal_archive import WalArchive, WalListing
+from pgkeep.repository.wal_archive import WalArchive, WalListing, WalMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,14 @@ class ClusterRecord:
 def read_record(cluster: ClusterFolder) -> ClusterRecord:
     """Read everything on record of `cluster`; a failing store is raised, damage is noted."""
     known = catalog.backups(cluster)
-    records = tuple(_generation(cluster, g, known) for g in cluster.generations())
+    records = tuple(read_generation(cluster, g, known) for g in cluster.generations())
     return ClusterRecord(cluster.name, records, known.unreadable)
 
 
-def _generation(cluster: ClusterFolder, generation: Generation, known: catalog.Catalog) -> Record:
+def read_generation(
+    cluster: ClusterFolder, generation: Generation, known: catalog.Catalog
+) -> Record:
+    """Read one generation's WAL listing and histories; `known` are the cluster's backups."""
     archive = cluster.wal(generation.id)
     listing = archive.list(generation.segment_size)
     backups = tuple(b for b in known.backups if b.generation.id == generation.id)
@@ -58,7 +61,7 @@ def _generation(cluster: ClusterFolder, generation: Generation, known: catalog.C
     for timeline in listing.histories:
         try:
             histories[timeline] = _archived_history(archive, timeline)
-        except (BadHistory, Damaged, ShortRead) as error:
+        except (BadHistory, Damaged, FormatTooNew, ShortRead, WalMissing, WrongKey) as error:
             bad.append(error)
     for backup in backups:
         if backup.timeline not in histories and backup.timeline > 1:
