@@ -39,7 +39,7 @@ class CannotStepBack(PgkeepError):
     """Workers cannot be given the low priority that is configured."""
 
     code = "cannot-step-back"
-    exit_status = 241
+    exit_status = 251
 
     setting: str  # 'ionice'
     value: str
