@@ -244,10 +244,12 @@ def test_a_user_who_may_not_read_is_told_whose_files_they_are(
 class DeadlyReader(FileReader):
     """Kills the worker that opens a certain file."""
 
-    def open(self, path: str, start: int = 0, end: int | None = None) -> LocalFile | None:
+    def open(
+        self, path: str, start: int = 0, end: int | None = None, *, sparse: bool = False
+    ) -> LocalFile | None:
         if path.endswith("/1259"):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().open(path, start, end)
+        return super().open(path, start, end, sparse=sparse)
 
 
 class DeadlySource(Watched):

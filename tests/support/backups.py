@@ -14,12 +14,14 @@ from pgkeep.backup.backup import BackupOptions, MakeWorkers, run
 from pgkeep.backup.copying.copy import CopierSetup, make_copier
 from pgkeep.backup.copying.workers import InlineWorkers, Workers
 from pgkeep.backup.datadir_source import DataDirectorySource
+from pgkeep.backup.incremental.changes import ChangedBlocks
 from pgkeep.backup.report import BackupReport
-from pgkeep.backup.source import ClusterFacts, Listing, Started, Stopped
+from pgkeep.backup.source import ClusterFacts, Listing, NoSummaries, Reader, Started, Stopped
 from pgkeep.backup.wait_wal import Archiver
 from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
+from pgkeep.model.timeline import History
 from pgkeep.postgres.layout import relation_of_path
 from pgkeep.postgres.pages import PageChecker
 from pgkeep.progress import Progress
@@ -42,6 +44,21 @@ LABEL = (
     "START WAL LOCATION: 0/3000028 (file 000000010000000000000030)\n"
     "CHECKPOINT LOCATION: 0/3000060\n"
 )
+
+
+def copier_setup(cluster: ClusterFolder, reader: Reader, *, checksums: bool = True) -> CopierSetup:
+    """Return what makes a copier, as a backup with default options would."""
+    repository = cluster.repository
+    return CopierSetup(
+        store=repository.store.url,
+        repository=repository.id,
+        key=repository.key,
+        cluster=cluster.name,
+        level=1,
+        reader=reader,
+        checksums=checksums,
+        tag=b"tagtag",
+    )
 
 
 def page(block: int, lsn: int = 0x1000, fill: bytes = b"x") -> bytes:
@@ -77,7 +94,7 @@ class FakeReader:
     opened: list[str] = field(default_factory=list)
 
     def open(
-        self, path: str, start: int = 0, end: int | None = None
+        self, path: str, start: int = 0, end: int | None = None, *, sparse: bool = False
     ) -> AbstractContextManager[FakeFile] | None:
         self.opened.append(path)
         content = self.files.get(path)
@@ -115,6 +132,9 @@ class FakeSource:
     def start(self, label: str) -> Started:
         self.calls.append("start")
         return Started(START, 1, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+    def changed_blocks(self, since: Lsn, started: Started, history: History) -> ChangedBlocks:
+        raise NoSummaries("the server is a fake")
 
     def listing(self) -> Listing:
         self.calls.append("listing")
@@ -172,7 +192,7 @@ def inline(cluster: ClusterFolder) -> MakeWorkers:
     """Return workers that copy in this very process, into a store that no other could open."""
 
     def make(setup: CopierSetup, jobs: int) -> AbstractContextManager[Workers]:
-        copier = make_copier(cluster, setup.reader, checksums=setup.checksums, level=setup.level)
+        copier = make_copier(cluster, setup)
         return contextlib.nullcontext(InlineWorkers(copier))
 
     return make

@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from pgkeep.backup.copying.copy import BUFFER, Copied, Copier, Reading, Work, make_copier
+from pgkeep.backup.copying.copy import BUFFER, Copier, make_copier
 from pgkeep.backup.copying.page_check import BadPage
+from pgkeep.backup.copying.work import Copied, Reading, Work
 from pgkeep.backup.source import BackupAborted
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import CHUNK, Sealer
 from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.units import KIB, MIB
-from support.backups import FakeReader, page
+from support.backups import FakeReader, copier_setup, page
 
 START_LSN = 0x3000028
 BEFORE, SINCE = 0x1000, START_LSN + 5
@@ -29,7 +30,8 @@ Files = dict[str, bytes | list[bytes | None]]
 
 def copier_of(cluster: ClusterFolder, files: Files, *, checksums: bool = True) -> Copier:
     reader = FakeReader(files)
-    return make_copier(cluster, reader, checksums=checksums, level=1, sleep=lambda _: None)
+    setup = copier_setup(cluster, reader, checksums=checksums)
+    return make_copier(cluster, setup, sleep=lambda _: None)
 
 
 @pytest.fixture

@@ -325,5 +325,5 @@ def test_a_stopped_holder_is_alive(on_disk: ClusterFolder, tmp_path: Path) -> No
 def test_lock_errors_pickle() -> None:
     import pickle
 
-    error: PgkeepError = LockTaken("main", "pgkeep backup", "db1", 1, "postgres", "now", 3.0)
+    error: PgkeepError = LockTaken("main", "backup", "pgkeep backup", "db1", 1, "postgres", "now", 3.0)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

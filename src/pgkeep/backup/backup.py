@@ -1,28 +1,37 @@
-"""A full physical backup: copy a running cluster, and the WAL without which a copy is worthless."""
+"""A physical backup: what changed of a cluster, and the WAL without which it is worthless."""
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
-from pgkeep.backup.copying.copy import CopierSetup, Reading, Work
+from pgkeep.backup.copying.copy import CopierSetup
+from pgkeep.backup.copying.tasks import Tasks
 from pgkeep.backup.copying.workers import ProcessWorkers, Workers
+from pgkeep.backup.incremental import attempts
+from pgkeep.backup.incremental.attempts import Past
+from pgkeep.backup.incremental.base import DEFAULT_CLEANING, Base, Cleaning, NoParent, Search
+from pgkeep.backup.incremental.parent import Now
 from pgkeep.backup.interruption import interruptible
-from pgkeep.backup.plan import CopyPlan, FileToCopy, Task, plan_copy
+from pgkeep.backup.lock import take_lock
 from pgkeep.backup.record import CopiedFiles, describe
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
 from pgkeep.backup.wait_wal import WalCollector, segments_between, wait_for_wal
-from pgkeep.model.backup import BackupId
+from pgkeep.errors import PgkeepError
+from pgkeep.model.backup import BackupId, BackupType
 from pgkeep.model.segment import Segment
-from pgkeep.model.timeline import history_name
+from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog, locks
+from pgkeep.repository import catalog
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.base import StoreFull
 from pgkeep.workers import default_jobs
 
 _PING_S: Final = 2.0  # a lost session makes the copy worthless: no use in copying on for long
@@ -30,14 +39,24 @@ _PING_S: Final = 2.0  # a lost session makes the copy worthless: no use in copyi
 MakeWorkers = Callable[[CopierSetup, int], AbstractContextManager[Workers]]
 
 
+class Kind(StrEnum):
+    """What the user asks for."""
+
+    AUTO = "auto"  # incremental where there is a parent
+    FULL = "full"
+    INCREMENTAL = "incremental"  # or nothing
+
+
 @dataclass(frozen=True, slots=True)
 class BackupOptions:
     """What the user may choose."""
 
+    kind: Kind = Kind.AUTO
     label: str = ""
     jobs: int = field(default_factory=default_jobs)
     level: int = 1  # of zstd
     archive_timeout: float = 600.0  # seconds without any WAL arriving, before it is given up
+    cleaning: Cleaning = DEFAULT_CLEANING
 
 
 def run(  # noqa: PLR0913  # the last two are for tests
@@ -49,26 +68,28 @@ def run(  # noqa: PLR0913  # the last two are for tests
     make_workers: MakeWorkers = ProcessWorkers,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> BackupReport:
-    """Make one full backup; when this returns, it is complete, durable and listed.
+    """Make one backup; when this returns, it is complete, durable and listed.
 
     Whatever is raised, nothing of the attempt is ever listed and the lock is given back; the
     server leaves backup mode when the caller closes the source. Damaged pages are not raised: see
     BackupReport.problem.
     """
-    with interruptible(), _lock(cluster) as lock:
-        progress = progress or Silent()
+    progress = progress or Silent()
+    with interruptible(), take_lock(cluster, progress) as lock:
         for holder in lock.took_over:
             progress.note(f"took over from {holder}: that process is dead")
         facts = source.facts()
         # Before any WAL or pack is stored: a generation is known before there is something of it.
         cluster.add_generation(facts.generation)
-        job = _Job(source, cluster, options, progress, lock, facts)
-        return job.run(new_id(now()), make_workers)
-
-
-def _lock(cluster: ClusterFolder) -> Lock:
-    """Two backups of one cluster at once would only slow each other down."""
-    return locks.hold(cluster, "backup", command="pgkeep backup", conflicts={"backup"})
+        began = now()
+        job = _Job(source, cluster, options, progress, lock, facts, new_id(began), began)
+        try:
+            return job.run(make_workers)
+        except StoreFull:
+            # Whoever archives WAL needs the room more than a backup that cannot be completed.
+            with contextlib.suppress(PgkeepError):
+                attempts.discard(cluster, job.id)
+            raise
 
 
 def new_id(moment: datetime) -> BackupId:
@@ -86,20 +107,31 @@ class _Job:
     progress: Progress
     lock: Lock
     facts: ClusterFacts
+    id: BackupId
+    now: datetime
 
-    def run(self, backup_id: BackupId, make_workers: MakeWorkers) -> BackupReport:
+    def run(self, make_workers: MakeWorkers) -> BackupReport:
         began = time.monotonic()
-        with make_workers(self._setup(), self.options.jobs) as workers:
+        past = Past.read(self.cluster)
+        # Before its first pack: should we die, the next backup finds by it what we have stored.
+        attempts.begin(self.cluster, self.id, self.now)
+        setup = self._setup(past)
+        with make_workers(setup, self.options.jobs) as workers:
             # The workers come up while the server makes its checkpoint.
             self.progress.phase("waiting for the server's checkpoint")
-            started = self.source.start(self.options.label or f"pgkeep {backup_id}")
+            started = self.source.start(self.options.label or f"pgkeep {self.id}")
             collector = self._collector(started)
-            copy_began = time.monotonic()
+            copy_began, listed_ns = time.monotonic(), time.time_ns()
             listing = self.source.listing()  # after the start: what comes later is in the WAL
-            copied = self._copy(workers, listing, started, collector)
+            sizes = listing.files().size
+            search = Search(self.cluster, self.source, self.options.cleaning, past.packs)
+            base = self._base(search, past, started, listing)
+            copied = self._copy(workers, Tasks(listing, base, started.lsn), collector)
             copy_s = time.monotonic() - copy_began
+        if base is not None:
+            listing.builder.take_over(base.taken_over(sizes))
         # After all other files, and proven whole: a restored directory starts from it.
-        copied.add_control(*self.source.control_file(), self.cluster, self.options.level)
+        copied.add_control(*self.source.control_file(), self.cluster, setup)
         stopped = self.source.stop()
         segments = self._wal(started, stopped, collector)
         corrupt, notes = copied.verdict(started.lsn, stopped.lsn, self.source.relation_name)
@@ -107,22 +139,24 @@ class _Job:
             self.facts,
             started,
             stopped,
-            id=backup_id,
+            id=self.id,
             cluster=self.cluster.name,
             label=self.options.label,
+            type=BackupType.FULL if base is None else BackupType.INCREMENTAL,
             tablespaces=tuple(self.source.tablespaces()),
             history=self._history(started.timeline),
             corrupt=corrupt,
-            read=copied.read,
-            stored=copied.stored,
             owners=listing.owners,
+            listed_ns=listed_ns,
             duration_s=time.monotonic() - began,
+            **copied.counts(base.reuse(sizes) if base else None),
         )
-        manifest = listing.builder.build(facts)
+        manifest = listing.builder.build(facts, base.tables if base else None)
         # The last moment to notice that another process took this one for dead.
         self.lock.check()
         # Last of all, when packs and WAL are durable: from here on the backup is offered.
         catalog.write_manifest(self.cluster, manifest)
+        attempts.end(self.cluster, [self.id, *past.unfinished])
         return BackupReport(
             backup=manifest.facts.backup(),
             cluster=self.cluster.name,
@@ -130,12 +164,20 @@ class _Job:
             duration_s=time.monotonic() - began,
             copy_s=copy_s,
             segments=[segment.name for segment in segments],
+            reuse=manifest.facts.reuse,
+            resumed=copied.resumed,
             corrupt=corrupt.pages,
-            notes=[*listing.notes, *notes],
+            notes=[*listing.notes, *search.notes, *copied.notes, *notes],
         )
 
-    def _setup(self) -> CopierSetup:
+    def _setup(self, past: Past) -> CopierSetup:
         repository = self.cluster.repository
+        adopted = past.adopt(self.cluster)
+        if len(adopted):
+            self.progress.note(
+                f"an interrupted backup left {len(adopted.packs)} packs: what is in them is not "
+                "stored again"
+            )
         return CopierSetup(
             store=repository.store.url,
             repository=repository.id,
@@ -144,16 +186,42 @@ class _Job:
             level=self.options.level,
             reader=self.source.reader(),
             checksums=self.facts.checksums,
+            tag=attempts.tag_of(self.id),
+            adopted=adopted,
         )
 
-    def _copy(
-        self, workers: Workers, listing: Listing, started: Started, collector: WalCollector
-    ) -> CopiedFiles:
+    def _base(self, search: Search, past: Past, started: Started, listing: Listing) -> Base | None:
+        """Return what an incremental backup builds on; None for a full one."""
+        if self.options.kind is Kind.FULL:
+            return None
+        self.progress.phase("comparing with the last backup")
+        history = self._timeline_history(started.timeline)
+        base = None
+        if history is None:
+            search.notes.append(f"the history of timeline {started.timeline} is not to be had")
+        else:
+            now = Now(self.facts.generation, self.facts.checksums, history, started.lsn)
+            base = search.find(past.known, now, started, listing)
+        if base is None and self.options.kind is Kind.INCREMENTAL:
+            raise NoParent("; ".join(search.notes) or "the cluster has no backup yet")
+        return base
+
+    def _timeline_history(self, timeline: int) -> History | None:
+        if timeline == 1:
+            return History(1)
+        content = self.source.history(timeline)
+        try:
+            text = (content or b"").decode(errors="replace")
+            return History.parse(timeline, text) if text else None
+        except BadHistory:
+            return None
+
+    def _copy(self, workers: Workers, tasks: Tasks, collector: WalCollector) -> CopiedFiles:
         """Copy everything but pg_control; return when its packs are durable."""
-        plan = plan_copy(list(_files(listing)), self.options.jobs)
-        copied = CopiedFiles(listing, self.facts.checksums)
+        plan = tasks.plan(self.options.jobs)
+        copied = CopiedFiles(tasks.listing, self.facts.checksums)
         self.progress.phase("copying files", plan.size)
-        for result in workers.copy(_works(plan, listing, started), self._ticker(collector)):
+        for result in workers.copy(tasks.works(plan), self._ticker(collector)):
             copied.add(result)
         return copied
 
@@ -212,30 +280,3 @@ class _Job:
         # A restore to the latest timeline looks for it: without it, recovery can't find the way.
         self.cluster.wal(self.facts.generation.id).push(history_name(timeline), history)
         return history.decode(errors="surrogateescape")
-
-
-def _files(listing: Listing) -> Iterator[FileToCopy]:
-    """Yield the files that have to be read. Empty relations need not: what grows is in the WAL."""
-    for index, (size, first_block) in enumerate(
-        zip(listing.sizes, listing.first_blocks, strict=True)
-    ):
-        if size or first_block < 0:
-            yield FileToCopy(index, size, splittable=first_block >= 0)
-
-
-def _works(plan: CopyPlan, listing: Listing, started: Started) -> Iterator[Work]:
-    for task in plan.tasks:
-        yield Work(list(_readings(task, listing)), started.lsn)
-
-
-def _readings(task: Task, listing: Listing) -> Iterator[Reading]:
-    if task.part is not None:
-        entry, start, end = task.part
-        yield Reading(entry, listing.paths[entry], _first_block(listing, entry), start, end)
-    for entry in task.files:
-        yield Reading(entry, listing.paths[entry], _first_block(listing, entry))
-
-
-def _first_block(listing: Listing, entry: int) -> int | None:
-    block = listing.first_blocks[entry]
-    return None if block < 0 else block

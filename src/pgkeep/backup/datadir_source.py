@@ -11,13 +11,14 @@ from typing import Final, Self
 import psycopg
 
 from pgkeep.backup.copying.file_reader import FileReader
+from pgkeep.backup.incremental.changes import ChangedBlocks
 from pgkeep.backup.record import CONTROL_FILE
-from pgkeep.backup.source import ClusterFacts, Listing, Started, Stopped
+from pgkeep.backup.source import ClusterFacts, Listing, NoSummaries, Started, Stopped
 from pgkeep.backup.wait_wal import Archiver
 from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
-from pgkeep.model.timeline import history_name
+from pgkeep.model.timeline import History, history_name
 from pgkeep.postgres import datadir
 from pgkeep.postgres.control import State, read_control, read_control_bytes
 from pgkeep.postgres.datadir import Entry, Kind, Skipped, unreadable, walk
@@ -167,6 +168,10 @@ class DataDirectorySource:
         # with the same system identifier does not.
         self._demand_same_cluster()
         return Started(begun.lsn, begun.timeline, begun.time)
+
+    def changed_blocks(self, since: Lsn, started: Started, history: History) -> ChangedBlocks:
+        """Raise NoSummaries."""
+        raise NoSummaries("not yet")
 
     def listing(self) -> Listing:
         listing = Listing()

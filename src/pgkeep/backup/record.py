@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 import pgkeep
-from pgkeep.backup.copying.copy import Copied
+from pgkeep.backup.copying.copy import CopierSetup
 from pgkeep.backup.copying.page_check import BadPage
+from pgkeep.backup.copying.work import Copied
+from pgkeep.backup.incremental.attempts import pack_id
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Started, Stopped
 from pgkeep.model.lsn import Lsn
 from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import Attributes, ChunkLog
-from pgkeep.repository.manifest.facts import CorruptPage, Facts
+from pgkeep.repository.manifest.facts import CorruptPage, Facts, Reuse
 from pgkeep.repository.pack import PackWriter
 from pgkeep.repository.repository import ClusterFolder
 
@@ -41,12 +45,19 @@ class CopiedFiles:
         self._listing = listing
         self._checksums = checksums
         self._bad: list[BadPage] = []
-        self.read = 0
-        self.stored = 0
+        self.notes: list[str] = []
+        self.read = 0  # bytes of the cluster
+        self.stored = 0  # bytes added to the repository
+        self.known = self.resumed = 0  # bytes that were stored already, and by whom
+        self.pages = self.moved = 0  # changed pages, and stored bytes carried into new packs
 
     def add(self, result: Copied) -> None:
         """Take a worker's result. Raise BackupAborted if a file is gone that never may be."""
-        self._listing.builder.add_chunks(result.stored)
+        if result.moved is None:
+            self._listing.builder.add_chunks(result.stored)
+        else:
+            self._listing.builder.add_moved(result.moved, result.stored)
+            self.moved += int(result.stored.column("sealed").sum())
         for entry in result.gone:
             if self._listing.paths[entry] in _NEEDED:
                 raise BackupAborted(
@@ -55,21 +66,42 @@ class CopiedFiles:
                 )
             self._listing.builder.leave_out(entry)
         self._bad += result.bad_pages
-        self.read += int(result.stored.column("plain").sum())
-        self.stored += sum(pack.size for pack in result.stored.packs)
+        self.notes += result.notes
+        self.read += result.read
+        self.known += result.known
+        self.resumed += result.resumed
+        self.pages += int(result.stored.column("pages").sum())
+        self.stored += sum(pack.size for pack in result.stored.new_packs)
 
     def add_control(
-        self, content: bytes, attributes: Attributes, cluster: ClusterFolder, level: int
+        self, content: bytes, attributes: Attributes, cluster: ClusterFolder, setup: CopierSetup
     ) -> None:
         """Store pg_control, durably."""
         number = self._listing.add_file(CONTROL_FILE, len(content), attributes)
-        sealer = cluster.repository.sealer(level)
-        packs, log = PackWriter(cluster, sealer), ChunkLog()
+        sealer = cluster.repository.sealer(setup.level)
+        packs = PackWriter(cluster, sealer, new_id=lambda _: pack_id(setup.tag))
+        log = ChunkLog()
         log.add(number, 0, packs.add(sealer.seal(seal.CHUNK, content)), len(content))
         stored = log.finish(packs.finish())
         self._listing.builder.add_chunks(stored)
         self.read += len(content)
         self.stored += sum(pack.size for pack in stored.packs)
+
+    def counts(self, reuse: Reuse | None) -> dict[str, Any]:
+        """Return what goes on record of the amounts."""
+        if reuse is not None:
+            reuse = msgspec.structs.replace(
+                reuse,
+                changed_pages=self.pages,
+                known_bytes=self.known,
+                moved_bytes=self.moved,
+            )
+        return {
+            "read": self.read,
+            "stored": self.stored,
+            "resumed_bytes": self.resumed,
+            "reuse": reuse,
+        }
 
     def verdict(
         self, start: Lsn, stop: Lsn, relation_name: Callable[[str], str]

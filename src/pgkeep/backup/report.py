@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup
-from pgkeep.repository.manifest.facts import CorruptPage
+from pgkeep.repository.manifest.facts import CorruptPage, Reuse
 
 _SHOWN: Final = 5  # damaged pages in the error's message; the report has them all
 
@@ -49,6 +51,8 @@ class BackupReport:
     duration_s: float
     copy_s: float  # of that, copying files
     segments: Sequence[str]  # the WAL that restoring it needs at least, first and last
+    reuse: Reuse | None = None  # of an incremental one
+    resumed: int = 0  # bytes that an interrupted attempt had stored
     corrupt: Sequence[CorruptPage] = ()  # may be cut short: backup.corrupt_pages is the true count
     notes: Sequence[str] = ()  # what was left out, and what looked odd
 
@@ -95,6 +99,8 @@ class BackupReport:
             "size": backup.size,
             "read": self.read,
             "stored": backup.stored,
+            "resumed_bytes": self.resumed,
+            "reuse": None if self.reuse is None else msgspec.to_builtins(self.reuse),
             "duration_s": round(self.duration_s, 3),
             "copy_s": round(self.copy_s, 3),
             "bytes_per_second": round(self.speed),

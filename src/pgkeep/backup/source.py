@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
+from pgkeep.backup.incremental.changes import ChangedBlocks, Files
 from pgkeep.backup.wait_wal import WalSource
 from pgkeep.errors import PgkeepError
 from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
+from pgkeep.model.timeline import History
 from pgkeep.repository.manifest.builder import Attributes, ManifestBuilder
 from pgkeep.repository.manifest.facts import ConfigFile, Database, Extension, Tablespace
 
@@ -70,9 +74,12 @@ class Reader(Protocol):
     """Opens the cluster's files. Can be pickled, so that worker processes can use it."""
 
     def open(
-        self, path: str, start: int = 0, end: int | None = None
+        self, path: str, start: int = 0, end: int | None = None, *, sparse: bool = False
     ) -> AbstractContextManager[OpenFile] | None:
-        """Return the file, of which [start, end) will be read; None when it is gone."""
+        """Return the file, of which [start, end) will be read; None when it is gone.
+
+        `sparse` says that pages here and there will be read.
+        """
         ...
 
 
@@ -103,6 +110,9 @@ class Listing:
 
     paths: list[str] = field(default_factory=list)
     sizes: "array[int]" = field(default_factory=lambda: array("Q"))
+    mtimes_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    ctimes_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    inodes: "array[int]" = field(default_factory=lambda: array("Q"))
     first_blocks: "array[int]" = field(default_factory=lambda: array("q"))  # -1: has no pages
     builder: ManifestBuilder = field(default_factory=ManifestBuilder)
     notes: list[str] = field(default_factory=list)  # what was left out and may surprise
@@ -115,10 +125,27 @@ class Listing:
         index = len(self.paths)
         self.paths.append(path)
         self.sizes.append(size)
+        self.mtimes_ns.append(attributes.mtime_ns)
+        self.ctimes_ns.append(attributes.ctime_ns)
+        self.inodes.append(attributes.inode)
         self.first_blocks.append(-1 if first_block is None else first_block)
         self.builder.add_file(index, path, attributes)
         self.owners.add((attributes.uid, attributes.gid))
         return index
+
+    def files(self) -> Files:
+        """Return the columns by which files are compared with a parent's."""
+        return Files(
+            self.paths,
+            np.frombuffer(self.sizes, np.uint64).astype(np.int64),
+            np.frombuffer(self.mtimes_ns, np.int64),
+            np.frombuffer(self.ctimes_ns, np.int64),
+            np.frombuffer(self.inodes, np.uint64),
+        )
+
+
+class NoSummaries(Exception):
+    """Why WAL summaries cannot tell what has changed."""
 
 
 class ClusterFacts(NamedTuple):
@@ -145,6 +172,10 @@ class Source(WalSource, Protocol):
 
     def start(self, label: str) -> Started:
         """Begin backup mode: blocks until the server's checkpoint is done."""
+        ...
+
+    def changed_blocks(self, since: Lsn, started: Started, history: History) -> ChangedBlocks:
+        """Return what WAL summaries say of the time since an LSN. Raise NoSummaries."""
         ...
 
     def listing(self) -> Listing:

@@ -64,6 +64,7 @@ class LockTaken(PgkeepError):
     exit_status = 40
 
     cluster: str
+    kind: str
     command: str
     host: str
     pid: int
@@ -239,6 +240,7 @@ def _taken(cluster: str, holder: Holder) -> LockTaken:
     process = holder.process
     return LockTaken(
         cluster=cluster,
+        kind=holder.kind,
         command=holder.command,
         host=process.host,
         pid=process.pid,

@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Final, NamedTuple
 
+import numpy as np
+
+from pgkeep.backup.copying.moving import Mover
 from pgkeep.backup.copying.page_check import BadPage, PageCheck, PageRun
+from pgkeep.backup.copying.stage import PageStage
+from pgkeep.backup.copying.work import ChangedPages, Copied, Reading, Work
+from pgkeep.backup.incremental.attempts import Adopted, pack_id
 from pgkeep.backup.plan import CHUNK
 from pgkeep.backup.source import BackupAborted, OpenFile, Reader
-from pgkeep.postgres.pages import PAGE_SIZE
+from pgkeep.postgres.pages import PAGE_SIZE, page_lsns
 from pgkeep.repository import seal
-from pgkeep.repository.manifest.builder import ChunkLog, StoredChunks
-from pgkeep.repository.pack import PackWriter
+from pgkeep.repository.manifest.builder import ChunkLog
+from pgkeep.repository.manifest.tables import Array
+from pgkeep.repository.pack import PackWriter, Placed, StoredPack
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key, Sealer
 from pgkeep.repository.store.open import open_store
@@ -24,31 +31,7 @@ from pgkeep.repository.store.write_behind import WriteBehind
 from pgkeep.units import MIB
 
 BUFFER: Final = 4 * MIB  # one read; page checks run at full speed from 2 MiB on
-
-
-class Reading(NamedTuple):
-    """One file, or part of one, to be copied."""
-
-    entry: int  # its place in the listing
-    path: str
-    first_block: int | None  # of the file within its relation; None when it has no pages
-    start: int = 0
-    end: int | None = None  # None: up to its size when it is opened
-
-
-class Work(NamedTuple):
-    """A task with all that a worker needs to know to do it."""
-
-    readings: Sequence[Reading]
-    start_lsn: int  # pages changed since are not judged: WAL will write them again
-
-
-class Copied(NamedTuple):
-    """What a worker made of a task. All packs named in it are durable."""
-
-    stored: StoredChunks
-    gone: Sequence[int]  # entries that had vanished before their beginning was read
-    bad_pages: Sequence[BadPage]
+_FIRST_LSN: Final = MIB  # no WAL was ever written before: the smallest segment (xlog.c)
 
 
 class _Filled(NamedTuple):
@@ -70,11 +53,13 @@ class CopierSetup(NamedTuple):
     level: int
     reader: Reader
     checksums: bool
+    tag: bytes  # of the packs' ids
+    adopted: Adopted = Adopted()
 
     def open(self) -> "Copier":
         repository = Repository(open_store(self.store), self.repository, self.key)
         cluster = repository.cluster(self.cluster)
-        return make_copier(cluster, self.reader, checksums=self.checksums, level=self.level)
+        return make_copier(cluster, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +72,8 @@ class Copier:
     cluster: ClusterFolder
     store: WriteBehind  # that of `cluster`
     buffer: memoryview
+    tag: bytes
+    adopted: Adopted
 
     def copy(
         self, work: Work, advance: Callable[[int], None], stopped: Callable[[], bool]
@@ -95,81 +82,191 @@ class Copier:
 
         Raise BackupAborted soon after `stopped`, and what reader and store raise.
         """
-        gone: list[int] = []
-        bad_pages: list[BadPage] = []
-        log, packs = ChunkLog(), PackWriter(self.cluster, self.sealer)
-        for window in self._windows(work.readings, gone):
-            if stopped():
-                raise BackupAborted("it was stopped")
-            bad_pages += self.pages.check(self.buffer, _page_runs(window), work.start_lsn)
-            for filled in window:
-                self._store(filled, log, packs)
-            advance(sum(filled.length for filled in window))
-        stored = log.finish(packs.finish())
+        if work.moves is not None:
+            copied = Mover(self.cluster, self.sealer).move(work.moves, self._new_packs())
+        else:
+            task = _Task(self.sealer, self._new_packs(), self.adopted)
+            for window in self._windows(work.readings, task.gone):
+                if stopped():
+                    raise BackupAborted("it was stopped")
+                task.bad_pages += self.pages.check(self.buffer, _page_runs(window), work.start_lsn)
+                for filled in window:
+                    task.take(filled, self.buffer)
+                advance(sum(filled.length for filled in window))
+            copied = task.finish()
         # The packs are durable before anybody hears of what is in them.
         self.store.settle()
-        return Copied(stored, gone, bad_pages)
+        return copied
+
+    def _new_packs(self) -> PackWriter:
+        return PackWriter(self.cluster, self.sealer, new_id=lambda _: pack_id(self.tag))
 
     def _windows(self, readings: Sequence[Reading], gone: list[int]) -> Iterator[list[_Filled]]:
         """Fill the buffer again and again; what was yielded is overwritten by the next."""
-        window: list[_Filled] = []
-        used = 0
+        window = _Window()
         for reading in readings:
-            opened = self.reader.open(reading.path, reading.start, reading.end)
+            opened = self.reader.open(
+                reading.path, reading.start, reading.end, sparse=_is_sparse(reading)
+            )
             if opened is None:
                 if reading.start == 0:
                     gone.append(reading.entry)
                 continue
             with opened as file:
-                position = reading.start
-                end = file.size if reading.end is None else reading.end
-                while position < end:
-                    length = min(end - position, BUFFER - used)
-                    if length < end - position:
-                        length -= length % CHUNK
-                    if length:
-                        got = _read(file, self.buffer[used : used + length], position)
-                        window.append(_Filled(reading, position, used, got))
-                        used += -(-got // PAGE_SIZE) * PAGE_SIZE
-                        position += got
-                        if got < length:
-                            break  # it was truncated; what was read is kept
-                    if used == BUFFER or not length:
-                        yield window
-                        window, used = [], 0
-        if window:
-            yield window
+                for position, end in _ranges(reading, file.size):
+                    yield from self._fill(window, reading, file, position, end)
+        if window.filled:
+            yield window.filled
 
-    def _store(self, filled: _Filled, log: ChunkLog, packs: PackWriter) -> None:
-        """Cut a stretch into chunks and seal those that this task has not stored yet."""
+    def _fill(
+        self, window: "_Window", reading: Reading, file: OpenFile, position: int, end: int
+    ) -> Iterator[list[_Filled]]:
+        """Read a stretch of a file into the window, yielding it each time that it is full."""
+        step = PAGE_SIZE if _is_sparse(reading) else CHUNK
+        while position < end:
+            length = min(end - position, BUFFER - window.used)
+            if length < end - position:
+                length -= length % step
+            if length:
+                room = self.buffer[window.used : window.used + length]
+                got = _read(file, room, position)
+                window.add(reading, position, got)
+                position += got
+                if got < length:
+                    return  # it was truncated; what was read is kept
+            if window.used == BUFFER or not length:
+                yield window.filled
+                window.clear()
+
+
+class _Window:
+    """What is in the buffer."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.filled: list[_Filled] = []
+        self.used = 0
+
+    def add(self, reading: Reading, position: int, length: int) -> None:
+        self.filled.append(_Filled(reading, position, self.used, length))
+        self.used += -(-length // PAGE_SIZE) * PAGE_SIZE
+
+
+class _Task:
+    """What becomes of one task's windows."""
+
+    def __init__(self, sealer: Sealer, packs: PackWriter, adopted: Adopted) -> None:
+        self._sealer = sealer
+        self._packs = packs
+        self._adopted = adopted
+        self._log = ChunkLog()
+        self._stage = PageStage(self._store_pages)
+        self.gone: list[int] = []
+        self.bad_pages: list[BadPage] = []
+        self._read = self._known = self._resumed = 0
+
+    def take(self, filled: _Filled, buffer: memoryview) -> None:
+        """Store what is to be stored of a stretch."""
+        self._read += filled.length
+        if filled.reading.changed is None:
+            self._store_whole(filled, buffer)
+            return
+        whole = filled.length // PAGE_SIZE
+        content = np.frombuffer(buffer, np.uint8, whole * PAGE_SIZE, filled.begin)
+        pages = content.reshape(whole, PAGE_SIZE)
+        chosen = _changed(filled, content, whole, filled.reading.changed)
+        first = filled.position // PAGE_SIZE
+        self._stage.add(filled.reading.entry, first + chosen, pages[chosen])
+
+    def finish(self) -> Copied:
+        self._stage.flush()
+        stored = self._log.finish(self._packs.finish())
+        return Copied(stored, self.gone, self.bad_pages, self._read, self._known, self._resumed)
+
+    def _store_whole(self, filled: _Filled, buffer: memoryview) -> None:
+        """Cut a stretch into chunks, and seal those that are stored nowhere yet."""
+        reading = filled.reading
         for offset in range(0, filled.length, CHUNK):
             begin = filled.begin + offset
-            plain = self.buffer[begin : begin + min(CHUNK, filled.length - offset)]
-            name = self.sealer.chunk_id(plain)
-            placed = packs.find(name)  # empty databases are copies of each other
-            if placed is None:
-                placed = packs.add(self.sealer.seal(seal.CHUNK, plain, id=name))
-            log.add(filled.reading.entry, filled.position + offset, placed, len(plain))
+            plain = buffer[begin : begin + min(CHUNK, filled.length - offset)]
+            position, name = filled.position + offset, self._sealer.chunk_id(plain)
+            known = reading.known.get(name) if reading.known else None
+            if known is not None:
+                self._known += len(plain)
+                self._log.add_known(reading.entry, position, known, len(plain))
+                continue
+            placed, adopted = self._place(name, plain)
+            self._log.add(reading.entry, position, placed, len(plain))
+            if adopted is not None:
+                self._log.note_adopted(adopted)
+
+    def _store_pages(self, entry: int, blocks: Array, pages: memoryview) -> None:
+        placed, adopted = self._place(self._sealer.chunk_id(pages), pages)
+        self._log.add_pages(entry, blocks, placed, len(pages))
+        if adopted is not None:
+            self._log.note_adopted(adopted)
+
+    def _place(self, name: bytes, plain: memoryview) -> tuple[Placed, StoredPack | None]:
+        """Return where a chunk lies, storing it if need be, and the attempt's pack that had it."""
+        placed = self._packs.find(name)  # empty databases are copies of each other
+        if placed is not None:
+            return placed, None
+        found = self._adopted.find(name) if len(self._adopted) else None
+        if found is not None:
+            self._resumed += len(plain)
+            return found[1], found[0]
+        return self._packs.add(self._sealer.seal(seal.CHUNK, plain, id=name)), None
 
 
 def make_copier(
-    cluster: ClusterFolder,
-    reader: Reader,
-    *,
-    checksums: bool,
-    level: int,
-    sleep: Callable[[float], None] = time.sleep,
+    cluster: ClusterFolder, setup: CopierSetup, sleep: Callable[[float], None] = time.sleep
 ) -> Copier:
     """Return a copier that stores what it reads in `cluster`."""
     repository, store = cluster.repository, WriteBehind(cluster.store)
     return Copier(
-        reader=reader,
-        pages=PageCheck(reader, checksums=checksums, sleep=sleep),
-        sealer=repository.sealer(level),
+        reader=setup.reader,
+        pages=PageCheck(setup.reader, checksums=setup.checksums, sleep=sleep),
+        sealer=repository.sealer(setup.level),
         cluster=Repository(store, repository.id, repository.key).cluster(cluster.name),
         store=store,
         buffer=memoryview(mmap(-1, BUFFER)),  # mapped: it begins where a page of memory begins
+        tag=setup.tag,
+        adopted=setup.adopted,
     )
+
+
+def _is_sparse(reading: Reading) -> bool:
+    """Tell whether pages here and there are read, not a stretch."""
+    return reading.changed is not None and reading.changed.since is None
+
+
+def _ranges(reading: Reading, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of a file that are to be read."""
+    if reading.changed is None or reading.changed.since is not None:
+        yield reading.start, size if reading.end is None else reading.end
+        return
+    blocks = reading.changed.blocks.astype(np.int64)
+    breaks = np.flatnonzero(np.diff(blocks) != 1) + 1
+    first = blocks[np.concatenate(([0], breaks))] * PAGE_SIZE
+    last = blocks[np.concatenate((breaks - 1, [len(blocks) - 1]))] * PAGE_SIZE
+    yield from zip(first.tolist(), (last + PAGE_SIZE).tolist(), strict=True)
+
+
+def _changed(filled: _Filled, content: Array, pages: int, changed: ChangedPages) -> Array:
+    """Return which pages of a stretch are to be stored, counted from its beginning.
+
+    Without a real LSN a page was never logged, or is empty, or is damaged: no LSN vouches for it.
+    """
+    if changed.since is None:
+        return np.arange(pages)
+    lsns = page_lsns(content.data)
+    chosen = (lsns >= np.uint64(changed.since)) | (lsns < np.uint64(_FIRST_LSN))
+    first = filled.position // PAGE_SIZE
+    low, high = np.searchsorted(changed.blocks, (first, first + pages))
+    chosen[changed.blocks[low:high].astype(np.int64) - first] = True
+    return np.flatnonzero(chosen)
 
 
 def _read(file: OpenFile, into: memoryview, position: int) -> int:

@@ -35,20 +35,27 @@ class FileReader:
     root: str
     elsewhere: Mapping[str, str] = field(default_factory=dict)
 
-    def open(self, path: str, start: int = 0, end: int | None = None) -> "LocalFile | None":
+    def open(
+        self, path: str, start: int = 0, end: int | None = None, *, sparse: bool = False
+    ) -> "LocalFile | None":
         """Return the file, of which [start, end) will be read; None when it is gone.
 
-        Raise Unreadable.
+        `sparse` says that pages here and there will be read. Raise Unreadable.
         """
         full = self.elsewhere.get(path) or f"{self.root}/{path}"
         descriptor = open_file(full)
-        return None if descriptor is None else LocalFile(full, descriptor, start, end)
+        if descriptor is None:
+            return None
+        advice = os.POSIX_FADV_RANDOM if sparse else os.POSIX_FADV_SEQUENTIAL
+        return LocalFile(full, descriptor, start, end, advice)
 
 
 class LocalFile:
     """An open file. What the kernel had to fetch for us leaves its cache again when we are done."""
 
-    def __init__(self, path: str, descriptor: int, start: int, end: int | None) -> None:
+    def __init__(
+        self, path: str, descriptor: int, start: int, end: int | None, advice: int
+    ) -> None:
         self._path = path
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
@@ -57,7 +64,7 @@ class LocalFile:
         self._resident: bytes | None = None
         if length >= _ADVISED:
             self._resident = _resident_pages(descriptor, start, length)
-            os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_SEQUENTIAL)
+            os.posix_fadvise(descriptor, start, length, advice)
 
     def __enter__(self) -> Self:
         return self

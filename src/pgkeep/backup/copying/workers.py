@@ -15,7 +15,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final, NamedTuple, Protocol, Self
 
-from pgkeep.backup.copying.copy import Copied, Copier, CopierSetup, Work
+from pgkeep.backup.copying.copy import Copier, CopierSetup
+from pgkeep.backup.copying.work import Copied, Work
 from pgkeep.backup.source import BackupAborted
 from pgkeep.workers import enough_workers, light_main, make_pool
 

@@ -9,13 +9,13 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from blake3 import blake3
 
 from pgkeep.model.backup import BackupId
-from pgkeep.repository import names
+from pgkeep.repository import catalog, names
 from pgkeep.repository.manifest.tables import Array
 from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import Placed, StoredPack, read_contents
@@ -85,6 +85,25 @@ def discard(cluster: ClusterFolder, backup_id: str) -> None:
     for pack in packs_of([backup_id], list_packs(cluster)):
         cluster.store.delete(names.pack(cluster.name, pack.id))
     end(cluster, [backup_id])
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is in the repository when a backup begins."""
+
+    known: catalog.Catalog
+    packs: Mapping[bytes, int]  # ids and sizes
+    unfinished: Sequence[str]  # attempts without a manifest
+
+    @classmethod
+    def read(cls, cluster: ClusterFolder) -> Self:
+        known = catalog.backups(cluster)
+        complete = [*(b.id for b in known.backups), *(b.id for b in known.unreadable)]
+        return cls(known, list_packs(cluster), unfinished(cluster, complete))
+
+    def adopt(self, cluster: ClusterFolder) -> "Adopted":
+        packs = packs_of(self.unfinished, self.packs)
+        return adopt(cluster, cluster.repository.sealer(), packs)
 
 
 _NO_KEYS: Final = np.zeros(0, np.uint64)

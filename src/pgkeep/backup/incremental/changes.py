@@ -70,7 +70,6 @@ class Parent:
 
     tables: Tables
     listed_ns: int  # when its files were listed
-    start_lsn: int
     unreliable: frozenset[str] = frozenset()  # paths whose content must not be taken over
     lost_packs: frozenset[int] = frozenset()  # rows of packs that are not in the repository
 
@@ -139,7 +138,7 @@ class _Judge:
         changed_ns = np.maximum(before.mtime_ns, before.ctime_ns)[self._row]
         size = before.size[self._row].astype(np.int64) == self._files.size
         same = size & self._same("mtime_ns") & self._same("ctime_ns") & self._same_inode
-        trusted = same & (changed_ns < calm) & ~self._lost[self._row]
+        trusted: Array = same & (changed_ns < calm) & ~self._lost[self._row]
         for path in self._parent.unreliable & set(self._files.paths):
             trusted[self._files.paths.index(path)] = False
         return trusted

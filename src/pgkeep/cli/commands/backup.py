@@ -11,6 +11,7 @@ from pgkeep.cli.context import Context, error_facts, say_error
 class Type(StrEnum):
     AUTO = "auto"
     FULL = "full"
+    INCREMENTAL = "incremental"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,8 +24,8 @@ def register(app: typer.Typer) -> None:
 def backup(
     here: typer.Context,
     *,
-    _type: Annotated[
-        Type, typer.Option("--type", help="auto chooses; for now every backup is full.")
+    kind: Annotated[
+        Type, typer.Option("--type", help="auto: incremental where there is a usable parent.")
     ] = Type.AUTO,
     label: Annotated[str, typer.Option(help="A word for people, shown in lists.")] = "",
     jobs: Annotated[
@@ -32,18 +33,21 @@ def backup(
     ] = None,
 ) -> int:
     """Back up the running cluster."""
-    from pgkeep.backup.backup import BackupOptions, run
+    from pgkeep.backup.backup import BackupOptions, Kind, run
     from pgkeep.backup.datadir_source import DataDirectorySource
+    from pgkeep.backup.incremental.base import Cleaning
     from pgkeep.cli.render import backup as render_backup
 
     context: Context = here.obj
     app = context.app
     settings = app.settings
     options = BackupOptions(
+        kind=Kind(kind.value),
         label=label,
         jobs=jobs or app.jobs,
         level=app.config.repository.compression_level,
         archive_timeout=settings.wal_timeout,
+        cleaning=Cleaning(settings.cleaning.overlays, settings.cleaning.live),
     )
     folder = app.cluster
     app.refuse_strangers()

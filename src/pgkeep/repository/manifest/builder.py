@@ -118,11 +118,12 @@ class ChunkLog:
 
 
 class TakenOver(NamedTuple):
-    """What a file takes over from the parent: its layers, or its first one alone."""
+    """Files that take over layers of the parent, in columns."""
 
-    row: int  # in the parent's file table
-    size: int  # bytes of the file now
-    base_only: bool = False  # later layers are replaced by what is stored now
+    number: Array  # as the caller numbers files
+    row: Array  # in the parent's file table
+    size: Array  # bytes of the file now
+    base_only: Array  # the first layer alone: later ones are replaced by what is stored now
 
 
 class ManifestBuilder:
@@ -132,6 +133,8 @@ class ManifestBuilder:
     the first gap. Where a file became shorter while several workers read it, what lies behind the
     gap was cut off after the backup began, and PostgreSQL writes it again from WAL.
     """
+
+    _taken_over: TakenOver | None
 
     def __init__(self) -> None:
         self._clear()
@@ -148,9 +151,9 @@ class ManifestBuilder:
         self._place(number, len(self._paths))
         self._add(path, EntryKind.FILE, attributes)
 
-    def take_over(self, number: int, taken: TakenOver) -> None:
-        """Let an entered file begin with the parent's layers; pages stored now lie above them."""
-        self._taken[self._places[number]] = taken
+    def take_over(self, taken: TakenOver) -> None:
+        """Let entered files begin with the parent's layers; pages stored now lie above them."""
+        self._taken_over = taken
 
     def leave_out(self, number: int) -> None:
         """Forget a file that vanished, entered or not, with whatever was stored of it."""
@@ -175,7 +178,7 @@ class ManifestBuilder:
         order = np.array(sorted(kept, key=self._paths.__getitem__), np.int64)
         packs = _Packs([*self._results, *(stored for _, stored in self._moved)])
         own, moved = self._own_layers(order, packs), self._moved_chunks(packs)
-        files, taken = self._file_columns(order), self._taken_over(order)
+        files, taken = self._file_columns(order), self._taken(order)
         self._clear()
         tables = assemble(files, own, taken, parent or Tables.empty(), moved)
         count, size = tables.count_files()
@@ -190,7 +193,7 @@ class ManifestBuilder:
         self._dropped: set[int] = set()  # entries left out after all
         self._places = array("q")  # by file number: the entry, in order of adding
         self._results: list[StoredChunks] = []
-        self._taken: dict[int, TakenOver] = {}  # by entry
+        self._taken_over = None
         self._moved: list[tuple[Array, StoredChunks]] = []
 
     def _place(self, number: int, place: int) -> None:
@@ -223,14 +226,15 @@ class ManifestBuilder:
             **columns,
         )
 
-    def _taken_over(self, order: Array) -> Taken:
+    def _taken(self, order: Array) -> Taken:
         row = np.full(len(self._paths), -1, np.int64)
         size = np.zeros(len(self._paths), np.int64)
         base_only = np.zeros(len(self._paths), bool)
-        if self._taken:
-            entries = np.fromiter(self._taken, np.int64, len(self._taken))
-            columns = zip(*self._taken.values(), strict=True)
-            row[entries], size[entries], base_only[entries] = (list(c) for c in columns)
+        if self._taken_over is not None:
+            places = np.frombuffer(self._places, np.int64)[self._taken_over.number]
+            there = places >= 0
+            for column, values in zip((row, size, base_only), self._taken_over[1:], strict=True):
+                column[places[there]] = values[there]
         return Taken(row[order], size[order], base_only[order])
 
     def _own_layers(self, order: Array, packs: "_Packs") -> OwnLayers:
