@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pgkeep import throttle
-from pgkeep.throttle import CannotStepBack, SharedRate, check_step_back, step_back
-from pgkeep.workers import light_main, make_pool
+from pgkeep.workers import throttle
+from pgkeep.workers.pool import light_main, make_pool
+from pgkeep.workers.throttle import CannotStepBack, SharedRate, check_step_back, step_back
 
 
 @dataclass

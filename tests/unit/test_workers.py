@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from pgkeep.workers import enough_workers
+from pgkeep.workers.pool import enough_workers
 
 PROGRAM = """
 import os, resource
-from pgkeep.workers import enough_workers, make_pool
+from pgkeep.workers.pool import enough_workers, make_pool
 
 class Refused(Exception):
     pass

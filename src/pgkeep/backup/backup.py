@@ -32,7 +32,8 @@ from pgkeep.repository import catalog
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFull
-from pgkeep.workers import default_jobs
+from pgkeep.workers.pool import default_jobs
+from pgkeep.workers.throttle import SharedRate, check_step_back
 
 _PING_S: Final = 2.0  # a lost session makes the copy worthless: no use in copying on for long
 
@@ -57,6 +58,9 @@ class BackupOptions:
     level: int = 1  # of zstd
     archive_timeout: float = 600.0  # seconds without any WAL arriving, before it is given up
     cleaning: Cleaning = DEFAULT_CLEANING
+    rate: int = 0  # bytes read per second, all workers together; 0: no limit
+    nice: int = 0
+    ionice: str = ""
 
 
 def run(  # noqa: PLR0913  # the last two are for tests
@@ -75,6 +79,7 @@ def run(  # noqa: PLR0913  # the last two are for tests
     BackupReport.problem.
     """
     progress = progress or Silent()
+    check_step_back(options.nice, options.ionice)
     with interruptible(), take_lock(cluster, progress) as lock:
         for holder in lock.took_over:
             progress.note(f"took over from {holder}: that process is dead")
@@ -188,6 +193,9 @@ class _Job:
             checksums=self.facts.checksums,
             tag=attempts.tag_of(self.id),
             adopted=adopted,
+            rate=SharedRate(self.options.rate),
+            nice=self.options.nice,
+            ionice=self.options.ionice,
         )
 
     def _base(self, search: Search, past: Past, started: Started, listing: Listing) -> Base | None:

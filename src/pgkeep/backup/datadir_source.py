@@ -14,6 +14,7 @@ from pgkeep.backup.copying.file_reader import FileReader
 from pgkeep.backup.incremental.changes import ChangedBlocks
 from pgkeep.backup.record import CONTROL_FILE
 from pgkeep.backup.source import ClusterFacts, Listing, NoSummaries, Started, Stopped
+from pgkeep.backup.summaries import read_changes
 from pgkeep.backup.wait_wal import Archiver
 from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
@@ -171,7 +172,12 @@ class DataDirectorySource:
 
     def changed_blocks(self, since: Lsn, started: Started, history: History) -> ChangedBlocks:
         """Raise NoSummaries."""
-        raise NoSummaries("not yet")
+        server = self._facts()
+        if not VERSIONS[server.major].has_summaries:
+            raise NoSummaries("")  # nothing to explain: there is no such thing
+        if not server.summarize_wal:
+            raise NoSummaries("summarize_wal is off (pgkeep init --apply turns it on)")
+        return read_changes(self._session, self._root, since, started, history)
 
     def listing(self) -> Listing:
         listing = Listing()

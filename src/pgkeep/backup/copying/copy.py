@@ -29,8 +29,10 @@ from pgkeep.repository.seal import Key, Sealer
 from pgkeep.repository.store.open import open_store
 from pgkeep.repository.store.write_behind import WriteBehind
 from pgkeep.units import MIB
+from pgkeep.workers.throttle import SharedRate
 
 BUFFER: Final = 4 * MIB  # one read; page checks run at full speed from 2 MiB on
+NO_LIMIT: Final = SharedRate(None)
 _FIRST_LSN: Final = MIB  # no WAL was ever written before: the smallest segment (xlog.c)
 
 
@@ -55,6 +57,9 @@ class CopierSetup(NamedTuple):
     checksums: bool
     tag: bytes  # of the packs' ids
     adopted: Adopted = Adopted()
+    rate: SharedRate = NO_LIMIT  # of reading, for all workers together
+    nice: int = 0
+    ionice: str = ""
 
     def open(self) -> "Copier":
         repository = Repository(open_store(self.store), self.repository, self.key)
@@ -74,6 +79,7 @@ class Copier:
     buffer: memoryview
     tag: bytes
     adopted: Adopted
+    rate: SharedRate
 
     def copy(
         self, work: Work, advance: Callable[[int], None], stopped: Callable[[], bool]
@@ -92,7 +98,9 @@ class Copier:
                 task.bad_pages += self.pages.check(self.buffer, _page_runs(window), work.start_lsn)
                 for filled in window:
                     task.take(filled, self.buffer)
-                advance(sum(filled.length for filled in window))
+                read = sum(filled.length for filled in window)
+                advance(read)
+                self.rate.take(read, stopped)
             copied = task.finish()
         # The packs are durable before anybody hears of what is in them.
         self.store.settle()
@@ -234,6 +242,7 @@ def make_copier(
         buffer=memoryview(mmap(-1, BUFFER)),  # mapped: it begins where a page of memory begins
         tag=setup.tag,
         adopted=setup.adopted,
+        rate=setup.rate,
     )
 
 

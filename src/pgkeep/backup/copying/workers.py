@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 from pgkeep.backup.copying.copy import Copier, CopierSetup
 from pgkeep.backup.copying.work import Copied, Work
 from pgkeep.backup.source import BackupAborted
-from pgkeep.workers import enough_workers, light_main, make_pool
+from pgkeep.workers.pool import enough_workers, light_main, make_pool
+from pgkeep.workers.throttle import step_back
 
 _TICK_S: Final = 0.2  # how often the owner looks after its other duties while workers copy
 _GRACE_S: Final = 5.0  # for workers to notice that they should stop, before they are killed
@@ -138,6 +139,7 @@ def _begin(shared: _Shared, setup: CopierSetup) -> None:
         seat = shared.taken.value
         shared.taken.value += 1
     shared.pids[seat] = os.getpid()
+    step_back(setup.nice, setup.ionice)
     _self.append(_Worker(shared, setup, seat))
 
 

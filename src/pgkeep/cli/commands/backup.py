@@ -31,12 +31,16 @@ def backup(
     jobs: Annotated[
         int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
     ] = None,
+    rate: Annotated[
+        str, typer.Option(help="The most to read per second, like 200MB/s.", show_default=False)
+    ] = "",
 ) -> int:
-    """Back up the running cluster."""
+    """Back up the running cluster: what changed since the last backup, or all of it."""
     from pgkeep.backup.backup import BackupOptions, Kind, run
     from pgkeep.backup.datadir_source import DataDirectorySource
     from pgkeep.backup.incremental.base import Cleaning
     from pgkeep.cli.render import backup as render_backup
+    from pgkeep.units import parse_rate
 
     context: Context = here.obj
     app = context.app
@@ -47,6 +51,9 @@ def backup(
         jobs=jobs or app.jobs,
         level=app.config.repository.compression_level,
         archive_timeout=settings.wal_timeout,
+        rate=parse_rate(rate) if rate else settings.rate,
+        nice=settings.nice,
+        ionice=settings.ionice,
         cleaning=Cleaning(settings.cleaning.overlays, settings.cleaning.live),
     )
     folder = app.cluster
