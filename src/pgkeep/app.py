@@ -223,6 +223,6 @@ class App:
     @property
     def jobs(self) -> int:
         """Worker processes, if the command line names no number."""
-        from pgkeep.workers import default_jobs
+        from pgkeep.workers.pool import default_jobs
 
         return self.settings.jobs or default_jobs()

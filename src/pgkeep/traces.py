@@ -12,8 +12,18 @@ MARKER: Final = "pgkeep-restore-in-progress"
 SETTINGS_HEADING: Final = "# pgkeep restore: "
 
 
-def marker_text(backup: str, target: str, started: str) -> str:
-    return json.dumps({"backup": backup, "target": target, "started": started}) + "\n"
+def marker_text(backup: str, target: str, started: str, generation: str) -> str:
+    facts = {"backup": backup, "target": target, "started": started, "generation": generation}
+    return json.dumps(facts) + "\n"
+
+
+def generation_of_marker(directory: str | os.PathLike[str]) -> str:
+    """Return which generation of a cluster is being restored there; '' when nothing tells."""
+    try:
+        facts = json.loads(Path(directory, MARKER).read_text())
+        return str(facts["generation"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def describe_marker(directory: str | os.PathLike[str]) -> str:

@@ -238,11 +238,16 @@ def contents(cluster: ClusterFolder, backup_id: str) -> dict[str, bytes]:
     tables = manifest.tables
     reader = ChunkReader(cluster, cluster.repository.sealer(), tables.pack, backup=backup_id)
     plain = dict(reader.read(tables.chunk))
-    return {
-        entry.path: b"".join(plain[row] for row in tables.chunk_rows(entry.number))
+    found = {
+        entry.path: bytearray(entry.size)
         for entry in tables.entries()
         if entry.kind is EntryKind.FILE
     }
+    paths = [os.fsdecode(path) for path in tables.file.path]
+    for row, file, position, start, length in zip(*tables.placements(), strict=True):
+        piece = plain[int(row)][start : start + length]
+        found[paths[int(file)]][position : position + length] = piece
+    return {path: bytes(content) for path, content in found.items()}
 
 
 def directories(cluster: ClusterFolder, backup_id: str) -> dict[str, int]:

@@ -15,7 +15,7 @@ from pgkeep.model.timeline import History
 from pgkeep.postgres.wal_summary.changed import ChangedBlocks
 from pgkeep.postgres.wal_summary.choose import SummaryGap, choose_summaries, summary_files
 from pgkeep.postgres.wal_summary.content import BadSummary, read_summary
-from pgkeep.server.session import QueryFailed, Session, SummarizerState
+from pgkeep.server.session import QueryFailed, Session
 
 _FOLDER: Final = "pg_wal/summaries"
 _PATIENCE_S: Final = 30.0  # without progress; the summarizer sleeps for up to 30 s when idle
@@ -47,24 +47,20 @@ def read_changes(
 
 def _wait(session: Session, started: Started, clock: Callable[[], float] = time.monotonic) -> None:
     """Return when WAL is summarized up to the backup's start. Raise NoSummaries."""
-    best: SummarizerState | None = None
+    best: tuple[int, Lsn] = (0, Lsn(0))
     progressed = clock()
     while True:
         try:
             state = session.summarizer_state()
         except QueryFailed as error:
             raise NoSummaries(str(error)) from error
-        if (state.timeline, state.summarized_lsn) >= (started.timeline, started.lsn):
+        reached = (state.timeline, state.summarized_lsn)
+        if reached >= (started.timeline, started.lsn):
             return
         if not state.running:
             raise NoSummaries("the WAL summarizer is not running")
-        if best is None or (state.timeline, state.summarized_lsn) > (
-            best.timeline,
-            best.summarized_lsn,
-        ):
-            best, progressed = state, clock()
+        if reached > best:
+            best, progressed = reached, clock()
         if clock() - progressed > _PATIENCE_S:
-            raise NoSummaries(
-                f"WAL is summarized to {state.summarized_lsn} only, not to {started.lsn}"
-            )
+            raise NoSummaries(f"WAL is summarized to {best[1]} only, not to {started.lsn}")
         time.sleep(_PAUSE_S)
