@@ -1,0 +1,98 @@
+"""The command that proves: verify."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgkeep.cli.context import Context, error_facts, say_error
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+
+class HowFar(StrEnum):
+    OBJECTS = "objects"
+    BYTES = "bytes"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("verify")(verify)
+
+
+def verify(  # noqa: PLR0913 - options
+    here: typer.Context,
+    backups: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[BACKUP]...", help="Ids or their beginnings; else all."),
+    ] = None,
+    *,
+    level: Annotated[
+        HowFar,
+        typer.Option(help="objects: all is there, whole by its size. bytes: and read and hashed."),
+    ] = HowFar.OBJECTS,
+    sample: Annotated[
+        str, typer.Option(metavar="SHARE", help="Read a random share only, like 5%.")
+    ] = "",
+    seed: Annotated[
+        str, typer.Option(help="Read the sample that this seed chose before; else a new one.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option(metavar="WHEN", help="Only backups and WAL since: 7d, or a time.")
+    ] = "",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
+    ] = None,
+    rate: Annotated[
+        str, typer.Option(metavar="RATE", help="Read at most this much a second, like 200MB/s.")
+    ] = "",
+) -> int:
+    """Prove that backups and WAL are all there and intact, and record it."""
+    from pgkeep.cli.render import verify as render_verify
+    from pgkeep.repository.proofs import Level
+    from pgkeep.units import parse_rate
+    from pgkeep.verify.inventory import VerifyOptions
+    from pgkeep.verify.plan import BadSample, Manner, parse_sample
+    from pgkeep.verify.verify import run
+
+    context: Context = here.obj
+    app = context.app
+    settings = app.settings
+    share = parse_sample(sample, seed or os.urandom(8).hex()) if sample else None
+    if share is not None and level is not HowFar.BYTES:
+        raise BadSample(sample, "at the level objects nothing is read that there could be less of")
+    options = VerifyOptions(
+        level=Level(level.value),
+        wanted=tuple(backups or ()),
+        sample=share,
+        since=_moment(since, app.zone) if since else None,
+        manner=Manner(
+            jobs=jobs or app.jobs,
+            rate=parse_rate(rate) if rate else settings.rate,
+            nice=settings.nice,
+            ionice=settings.ionice,
+        ),
+        window_s=int(settings.retention.window),
+    )
+    report = run(app.cluster, options, context.progress)
+    context.close()
+    problem = report.problem
+    facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
+    context.result(facts, lambda look: render_verify.report(report, look))
+    if problem is None:
+        return 0
+    say_error(problem)
+    return problem.exit_status
+
+
+def _moment(text: str, zone: "tzinfo") -> datetime:
+    """Read '7d', which is counted back from now, or a time."""
+    from pgkeep.model.target import parse_time
+    from pgkeep.units import BadUnit, parse_duration
+
+    try:
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(text))
+    except BadUnit:
+        return parse_time(text, zone)

@@ -1,0 +1,164 @@
+"""verify as text, and what `list` shows of proofs. docs/commands.md lists the JSON fields."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pgkeep.cli.text import Look, plural, safe, table
+from pgkeep.repository.proofs import Level, Proof, Proofs, Verdict
+from pgkeep.units import format_duration, format_size
+from pgkeep.verify.report import BackupFound, VerifyReport, WalLoss, describe_blocks
+
+_SHOWN: Final = 10  # files of a backup, and objects, that are listed; --json has them all
+_WORDS: Final = {
+    Verdict.GOOD: "good",
+    Verdict.DAMAGED: "DAMAGED",
+    Verdict.NOT_RESTORABLE: "NOT RESTORABLE",
+}
+
+
+def report(done: VerifyReport, look: Look) -> str:
+    """Say what can be restored, what is lost, and what was not looked at."""
+    parts = [_head(done, look)]
+    if done.backups:
+        rows = [[b.id, _WORDS[b.verdict], b.why or done.proof.words] for b in done.backups]
+        parts.append(table(["BACKUP", "VERDICT", "PROVEN, OR WHAT IS LOST"], rows, look))
+    parts += [_files(found, look) for found in done.backups if found.files.count]
+    if done.damaged:
+        lines = [f"  {safe(d.name)}: {safe(d.why)}" for d in done.damaged]
+        parts.append("\n".join([look.bad("faults:"), *_cut(lines)]))
+    parts += ["\n".join(_cut([_loss(loss, look) for loss in done.wal]))] if done.wal else []
+    parts += _restorable(done, look)
+    beside = _beside(done, look)
+    return "\n\n".join([*parts, "\n".join(beside)] if beside else parts)
+
+
+def _head(done: VerifyReport, look: Look) -> str:
+    proof = done.proof
+    count = plural(len(done.backups), "backup")
+    bad = sum(found.verdict is not Verdict.GOOD for found in done.backups)
+    of = f"of cluster {safe(proof.cluster)}"
+    if bad:
+        line = look.bad(f"{bad} of {count} {of} cannot be restored whole")
+    elif done.damaged:
+        line = look.bad(f"{plural(len(done.damaged), 'fault')}; all {count} {of} can be restored")
+    elif not done.backups:
+        line = look.weak(f"cluster {safe(proof.cluster)} has no backup to verify")
+    else:
+        line = look.good(f"{count} {of}: no fault found")
+    read = f", {format_size(proof.read)} read" if proof.read else ""
+    facts = (
+        f"  proven: {proof.words}; {plural(proof.packs, 'pack')}, "
+        f"{plural(proof.wal_files, 'WAL file')}{read}, in {format_duration(done.duration_s)}"
+    )
+    lines = [line, facts]
+    if done.unproven:
+        lines.append(look.weak(f"  not proven: {done.unproven}"))
+    if proof.seed:
+        lines.append(f"  the same sample again: --sample {proof.sample} --seed {safe(proof.seed)}")
+    if proof.since:
+        lines.append(f"  only what is newer than {look.when(proof.since)}")
+    return "\n".join(lines)
+
+
+def _files(found: BackupFound, look: Look) -> str:
+    rows = [
+        [hit.path, hit.database or "-", describe_blocks(hit)] for hit in found.files.first[:_SHOWN]
+    ]
+    more = found.files.count - len(rows)
+    lost = f"backup {found.id} has lost something of {plural(found.files.count, 'file')}:"
+    lines = [look.bad(lost), table(["FILE", "DATABASE", "LOST"], rows, look)]
+    return "\n".join([*lines, *([f"and {more:,} more (--json has them)"] if more else [])])
+
+
+def _loss(loss: WalLoss, look: Look) -> str:
+    one = loss.first == loss.last
+    what = f"WAL segment {loss.first}" if one else f"WAL segments {loss.first} to {loss.last}"
+    lines = [look.bad(f"{what}: {safe(loss.why)}")]
+    if loss.stranded:
+        lines.append(f"  backups that cannot be restored at all: {', '.join(loss.stranded)}")
+    if loss.cut:
+        lines.append(f"  backups that can be recovered up to {loss.at} only: {', '.join(loss.cut)}")
+    return "\n".join(lines)
+
+
+def _restorable(done: VerifyReport, look: Look) -> list[str]:
+    """With faults, say which moments are left."""
+    if not done.damaged or not done.proof.everything:
+        return []
+    lines = [
+        f"  timeline {p.timeline}: {look.good('restorable')} from {p.span.start} to {p.span.end}"
+        for p in done.proven
+    ]
+    return ["\n".join(["what is left:", *(lines or [look.bad("  nothing can be restored")])])]
+
+
+def _beside(done: VerifyReport, look: Look) -> list[str]:
+    lines = [look.weak(f"note: {safe(note)}") for note in done.notes]
+    if done.gone and done.gone_since:
+        gone = f"{', '.join(done.gone)}, there on {look.when(done.gone_since)}"
+        lines.append(look.weak(f"note: gone since the last proof: {gone}, and packs were left"))
+    if done.orphans and done.orphans[0]:
+        count, size = done.orphans
+        what = f"{plural(count, 'pack')}, {format_size(size)}, that no backup names"
+        lines.append(f"note: {what}: left by an interrupted backup, or of one that is running")
+    if done.unexplained_count:
+        few = ", ".join(safe(name) for name in done.unexplained[:_SHOWN])
+        more = done.unexplained_count - min(done.unexplained_count, _SHOWN)
+        rest = f" and {more:,} more" if more else ""
+        what = plural(done.unexplained_count, "object")
+        lines.append(f"note: {what} that pgkeep has not put there, left alone: {few}{rest}")
+    return lines
+
+
+def _cut(lines: list[str]) -> list[str]:
+    more = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], f"  and {more:,} more (--json has them)"] if more > 0 else lines
+
+
+# what `list` shows
+
+
+def proof_words(proofs: Proofs, backup_id: str, lost: Mapping[str, str], look: Look) -> str:
+    """Return 'bytes 2026-11-02, objects 2026-11-23', 'DAMAGED' or 'never'."""
+    if backup_id in lost:
+        return "DAMAGED"
+    found = proofs.of(backup_id)
+    return ", ".join(f"{_short(proof)} {_day(proof, look)}" for proof in reversed(found)) or "never"
+
+
+def wal_words(proofs: Proofs, look: Look) -> str:
+    """Return when WAL was proven last, and how."""
+    found = [proof for proof in proofs.found if proof.everything]
+    if not found:
+        return "its WAL was never verified (pgkeep verify)"
+    best = [found[0], *(proof for proof in found if proof.level is Level.BYTES)][:2]
+    kept = [best[-1], *best[:1]] if best[0] is not best[-1] else best
+    words = ", ".join(f"{_short(proof)} {_day(proof, look)}" for proof in kept)
+    prefix = tuple(f"clusters/{proof.cluster}/wal/" for proof in kept)
+    bad = sum(damaged.name.startswith(prefix) for _, damaged in proofs.standing())
+    return f"its WAL was verified: {words}" + (f"; {plural(bad, 'FAULT')} FOUND" if bad else "")
+
+
+def proof_facts(proofs: Proofs, backup_id: str, lost: Mapping[str, str]) -> dict[str, Any]:
+    """Return what --json shows of a backup's proofs, the strongest first."""
+    return {
+        "proofs": [
+            {
+                "id": proof.id,
+                "level": proof.level.value,
+                "sample": proof.sample or None,
+                "time": proof.finished_at,
+                "proven": proof.words,
+            }
+            for proof in reversed(proofs.of(backup_id))
+        ],
+        "damaged": lost.get(backup_id),
+    }
+
+
+def _short(proof: Proof) -> str:
+    return f"{proof.sample} of bytes" if proof.sample else proof.level.value
+
+
+def _day(proof: Proof, look: Look) -> str:
+    return f"{proof.finished_at.astimezone(look.zone):%Y-%m-%d}"

@@ -1,0 +1,1 @@
+"""Proves that what the repository promises is there and intact."""

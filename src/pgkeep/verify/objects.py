@@ -1,0 +1,167 @@
+"""What is there: one listing of a cluster's part of the repository, and its manifests decoded."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from pgkeep.errors import PgkeepError
+from pgkeep.postgres.backup_label import (
+    BadBackupLabel,
+    parse_backup_label,
+    parse_tablespace_map,
+)
+from pgkeep.postgres.layout import CONTROL_FILE, VERSION_FILE
+from pgkeep.repository import names
+from pgkeep.repository.manifest.codec import Manifest
+from pgkeep.repository.manifest.facts import Facts
+from pgkeep.repository.manifest.tables import Array, Tables
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.base import BlobMissing, BlobStat
+
+_SHOWN: Final = 1000  # unexplained objects that are named; all are counted
+_PACK: Final = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
+# What pgkeep puts into a cluster's part beside packs; the WAL archive itself tells of wal/.
+_EXPLAINED: Final = re.compile(
+    r"generations/[^/]+\.json|backups/[^/]+/manifest|locks/[^/]+\.json|proofs/[^/]+\.json"
+    r"|pins/[^/]+/[^/]+\.json|wal/([^/]+)/.+"
+)
+_ROW: Final = np.dtype(
+    [
+        ("pack", "<u4"),
+        ("offset", "<u4"),
+        ("sealed", "<u4"),
+        ("plain", "<u4"),
+        ("high", "<u8"),
+        ("low", "<u8"),
+    ]
+)
+
+
+@dataclass
+class Listed:
+    """What a listing tells, packs and strangers; WAL is listed by its archive."""
+
+    packs: dict[str, int] = field(default_factory=dict)  # object names and sizes
+    unexplained: list[str] = field(default_factory=list)  # the first of them
+    unexplained_count: int = 0
+
+    def add_unexplained(self, name: str) -> None:
+        self.unexplained_count += 1
+        if len(self.unexplained) < _SHOWN:
+            self.unexplained.append(name)
+
+
+def list_objects(cluster: ClusterFolder, generations: set[str]) -> Listed:
+    """Go through the names of everything in the cluster's part; `generations` are known ones."""
+    prefix, found = names.cluster_prefix(cluster.name), Listed()
+    for blob in cluster.store.list(prefix):
+        name = blob.name.removeprefix(prefix)
+        if _PACK.fullmatch(name):
+            found.packs[blob.name] = blob.size
+            continue
+        match = _EXPLAINED.fullmatch(name)
+        if match is None or (match[1] is not None and match[1] not in generations):
+            found.add_unexplained(blob.name)
+    return found
+
+
+def look_again(cluster: ClusterFolder, name: str) -> BlobStat | None:
+    """Return an object that a listing did not show; None when the store says it is not there."""
+    try:
+        return cluster.store.stat(name)
+    except BlobMissing:
+        return None
+
+
+class Needed:
+    """The chunks that backups need of the packs that are to be read, each once.
+
+    Memory: 32 bytes a chunk, and as much again while a manifest is added.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}  # of packs, by id
+        self._rows: Array = np.zeros(0, _ROW)
+
+    def add(self, tables: Tables, wanted: set[int]) -> None:
+        """Add the chunks of one backup that lie in the `wanted` rows of its pack table."""
+        numbers = np.full(len(tables.pack), -1, np.int64)
+        for index in wanted:
+            pack_id = tables.pack.name(index)
+            numbers[index] = self._numbers.setdefault(pack_id, len(self._numbers))
+        chunk = tables.chunk
+        pack = numbers[chunk.pack] if len(chunk) else np.zeros(0, np.int64)
+        kept = np.flatnonzero(pack >= 0)
+        rows = np.empty(len(kept), _ROW)
+        ids = np.ascontiguousarray(chunk.id[kept]).view("<u8").reshape(-1, 2)
+        rows["pack"], rows["offset"] = pack[kept], chunk.offset[kept]
+        rows["sealed"], rows["plain"] = chunk.sealed[kept], chunk.plain[kept]
+        rows["high"], rows["low"] = ids[:, 0], ids[:, 1]
+        rows = self._unknown(_distinct(rows))
+        if len(rows):
+            self._rows = _distinct(np.concatenate([self._rows, rows]))
+
+    def rows_of(self, pack_id: bytes) -> Array:
+        """Return what backups need of a pack: offset, sealed and plain length, id; by offset."""
+        number = self._numbers.get(pack_id, -1)
+        first, end = (
+            np.searchsorted(self._rows["pack"], [number, number + 1]) if number >= 0 else (0, 0)
+        )
+        return self._rows[first:end]
+
+    def _unknown(self, rows: Array) -> Array:
+        if not len(self._rows):
+            return rows
+        places = np.searchsorted(_keys(self._rows), _keys(rows))
+        same = self._rows[np.minimum(places, len(self._rows) - 1)] == rows
+        unknown: Array = rows[~same]
+        return unknown
+
+
+def _distinct(rows: Array) -> Array:
+    """Sort by pack and offset, and keep each row once."""
+    rows = rows[np.argsort(_keys(rows), kind="stable")]
+    if not len(rows):
+        return rows
+    result: Array = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
+    return result
+
+
+def _keys(rows: Array) -> Array:
+    keys: Array = rows["pack"].astype(np.uint64) << np.uint64(32) | rows["offset"]
+    return keys
+
+
+def id_of(row: Any) -> bytes:
+    """Return the chunk id in a row of `Needed`."""
+    return int(row["high"]).to_bytes(8, "little") + int(row["low"]).to_bytes(8, "little")
+
+
+def check_manifest(manifest: Manifest) -> list[str]:
+    """Return what a restore would refuse although everything in the manifest fits together."""
+    facts, tables = manifest.facts, manifest.tables
+    wrong = [
+        f"it holds no {name}" for name in (CONTROL_FILE, VERSION_FILE) if not _has(tables, name)
+    ]
+    try:
+        _check_label(facts)
+    except PgkeepError as error:
+        wrong.append(str(error))
+    return wrong
+
+
+def _has(tables: Tables, path: str) -> bool:
+    number = tables.find(path)
+    return number is not None and bool(tables.file.size[number])
+
+
+def _check_label(facts: Facts) -> None:
+    label = parse_backup_label(facts.backup_label)
+    if str(label.start) != facts.start_lsn or label.timeline != facts.timeline:
+        why = f"it begins at {label.start}, timeline {label.timeline}, and the backup elsewhere"
+        raise BadBackupLabel("backup_label", why)
+    linked = {space.oid: space.path for space in facts.tablespaces if space.path.startswith("/")}
+    if parse_tablespace_map(facts.tablespace_map) != linked:
+        raise BadBackupLabel("tablespace_map", "it does not name the tablespaces of the backup")
