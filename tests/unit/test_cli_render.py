@@ -79,16 +79,21 @@ def test_a_list_with_everything_in_it() -> None:
         "  b9: cannot use clusters/main/backups/b9/manifest, it is damaged: its tables are cut off",
         "",
         "BACKUP  TYPE  RESTORABLE FROM           SIZE  STORED   TOOK  WAL                       "
+        "VERIFIED  "
         f"{'STATE':<51}  LABEL",
         "b3      full  2026-01-15 12:03:03 UTC  5 GiB   1 GiB  2.5 s  000000010000000000000003  "
+        "never     "
         f"{'ok':<51}  before v2\\n",
         "b6      full  2026-01-15 12:06:03 UTC  5 GiB   1 GiB  2.5 s  000000010000000000000006  "
+        "never     "
         "NOT RESTORABLE, 000000010000000000000006 is missing",
         "b7      full  2026-01-15 12:07:03 UTC  5 GiB   1 GiB  2.5 s  000000010000000000000007  "
+        "never     "
         "2 DAMAGED PAGES",
         "",
         "PostgreSQL 18, system identifier 7711",
         "  4 WAL segments archived, 0 B",
+        "  verified: never",
         "  timeline 1: restorable from 2026-01-15 12:03:03 UTC, 0/3000190 to "
         "2026-01-15 13:00:00 UTC, 0/5000000",
         "  timeline 1: restorable from 2026-01-15 12:07:03 UTC, 0/7000190 to "

@@ -9,6 +9,7 @@ from pgkeep.coverage.record import ClusterRecord, Record, read_record
 from pgkeep.model.backup import Backup
 from pgkeep.model.cluster import GenerationId
 from pgkeep.model.coverage import Span
+from pgkeep.repository.proofs import NO_PROOFS, Proofs, read_proofs
 from pgkeep.repository.repository import ClusterFolder
 
 
@@ -27,6 +28,7 @@ class Listing:
     repository: str
     record: ClusterRecord
     dates: Mapping[tuple[GenerationId, int, Span], Dated]  # by generation, timeline and span
+    proofs: Proofs = NO_PROOFS
 
     @property
     def cluster(self) -> str:
@@ -60,7 +62,7 @@ def list_cluster(cluster: ClusterFolder) -> Listing:
         for timeline in part.coverage.timelines
         for span in timeline.spans
     }
-    return Listing(cluster.repository.store.url, record, dates)
+    return Listing(cluster.repository.store.url, record, dates, read_proofs(cluster))
 
 
 def _dated(cluster: ClusterFolder, part: Record, number: int, span: Span) -> Dated:

@@ -4,7 +4,7 @@ A proof is written once, when its verify has come to its end. A damaged object s
 proof looked at it and did not find it damaged again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -153,15 +153,20 @@ class Proofs:
         return lost
 
     def of(self, backup_id: str) -> list[Proof]:
-        """Return the proofs that say most of a backup, newest first: the strongest is the last.
+        """Return the proofs that say most of a backup, as `strongest` does."""
+        return self.strongest(proof for proof in self.found if proof.of(backup_id))
 
-        A weaker one is left out when a stronger one is newer.
-        """
+    @staticmethod
+    def strongest(proofs: Iterable[Proof]) -> list[Proof]:
+        """Return, of proofs with the newest first, each that is stronger than all newer ones."""
         kept: list[Proof] = []
-        for proof in self.found:
-            if proof.of(backup_id) and (not kept or _strength(proof) > _strength(kept[-1])):
+        for proof in proofs:
+            if not kept or _strength(proof) > _strength(kept[-1]):
                 kept.append(proof)
         return kept
+
+
+NO_PROOFS: Final = Proofs()
 
 
 def read_proofs(cluster: ClusterFolder) -> Proofs:

@@ -5,27 +5,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pgkeep.backup.report import BackupReport
+from pgkeep.cli.render import verify as render_verify
 from pgkeep.cli.text import Look, fields, not_before, plain, plural, safe, table
 from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.coverage.record import Record
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Hole, Span, TimelineCoverage
 from pgkeep.model.lsn import Lsn
-from pgkeep.repository.manifest.facts import Facts
+from pgkeep.repository.manifest.facts import Facts, Reuse
 from pgkeep.units import format_duration, format_size
 
 
 def report(made: BackupReport, look: Look) -> str:
     """Say what was backed up, and whether anything is wrong with it."""
     backup = made.backup
-    saved = f"{format_size(backup.stored)} stored"
+    saved = f"{format_size(made.read)} read, {format_size(backup.stored)} stored"
     speed = f", {format_size(made.speed)}/s" if made.speed else ""
     lines = [
         look.good(f"backup {backup.id} of cluster {safe(made.cluster)} is complete"),
         fields(
             [
+                ("type", backup.type.value),
                 ("restorable", f"from {look.when(not_before(backup.stopped_at))} on"),
                 ("size", f"{format_size(backup.size)} in {plural(backup.files, 'file')}, {saved}"),
+                *_reuse(made.reuse, made.resumed),
                 ("took", f"{format_duration(made.duration_s)}{speed}"),
                 ("WAL", _segments(list(made.segments))),
                 ("label", backup.label),
@@ -42,6 +45,34 @@ def report(made: BackupReport, look: Look) -> str:
     return "\n".join(lines)
 
 
+def _reuse(reuse: Reuse | None, resumed: int) -> list[tuple[str, str]]:
+    """Say what was not read or not stored again, and how pgkeep knew."""
+    pairs = []
+    if reuse is not None:
+        how = "by WAL summaries" if reuse.method == "summaries" else "by their LSNs"
+        pages = f"{plural(reuse.changed_pages, 'page')} of {_files(reuse.paged_files)}"
+        whole = f"{_files(reuse.whole_files)} of {format_size(reuse.whole_bytes)} whole"
+        if reuse.known_bytes:
+            whole += f", {format_size(reuse.known_bytes)} of it stored already"
+        unchanged = f"{_files(reuse.unchanged_files)}, {format_size(reuse.unchanged_bytes)}"
+        pairs += [
+            ("since", reuse.parent),
+            ("unchanged", f"{unchanged}, not read"),
+            ("changed", f"{pages} {how}, {whole}"),
+        ]
+        if reuse.reason:
+            pairs.append(("no summaries", safe(reuse.reason)))
+        if reuse.moved_bytes:
+            pairs.append(("cleaned", f"{format_size(reuse.moved_bytes)} moved to new packs"))
+    if resumed:
+        pairs.append(("resumed", f"{format_size(resumed)} stored by an interrupted backup"))
+    return pairs
+
+
+def _files(count: int) -> str:
+    return plural(count, "file")
+
+
 def _segments(names: Sequence[str]) -> str:
     return names[0] if names[0] == names[-1] else f"{names[0]} to {names[-1]}"
 
@@ -56,11 +87,18 @@ def listing_facts(listings: Sequence[Listing], *, all_clusters: bool) -> dict[st
 
 
 def _listing_facts(listing: Listing) -> dict[str, Any]:
-    stranded = _stranded(listing)
+    stranded, lost = _stranded(listing), listing.proofs.damaged_backups()
     return {
         "cluster": listing.cluster,
         "repository": listing.repository,
-        "backups": [_backup_facts(backup, stranded) for backup in listing.backups],
+        "backups": [
+            {
+                **_backup_facts(backup, stranded),
+                "proofs": render_verify.proof_facts(listing.proofs.of(backup.id)),
+                "damaged": lost.get(backup.id),
+            }
+            for backup in listing.backups
+        ],
         "unreadable": [
             {"id": bad.id, "code": bad.error.code, "message": bad.why}
             for bad in listing.record.unreadable
@@ -70,7 +108,14 @@ def _listing_facts(listing: Listing) -> dict[str, Any]:
             for part in listing.record.generations
             for timeline in part.coverage.timelines
         ],
-        "wal": [_wal_facts(part) for part in listing.record.generations],
+        "wal": [
+            {
+                **_wal_facts(part),
+                "proofs": render_verify.wal_proof_facts(listing.proofs),
+                "faults": _wal_faults(listing, part),
+            }
+            for part in listing.record.generations
+        ],
     }
 
 
@@ -83,6 +128,10 @@ def _wal_facts(part: Record) -> dict[str, Any]:
         "damaged": part.listing.cut_off,
         "bad_histories": [str(error) for error in part.bad_histories],
     }
+
+
+def _wal_faults(listing: Listing, part: Record) -> list[str]:
+    return render_verify.damaged_wal(listing.proofs, listing.cluster, part.generation.id)
 
 
 def _segments_of(part: Record) -> int:
@@ -177,9 +226,19 @@ def _unreadable(listing: Listing, look: Look) -> list[str]:
 
 
 def _backups(listing: Listing, look: Look) -> str:
-    stranded = _stranded(listing)
+    stranded, lost = _stranded(listing), listing.proofs.damaged_backups()
     with_labels = any(backup.label for backup in listing.backups)
-    header = ["BACKUP", "TYPE", "RESTORABLE FROM", "SIZE", "STORED", "TOOK", "WAL", "STATE"]
+    header = [
+        "BACKUP",
+        "TYPE",
+        "RESTORABLE FROM",
+        "SIZE",
+        "STORED",
+        "TOOK",
+        "WAL",
+        "VERIFIED",
+        "STATE",
+    ]
     rows = []
     for backup in listing.backups:
         seconds = (backup.stopped_at - backup.started_at).total_seconds()
@@ -191,7 +250,8 @@ def _backups(listing: Listing, look: Look) -> str:
             format_size(backup.stored),
             format_duration(max(0.0, seconds)),
             _short_range(backup),
-            _state(backup, stranded),
+            render_verify.proof_words(listing.proofs, backup.id, look),
+            _state(backup, stranded, lost),
         ]
         rows.append([*row, backup.label] if with_labels else row)
     header = [*header, "LABEL"] if with_labels else header
@@ -203,9 +263,11 @@ def _short_range(backup: Backup) -> str:
     return first if first == last else f"{first}..{last[-8:]}"
 
 
-def _state(backup: Backup, stranded: dict[str, str]) -> str:
+def _state(backup: Backup, stranded: dict[str, str], lost: dict[str, str]) -> str:
     if backup.id in stranded:
         return f"NOT RESTORABLE, {stranded[backup.id]} is missing"
+    if backup.id in lost:
+        return f"DAMAGED, {lost[backup.id]}"
     if backup.corrupt_pages:
         return f"{plural(backup.corrupt_pages, 'DAMAGED PAGE', 'DAMAGED PAGES')}"
     return "ok"
@@ -220,10 +282,12 @@ def _generation(listing: Listing, part: Record, look: Look) -> str:
     wal = f"  {plural(facts['segments'], 'WAL segment')} archived, {format_size(facts['stored'])}"
     if newest := _newest_archived(part):
         wal += f", the newest at {look.when(newest)}"
-    lines = [head, wal]
+    lines = [head, wal, f"  verified: {render_verify.wal_words(listing.proofs, look)}"]
     for timeline in part.coverage.timelines:
         lines += _timeline(listing, part, timeline, look)
     lines += [look.bad(f"  DAMAGED: {safe(name)} was cut off") for name in part.listing.cut_off]
+    faults = _wal_faults(listing, part)
+    lines += [look.bad(f"  DAMAGED: {safe(name)}, see pgkeep verify") for name in faults]
     lines += [look.bad(f"  {safe(str(error))}") for error in part.bad_histories]
     return "\n".join(lines)
 
@@ -285,7 +349,9 @@ def facts_text(found: Facts, look: Look) -> str:
         ("timeline", str(backup.timeline)),
         ("WAL", f"{backup.start_lsn} to {backup.stop_lsn}, {_short_range(backup)}"),
         ("size", f"{format_size(found.size)} in {plural(found.files, 'file')}"),
-        ("stored", f"{format_size(found.stored)} in {plural(found.packs, 'pack')}"),
+        ("read", format_size(found.read)),
+        ("stored", f"{format_size(found.stored)}; it needs {plural(found.packs, 'pack')}"),
+        *_reuse(found.reuse, found.resumed_bytes),
         ("checksums", "on" if found.checksums else "off"),
         ("made by", f"pgkeep {found.pgkeep_version}"),
     ]

@@ -1,10 +1,11 @@
 """verify as text, and what `list` shows of proofs. docs/commands.md lists the JSON fields."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pgkeep.cli.text import Look, plural, safe, table
-from pgkeep.repository.proofs import Level, Proof, Proofs, Verdict
+from pgkeep.repository.names import wal_prefix
+from pgkeep.repository.proofs import Proof, Proofs, Verdict
 from pgkeep.units import format_duration, format_size
 from pgkeep.verify.report import BackupFound, VerifyReport, WalLoss, describe_blocks
 
@@ -118,47 +119,48 @@ def _cut(lines: list[str]) -> list[str]:
 # what `list` shows
 
 
-def proof_words(proofs: Proofs, backup_id: str, lost: Mapping[str, str], look: Look) -> str:
-    """Return 'bytes 2026-11-02, objects 2026-11-23', 'DAMAGED' or 'never'."""
-    if backup_id in lost:
-        return "DAMAGED"
-    found = proofs.of(backup_id)
-    return ", ".join(f"{_short(proof)} {_day(proof, look)}" for proof in reversed(found)) or "never"
+def proof_words(proofs: Proofs, backup_id: str, look: Look) -> str:
+    """Return 'bytes 2026-11-02, objects 2026-11-23', or 'never'."""
+    return _said(proofs.of(backup_id), look) or "never"
 
 
 def wal_words(proofs: Proofs, look: Look) -> str:
-    """Return when WAL was proven last, and how."""
-    found = [proof for proof in proofs.found if proof.everything]
-    if not found:
-        return "its WAL was never verified (pgkeep verify)"
-    best = [found[0], *(proof for proof in found if proof.level is Level.BYTES)][:2]
-    kept = [best[-1], *best[:1]] if best[0] is not best[-1] else best
-    words = ", ".join(f"{_short(proof)} {_day(proof, look)}" for proof in kept)
-    prefix = tuple(f"clusters/{proof.cluster}/wal/" for proof in kept)
-    bad = sum(damaged.name.startswith(prefix) for _, damaged in proofs.standing())
-    return f"its WAL was verified: {words}" + (f"; {plural(bad, 'FAULT')} FOUND" if bad else "")
+    """Return when all WAL was verified last, and how."""
+    return _said(_of_wal(proofs), look) or "never"
 
 
-def proof_facts(proofs: Proofs, backup_id: str, lost: Mapping[str, str]) -> dict[str, Any]:
-    """Return what --json shows of a backup's proofs, the strongest first."""
-    return {
-        "proofs": [
-            {
-                "id": proof.id,
-                "level": proof.level.value,
-                "sample": proof.sample or None,
-                "time": proof.finished_at,
-                "proven": proof.words,
-            }
-            for proof in reversed(proofs.of(backup_id))
-        ],
-        "damaged": lost.get(backup_id),
-    }
+def proof_facts(proofs: Sequence[Proof]) -> list[dict[str, Any]]:
+    """Return what --json shows of proofs, the strongest first."""
+    return [
+        {
+            "id": proof.id,
+            "time": proof.finished_at,
+            "level": proof.level.value,
+            "sample": proof.sample or None,
+            "proven": proof.words,
+        }
+        for proof in reversed(proofs)
+    ]
 
 
-def _short(proof: Proof) -> str:
-    return f"{proof.sample} of bytes" if proof.sample else proof.level.value
+def wal_proof_facts(proofs: Proofs) -> list[dict[str, Any]]:
+    return proof_facts(_of_wal(proofs))
 
 
-def _day(proof: Proof, look: Look) -> str:
-    return f"{proof.finished_at.astimezone(look.zone):%Y-%m-%d}"
+def damaged_wal(proofs: Proofs, cluster: str, generation: str) -> list[str]:
+    """Return the WAL objects that the last proofs found missing or damaged."""
+    prefix = wal_prefix(cluster, generation)
+    found = (damaged.name for _, damaged in proofs.standing())
+    return sorted({name for name in found if name.startswith(prefix)})
+
+
+def _of_wal(proofs: Proofs) -> list[Proof]:
+    return proofs.strongest(proof for proof in proofs.found if proof.everything)
+
+
+def _said(proofs: Sequence[Proof], look: Look) -> str:
+    return ", ".join(
+        f"{f'{proof.sample} of bytes' if proof.sample else proof.level.value} "
+        f"{proof.finished_at.astimezone(look.zone):%Y-%m-%d}"
+        for proof in reversed(proofs)
+    )
