@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pgkeep.repository.manifest.checks import check_tables
 from pgkeep.restore.writing import tasks
-from pgkeep.restore.writing.copy import FileWriter
+from pgkeep.restore.writing.copy import FileWriter, NewFiles
 from pgkeep.restore.writing.layout import Layout, Owners
 from pgkeep.restore.writing.tasks import TaskPlan
 from support.overlays import PAGE, StoredFiles, Version, store_files, versions
@@ -20,7 +20,7 @@ HISTORIES = st.lists(versions(), min_size=1, max_size=6)
 
 def write_all(stored: StoredFiles, target: Path) -> TaskPlan:
     plan = TaskPlan(Layout(stored.tables, str(target), (), Owners({}, {})), 2)
-    writer = FileWriter(stored.reader(), chown=False, sync=False)
+    writer = FileWriter(stored.reader(), NewFiles(chown=False, sync=False))
     assert sum(writer.write(task).size for task in plan) == plan.size
     return plan
 

@@ -77,11 +77,13 @@ class RestorePlan:
     tablespaces: tuple[TablespaceMove, ...] = ()
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    delta: bool = False  # over what is in the directory
+    local_wal: tuple[Segment, ...] = ()  # of the old directory, not archived, for recovery
 
     @property
     def wal_bytes(self) -> int:
         """Upper limit of the WAL that recovery will read."""
-        segments = self.last_segment.number - self.first_segment.number + 1
+        segments = self.last_segment.number - self.first_segment.number + 1 + len(self.local_wal)
         return segments * self.first_segment.size
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,6 +105,8 @@ class RestorePlan:
             "tablespaces": [asdict(move) for move in self.tablespaces],
             "reasons": list(self.reasons),
             "warnings": list(self.warnings),
+            "delta": self.delta,
+            "local_wal": [segment.name for segment in self.local_wal],
         }
 
 

@@ -28,6 +28,7 @@ class TargetNotEmpty(PgkeepError):
 
     directory: str
     what: str
+    ours: bool = False  # it is of the cluster to restore
 
     def __str__(self) -> str:
         return f"cannot restore into {self.directory}: {self.what}; nothing was written"
@@ -35,8 +36,13 @@ class TargetNotEmpty(PgkeepError):
     @property
     def hint(self) -> str:
         if "half-restored" in self.what:
-            return f"remove it (rm -r {self.directory}) and run the restore again"
-        return f"name an empty or a new directory; pgkeep inspect {self.directory} tells what it is"
+            delta = ", or finish it with --delta" if self.ours else ""
+            return f"remove it (rm -r {self.directory}) and run the restore again{delta}"
+        delta = "to write over it what differs, add --delta; else " if self.ours else ""
+        return (
+            f"{delta}name an empty or a new directory; "
+            f"pgkeep inspect {self.directory} tells what it is"
+        )
 
 
 class TargetUnsafe(PgkeepError):
@@ -88,22 +94,28 @@ class Need:
     what: str
 
 
-def check_target(directory: str, repository: str | None) -> None:
+def check_target(directory: str, repository: str | None, *, over: bool = False) -> None:
     """Raise unless `directory` is free to be written: absent or empty, nobody's, and ours to make.
 
-    `repository` is the path of a repository on this machine, or None.
+    `repository` is the path of a repository on this machine, or None. `over` allows content.
     """
     _refuse_repository(directory, repository)
+    refuse_running(directory)
+    if not over:
+        _refuse_content(directory)
+    why = _unwritable(directory)
+    if why:
+        raise TargetUnsafe(directory, why, "run as the server's user or as root, or choose another")
+
+
+def refuse_running(directory: str) -> None:
+    """Raise TargetUnsafe when a server uses a directory, or may be using it."""
     occupant = running_server(directory)
     if occupant is not None:
         who = f"process {occupant.pid}" if occupant.pid else "a server"
         word = "is using it" if occupant.certain else "may be using it"
         advice = "stop that server first, or name another --target-dir"
         raise TargetUnsafe(directory, f"{who} {word}: {occupant.why}", advice)
-    _refuse_content(directory)
-    why = _unwritable(directory)
-    if why:
-        raise TargetUnsafe(directory, why, "run as the server's user or as root, or choose another")
 
 
 def check_tablespaces(moves: Sequence[TablespaceMove], repository: str | None) -> None:

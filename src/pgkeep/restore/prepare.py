@@ -17,6 +17,8 @@ from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.restore import preflight, settings
+from pgkeep.restore.delta.existing import Existing, generation_in, look
+from pgkeep.restore.delta.ground import DeltaPlan, check_spaces, find_wal, missing_room, plan_ground
 from pgkeep.restore.plan import (
     Question,
     RestorePlan,
@@ -25,8 +27,13 @@ from pgkeep.restore.plan import (
     plan_restore,
     with_tablespaces,
 )
-from pgkeep.restore.preflight import Need
-from pgkeep.restore.tablespaces import Tablespace, parse_mapping, place_tablespaces
+from pgkeep.restore.preflight import Need, TargetNotEmpty
+from pgkeep.restore.tablespaces import (
+    Tablespace,
+    TablespaceMove,
+    parse_mapping,
+    place_tablespaces,
+)
 from pgkeep.restore.target.archived_wal import ArchivedWal
 from pgkeep.restore.target.found import Search
 from pgkeep.restore.target.locate import Stretch, locate
@@ -56,6 +63,8 @@ class RestoreRequest:
     primary_slot_name: str = ""
     keep_archiving: bool = False
     stop_at_hole: bool = False  # with 'latest': accept that WAL behind a hole is lost
+    delta: bool = False  # over an older state of this cluster: write only what differs
+    discard_wal: bool = False  # with delta: do without its WAL that is not archived
     jobs: int = 0  # 0: one per core
     # The words of restore_command before NAME and DEST: pgkeep-wal, its options, "fetch". The
     # restored server runs it, perhaps as another user and for weeks: absolute paths.
@@ -70,6 +79,7 @@ class Prepared:
     manifest: Manifest
     layout: Layout
     request: RestoreRequest
+    over: DeltaPlan | None = None  # what is there already, and what becomes of it
 
 
 def prepare(
@@ -83,7 +93,7 @@ def prepare(
     request = replace(request, target_dir=os.path.abspath(request.target_dir))
     repository = _local_path(cluster)
     # The place first: it is the cheaper check, and no search makes a full directory empty.
-    preflight.check_target(request.target_dir, repository)
+    existing = _look(cluster, request, repository)
     progress.phase("looking for the target in the archived WAL")
     record = read_record(cluster)
     archived, named = _choose_record(record, request)
@@ -100,33 +110,63 @@ def prepare(
     plan = _decide(cluster, question, request.target_dir)
     manifest = catalog.read_manifest(cluster, plan.backup.id)
     facts = manifest.facts
-    moves = place_tablespaces(
+    plan = with_tablespaces(plan, _moves(facts, request))
+    # Both are checked again here: a copy without its label starts, and shows wrong data.
+    settings.backup_label(facts)
+    settings.tablespace_map(facts, plan)
+    layout = _layout(manifest, plan)
+    needs, over = _needs(layout, plan, facts), None
+    if existing is None:
+        preflight.check_tablespaces(plan.tablespaces, repository)
+    else:
+        wal = find_wal(cluster, existing, plan, request.recovery, discard=request.discard_wal)
+        over = plan_ground(existing, plan, facts, wal)
+        check_spaces(existing, plan.tablespaces, facts, repository)
+        needs = missing_room(needs)
+        plan = replace(plan, delta=True, local_wal=wal.kept)
+    preflight.check_room(needs)
+    warnings = (
+        *plan.warnings,
+        *(over.warnings if over else ()),
+        *_bad_histories(archived),
+        *_unreadable(record, plan),
+        *_machine_warnings(facts, layout),
+    )
+    return Prepared(replace(plan, warnings=warnings), manifest, layout, request, over)
+
+
+def _look(
+    cluster: ClusterFolder, request: RestoreRequest, repository: str | None
+) -> Existing | None:
+    """Check the target directory; return what a delta restore finds in it."""
+    directory = request.target_dir
+    try:
+        preflight.check_target(directory, repository, over=request.delta)
+    except TargetNotEmpty as error:
+        error.ours = generation_in(directory) in cluster.generation_ids()
+        raise
+    return look(directory) if request.delta else None
+
+
+def _moves(facts: Facts, request: RestoreRequest) -> tuple[TablespaceMove, ...]:
+    return place_tablespaces(
         [Tablespace(t.oid, t.path) for t in facts.tablespaces if t.path.startswith("/")],
         [parse_mapping(text) for text in request.tablespaces],
         target_dir=request.target_dir,
         source_dir=facts.data_directory,
     )
-    plan = with_tablespaces(plan, moves)
-    # Both are checked again here: a copy without its label starts, and shows wrong data.
-    settings.backup_label(facts)
-    settings.tablespace_map(facts, plan)
-    preflight.check_tablespaces(moves, repository)
-    layout = Layout(
+
+
+def _layout(manifest: Manifest, plan: RestorePlan) -> Layout:
+    facts = manifest.facts
+    return Layout(
         manifest.tables,
-        request.target_dir,
-        moves,
+        plan.target_dir,
+        plan.tablespaces,
         preflight.owners_here(facts.users, facts.groups),
         facts.data_directory_mode & 0o750,
         facts.generation.block_size,
     )
-    preflight.check_room(_needs(layout, plan, facts))
-    warnings = (
-        *plan.warnings,
-        *_bad_histories(archived),
-        *_unreadable(record, plan),
-        *_machine_warnings(facts, layout),
-    )
-    return Prepared(replace(plan, warnings=warnings), manifest, layout, request)
 
 
 def _choose_record(

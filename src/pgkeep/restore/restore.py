@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,16 +21,19 @@ from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.restore import settings
+from pgkeep.restore.delta.clean import Cleaner, Deleted
 from pgkeep.restore.plan import RestorePlan
+from pgkeep.restore.preflight import TargetUnsafe, refuse_running
 from pgkeep.restore.prepare import Prepared, RestoreRequest, prepare
 from pgkeep.restore.settings import ConfigTexts, RecoveryOptions
 from pgkeep.restore.target.found import moment
+from pgkeep.restore.writing.copy import Written
 from pgkeep.restore.writing.tasks import TaskPlan, control_task
 from pgkeep.restore.writing.workers import Source, write_tasks
 from pgkeep.restore.writing.write import Tree
 from pgkeep.server.binaries import PgToolsMissing, find_binaries
 from pgkeep.traces import marker_text
-from pgkeep.workers import default_jobs
+from pgkeep.workers.pool import default_jobs
 
 _CONFIG: Final = "pgkeep_config"  # where files from outside PGDATA are in a backup
 _ADOPTABLE: Final = {  # the setting that named the file at the source, and its usual name
@@ -38,6 +41,53 @@ _ADOPTABLE: Final = {  # the setting that named the file at the source, and its 
     "hba_file": "pg_hba.conf",
     "ident_file": "pg_ident.conf",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaCounts:
+    """What a delta restore found, and what it had to do."""
+
+    compared_files: int
+    compared_bytes: int
+    rewritten_files: int
+    rewritten_bytes: int
+    deleted_files: int
+    deleted_bytes: int
+    fetched_bytes: int  # of the repository, as they are stored there
+
+
+@dataclass(slots=True)
+class Done:
+    """What the workers have done so far."""
+
+    files: int = 0
+    size: int = 0
+    compared: int = 0
+    rewritten: int = 0
+    fetched: int = 0
+    changed: int = 0
+    shared: set[str] = field(default_factory=set)  # large files, of which something was written
+
+    def add(self, written: Written, files: int = 0) -> None:
+        self.files += files
+        self.size += written.size
+        self.compared += written.compared
+        self.rewritten += written.rewritten
+        self.fetched += written.fetched
+        self.changed += written.files
+        if written.shared:
+            self.shared.add(written.shared)
+
+    def delta(self, deleted: Deleted) -> DeltaCounts:
+        return DeltaCounts(
+            compared_files=self.files,
+            compared_bytes=self.compared,
+            rewritten_files=self.changed + len(self.shared),
+            rewritten_bytes=self.rewritten,
+            deleted_files=deleted.files,
+            deleted_bytes=deleted.size,
+            fetched_bytes=self.fetched,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +101,7 @@ class RestoreReport:
     start_command: str
     promote_command: str  # '' when recovery promotes by itself
     notes: tuple[str, ...]  # what the user should know of the configuration
+    delta: DeltaCounts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as --json shows it."""
@@ -62,6 +113,7 @@ class RestoreReport:
             "start_command": self.start_command,
             "promote_command": self.promote_command,
             "notes": list(self.notes),
+            "delta_counts": asdict(self.delta) if self.delta else None,
         }
 
 
@@ -89,27 +141,48 @@ def carry_out(
     Raise CannotWrite, or what reading the repository raises: Damaged, PackMissing, StoreFailed.
     """
     progress = progress or Silent()
-    began, layout, plan = clock(), prepared.layout, prepared.plan
-    tree = Tree(layout, chown=os.geteuid() == 0)
+    began, plan = clock(), prepared.plan
+    tree = Tree(prepared.layout, chown=os.geteuid() == 0)
     with ExitStack() as stack:
         stack.callback(tree.close)
         lock = _try_to_hold(cluster, stack, progress)
-        tree.begin(marker_text(plan.backup.id, plan.asked, moment(now.replace(microsecond=0))))
+        when = moment(now.replace(microsecond=0))
+        marker = marker_text(plan.backup.id, plan.asked, when, plan.backup.generation.id)
+        tree.begin(marker, over=prepared.over is not None)
+        deleted = _clear(tree, prepared, progress)
         tree.make_directories()
         source = _source(cluster, prepared, sync=not tree.syncs_at_once)
-        files, size = _copy(source, prepared, progress, lock)
-        tree.make_links()
+        done = _copy(source, prepared, progress, lock)
         notes = _configure(tree, prepared, now)
         progress.phase("waiting until everything is on disk")
         tree.make_durable()
         # All names and contents are durable from here on, and still no server could start.
-        last = control_task(layout)
+        last = control_task(prepared.layout)
         if last is not None:
-            for written in write_tasks([last], source._replace(sync=True), 1):
-                files, size = files + written.files, size + written.size
+            for written in write_tasks([last], source._replace(sync=True, delta=False), 1):
+                done.add(written, files=1)
         tree.end()
     start, promote = _commands(prepared)
-    return RestoreReport(plan, files, size, clock() - began, start, promote, tuple(notes))
+    counts = done.delta(deleted) if prepared.over else None
+    return RestoreReport(
+        plan, done.files, done.size, clock() - began, start, promote, tuple(notes), counts
+    )
+
+
+def _clear(tree: Tree, prepared: Prepared, progress: Progress) -> Deleted:
+    """Make an old data directory one that no server starts on, and remove what does not belong."""
+    if prepared.over is None:
+        return Deleted()
+    try:
+        # Again, now that the directory is ours: somebody may have started it since.
+        refuse_running(prepared.plan.target_dir)
+    except TargetUnsafe:
+        tree.unmark()
+        raise
+    # First of all: from here on nothing starts, whatever else is still there.
+    tree.disable()
+    progress.phase("removing what is not in the backup")
+    return Cleaner(prepared.layout, prepared.over.ground).run()
 
 
 def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -> Lock | None:
@@ -121,20 +194,19 @@ def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -
         return None
 
 
-def _copy(
-    source: Source, prepared: Prepared, progress: Progress, lock: Lock | None
-) -> tuple[int, int]:
-    """Write all files but pg_control; return how many files and bytes."""
+def _copy(source: Source, prepared: Prepared, progress: Progress, lock: Lock | None) -> Done:
+    """Write all files but pg_control."""
     jobs = prepared.request.jobs or default_jobs()
-    tasks = TaskPlan(prepared.layout, jobs)
-    progress.phase("restoring files", tasks.size)
-    size = 0
+    tasks, done = TaskPlan(prepared.layout, jobs), Done()
+    verb = "comparing" if source.delta else "restoring"
+    progress.phase(f"{verb} files", tasks.size)
     for written in write_tasks(tasks, source, min(jobs, len(tasks))):
-        size += written.size
-        progress.advance(size)
+        done.add(written)
+        progress.advance(done.size)
         if lock is not None:
             lock.beat()
-    return tasks.files, size
+    done.files = tasks.files
+    return done
 
 
 def _source(cluster: ClusterFolder, prepared: Prepared, *, sync: bool) -> Source:
@@ -147,6 +219,7 @@ def _source(cluster: ClusterFolder, prepared: Prepared, *, sync: bool) -> Source
         manifest.facts.id,
         manifest.tables.pack,
         sync,
+        prepared.over is not None,
     )
 
 

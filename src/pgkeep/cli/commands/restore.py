@@ -19,7 +19,8 @@ BackupId = Annotated[
     typer.Argument(metavar="[BACKUP]", help="Else the newest one that can reach the target."),
 ]
 TargetDir = Annotated[
-    str, typer.Option(metavar="DIR", help="Where to restore: a new or an empty directory.")
+    str,
+    typer.Option(metavar="DIR", help="Where to restore: a new or an empty directory; see --delta."),
 ]
 To = Annotated[
     str,
@@ -42,6 +43,18 @@ Tablespaces = Annotated[
 ]
 AcceptHole = Annotated[
     bool, typer.Option("--accept-hole", help="With latest: do without the WAL behind a hole.")
+]
+Delta = Annotated[
+    bool,
+    typer.Option(
+        "--delta", help="Into an older state of this cluster: write and delete only what differs."
+    ),
+]
+DiscardWal = Annotated[
+    bool,
+    typer.Option(
+        "--discard-wal", help="With --delta: give up changes that are in its pg_wal alone."
+    ),
 ]
 Standby = Annotated[
     bool, typer.Option("--standby", help="Make a standby that goes on reading WAL.")
@@ -84,6 +97,8 @@ def restore(  # noqa: PLR0913 - the options of the command
     action: ToDo = Action.PROMOTE,
     tablespace: Tablespaces = None,
     accept_hole: AcceptHole = False,
+    delta: Delta = False,
+    discard_wal: DiscardWal = False,
     standby: Standby = False,
     primary_conninfo: PrimaryConninfo = "",
     primary_slot: PrimarySlot = "",
@@ -118,6 +133,8 @@ def restore(  # noqa: PLR0913 - the options of the command
         primary_slot_name=primary_slot,
         keep_archiving=keep_archiving,
         stop_at_hole=accept_hole,
+        delta=delta,
+        discard_wal=discard_wal,
         jobs=jobs or app.jobs,
         fetch_command=app.fetch_command(),
     )

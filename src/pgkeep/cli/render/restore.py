@@ -7,7 +7,7 @@ from pgkeep.inspect.follow import FollowReport
 from pgkeep.inspect.seen import InspectReport
 from pgkeep.model.target import Immediate
 from pgkeep.restore.plan import RestorePlan
-from pgkeep.restore.restore import RestoreReport
+from pgkeep.restore.restore import DeltaCounts, RestoreReport
 from pgkeep.restore.start import RecoveryOutcome
 from pgkeep.units import format_duration, format_size
 
@@ -21,7 +21,8 @@ def plan(decided: RestorePlan, look: Look) -> str:
     """Say what will be done and why, before it is done."""
     backup = decided.backup
     kind = "a standby of " if decided.standby else ""
-    head = f"restoring {kind}cluster {safe(decided.cluster)} into {safe(decided.target_dir)}"
+    where = "over what is in" if decided.delta else "into"
+    head = f"restoring {kind}cluster {safe(decided.cluster)} {where} {safe(decided.target_dir)}"
     pairs = [
         ("backup", f"{backup.id}, consistent from {look.when(not_before(backup.stopped_at))} on"),
         ("target", decided.asked),
@@ -55,7 +56,21 @@ def written(done: RestoreReport) -> str:
     """Say what lies on disk now."""
     seconds, size = format_duration(done.seconds), format_size(done.size)
     where = safe(done.plan.target_dir)
-    return f"restored {plural(done.files, 'file')}, {size}, in {seconds}: {where}"
+    words = f"restored {plural(done.files, 'file')}, {size}, in {seconds}: {where}"
+    return f"{words}\n{fields(_counts(done.delta), indent='  ')}" if done.delta else words
+
+
+def _counts(counts: DeltaCounts) -> list[tuple[str, str]]:
+    """Return what a delta restore found and did, each with files and bytes."""
+    return [
+        ("compared", f"{plural(counts.compared_files, 'file')}, "
+         f"{format_size(counts.compared_bytes)} that were there"),
+        ("rewritten", f"{plural(counts.rewritten_files, 'file')}, "
+         f"{format_size(counts.rewritten_bytes)} of them"),
+        ("deleted", f"{plural(counts.deleted_files, 'file')}, "
+         f"{format_size(counts.deleted_bytes)}"),
+        ("fetched", f"{format_size(counts.fetched_bytes)} from the repository"),
+    ]  # fmt: skip
 
 
 def report(done: RestoreReport, outcome: RecoveryOutcome | None, look: Look) -> str:

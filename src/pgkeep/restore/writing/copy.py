@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from pgkeep.restore.writing.layout import Part
 from pgkeep.restore.writing.tasks import Task
 from pgkeep.units import MIB
 
-Columns = list[tuple[int, int, int, int]]
 _MOST_OPEN: Final = 128  # files at once, per worker
 _LARGE: Final = MIB
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -50,44 +49,62 @@ class CannotWrite(PgkeepError):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a task has written."""
+    """What a task has written; of a delta restore, what it compared as well."""
 
-    files: int
-    size: int
+    size: int  # bytes of the files, or of the range of one
+    compared: int = 0  # bytes that were there and read
+    rewritten: int = 0  # bytes written
+    fetched: int = 0  # bytes read from the repository
+    files: int = 0  # of which something was written; a file that several tasks share is in `shared`
+    shared: str = ""
+
+
+class Files(Protocol):
+    """How the files of a restore are opened, filled and finished."""
+
+    def open(self, part: Part) -> int: ...
+
+    def open_empty(self, part: Part) -> int:
+        """Open a file that is all zeros, or empty; it needs nothing put into it."""
+        ...
+
+    def put(self, part: Part, descriptor: int, content: memoryview, position: int) -> int:
+        """Return how many bytes had to be written."""
+        ...
+
+    def finish(self, part: Part, descriptor: int) -> None:
+        """Give the file its mode and owner, and close it."""
+        ...
 
 
 class Pieces:
     """The pieces of a task as Python numbers, found by their chunk."""
 
-    def __init__(self, task: Task, first: list[int], rows: Columns) -> None:
-        self._task: Final = task
-        self._first: Final = first  # per chunk, where its pieces begin; and the end
-        self._rows: Final = rows
-
-    @classmethod
-    def of(cls, task: Task) -> "Pieces":
+    def __init__(self, task: Task) -> None:
         columns = (task.part, task.position, task.start, task.length)
-        rows = list(zip(*(column.tolist() for column in columns), strict=True))
-        first = np.searchsorted(task.chunk, np.arange(len(task.chunks) + 1)).tolist()
-        return cls(task, first, rows)
+        self._task: Final = task
+        self._rows: Final[list[tuple[int, int, int, int]]] = list(
+            zip(*(column.tolist() for column in columns), strict=True)
+        )
+        rows = np.arange(len(task.chunks) + 1)
+        self._first: Final[list[int]] = np.searchsorted(task.chunk, rows).tolist()
 
-    def of_chunk(self, row: int) -> Columns:
+    def of_chunk(self, row: int) -> list[tuple[int, int, int, int]]:
         """Return part, position, start and length of each piece of a chunk."""
         return self._rows[self._first[row] : self._first[row + 1]]
 
     def path_of(self, row: int) -> str:
         """Return the first file that needs a chunk."""
-        return self._task.parts[self._rows[self._first[row]][0]].path
+        owner = self._rows[self._first[row]][0]
+        return self._task.parts[owner].path
 
 
 class FileWriter:
     """Writes the parts of tasks. One per worker."""
 
-    def __init__(self, reader: ChunkReader, *, chown: bool, sync: bool) -> None:
-        """`sync` makes every file durable at once; else durable.py does it for all together."""
+    def __init__(self, reader: ChunkReader, files: Files) -> None:
         self._reader: Final = reader
-        self._sync: Final = sync
-        self._chown: Final = chown
+        self._files: Final = files
         self._open: dict[int, int] = {}  # descriptors of unfinished parts of the task
 
     def write(self, task: Task) -> Written:
@@ -95,27 +112,28 @@ class FileWriter:
 
         Every chunk's id is checked by the reader before a byte of it is written.
         """
-        left = np.bincount(task.part, minlength=len(task.parts)).tolist()
-        pieces = Pieces.of(task)
         try:
-            for owner, wanted in enumerate(left):
-                if not wanted:
-                    self._finish(task.parts[owner], self._create_empty(task.parts[owner]))
-            for row, content in self._reader.read(task.chunks, pieces.path_of):
-                plain = memoryview(content)
-                for owner, position, start, length in pieces.of_chunk(row):
-                    descriptor = self._descriptor(task, owner)
-                    self._put(
-                        task.parts[owner], descriptor, plain[start : start + length], position
-                    )
-                    left[owner] -= 1
-                    if not left[owner]:
-                        self._finish(task.parts[owner], self._open.pop(owner))
+            return self._write(task)
         finally:
             for descriptor in self._open.values():
                 os.close(descriptor)
             self._open.clear()
-        return Written(len(task.parts), task.size)
+
+    def _write(self, task: Task) -> Written:
+        left = np.bincount(task.part, minlength=len(task.parts)).tolist()
+        pieces, rewritten, files = Pieces(task), 0, self._files
+        for owner, wanted in enumerate(left):
+            if not wanted:
+                files.finish(task.parts[owner], files.open_empty(task.parts[owner]))
+        for row, content in self._reader.read(task.chunks, pieces.path_of):
+            plain = memoryview(content)
+            for owner, position, start, length in pieces.of_chunk(row):
+                part, descriptor = task.parts[owner], self._descriptor(task, owner)
+                rewritten += files.put(part, descriptor, plain[start : start + length], position)
+                left[owner] -= 1
+                if not left[owner]:
+                    files.finish(part, self._open.pop(owner))
+        return Written(task.size, rewritten=rewritten)
 
     def _descriptor(self, task: Task, owner: int) -> int:
         """Return the open file of a part. Equal chunks are stored once, so parts interleave."""
@@ -123,41 +141,44 @@ class FileWriter:
         if descriptor is None:
             if len(self._open) >= _MOST_OPEN:
                 os.close(self._open.pop(next(iter(self._open))))  # opened again when needed
-            descriptor = self._open[owner] = self._create(task.parts[owner])
+            descriptor = self._open[owner] = self._files.open(task.parts[owner])
         return descriptor
 
-    def _create(self, part: Part) -> int:
+
+class NewFiles:
+    """Files of a directory that was empty when the restore began."""
+
+    def __init__(self, *, chown: bool, sync: bool) -> None:
+        """`sync` makes every file durable at once; else durable.py does it for all together."""
+        self._sync: Final = sync
+        self._chown: Final = chown
+
+    def open(self, part: Part) -> int:
         with told("create", part.path):
-            # No O_EXCL: parts of one large file are written by several workers. The directory was
-            # empty when the restore began.
+            # No O_EXCL: parts of one large file are written by several workers.
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(part.path, flags, 0o600)
-            if part.size >= _LARGE:
-                # A fifth quicker than growing with every write. The system call itself, because
-                # posix_fallocate writes into the file where a file system has no such thing.
-                failed = _LIBC.fallocate(descriptor, 0, _FROM, ctypes.c_int64(part.size))
-                if failed and ctypes.get_errno() == errno.ENOSPC:
-                    os.close(descriptor)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            try:
+                reserve(descriptor, part.size)
+            except OSError:
+                os.close(descriptor)
+                raise
             return descriptor
 
-    def _create_empty(self, part: Part) -> int:
-        """Make a file without content, of the right size: all of it is a hole."""
+    def open_empty(self, part: Part) -> int:
         with told("create", part.path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(part.path, flags, 0o600)
             if part.size:
-                os.ftruncate(descriptor, part.size)
+                os.ftruncate(descriptor, part.size)  # all of it is a hole
             return descriptor
 
-    def _put(self, part: Part, descriptor: int, left: memoryview, position: int) -> None:
+    def put(self, part: Part, descriptor: int, content: memoryview, position: int) -> int:
         with told("write", part.path):
-            while left:
-                written = os.pwrite(descriptor, left, position)
-                position += written
-                left = left[written:]
+            write_all(descriptor, content, position)
+        return len(content)
 
-    def _finish(self, part: Part, descriptor: int) -> None:
+    def finish(self, part: Part, descriptor: int) -> None:
         """Give the file its mode and owner, and let its way to the disk begin."""
         with told("finish", part.path):
             try:
@@ -171,6 +192,25 @@ class FileWriter:
                     _LIBC.sync_file_range(descriptor, _FROM, _TO_END, _START_WRITING)
             finally:
                 os.close(descriptor)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Give a file its size and room on disk where that pays. Raise OSError when there is none."""
+    if size < _LARGE:
+        return
+    # A fifth quicker than growing with every write. The system call itself, because
+    # posix_fallocate writes into the file where a file system has no such thing.
+    failed = _LIBC.fallocate(descriptor, 0, _FROM, ctypes.c_int64(size))
+    if failed and ctypes.get_errno() == errno.ENOSPC:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write_all(descriptor: int, left: memoryview, position: int) -> None:
+    """Write at a position, however many calls that takes."""
+    while left:
+        written = os.pwrite(descriptor, left, position)
+        position += written
+        left = left[written:]
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Where every entry of a backup goes on this machine. Pure."""
 
+import os
 import posixpath
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -16,7 +18,7 @@ _TABLESPACES: Final = "pg_tblspc/"
 # Told by the server's own state, not by the backup: a restore writes those it wants itself.
 # backup_label and tablespace_map come from the manifest; the signal files of a backup taken from a
 # standby would make the copy a standby as well.
-_NOT_RESTORED: Final = frozenset(
+NOT_RESTORED: Final = frozenset(
     {
         "backup_label",
         "tablespace_map",
@@ -80,6 +82,17 @@ class Layout:
         for move in self.moves:
             yield posixpath.join(self.target_dir, _TABLESPACES, str(move.oid)), move.new
 
+    def version_folders(self, oid: int) -> tuple[str, ...]:
+        """Return the directories of a tablespace that hold the backup's files: one, usually."""
+        files, prefix = self.tables.file, os.fsencode(f"{_TABLESPACES}{oid}/")
+        paths = files.path.items
+        found, place = [], bisect_left(paths, prefix)
+        while place < len(paths) and paths[place].startswith(prefix):
+            folder = paths[place][len(prefix) :].partition(b"/")[0]
+            found.append(os.fsdecode(folder))
+            place = bisect_left(paths, prefix + folder + b"0", place + 1)  # '0' follows '/'
+        return tuple(found)
+
     def foreign_links(self) -> tuple[str, ...]:
         """Return symlinks that are not tablespaces': their targets are not in the backup."""
         oids = {f"{_TABLESPACES}{move.oid}" for move in self.moves}
@@ -92,7 +105,7 @@ class Layout:
     def files(self) -> Array:
         """Return the numbers of the files to restore, except pg_control, which comes last."""
         wanted = self.tables.file.kind == EntryKind.FILE
-        for path in (*_NOT_RESTORED, CONTROL):
+        for path in (*NOT_RESTORED, CONTROL):
             number = self.tables.find(path)
             if number is not None:
                 wanted[number] = False

@@ -152,3 +152,20 @@ def _make(layout: Layout, files: Array, placed: Placements) -> Task:
 
 def _nothing() -> Placements:
     return Placements(*(np.zeros(0, np.int64) for _ in Placements._fields))
+
+
+def only(task: Task, wanted: Array) -> Task:
+    """Return a task of some pieces of another one, given as a mask, and of no other parts."""
+    rows, chunk = np.unique(task.chunk[wanted], return_inverse=True)
+    owners, part = np.unique(task.part[wanted], return_inverse=True)
+    length = task.length[wanted]
+    return Task(
+        [task.parts[owner] for owner in owners.tolist()],
+        task.chunks.take(rows),
+        chunk,
+        part,
+        task.position[wanted],
+        task.start[wanted],
+        length,
+        int(length.sum()),
+    )

@@ -11,9 +11,10 @@ from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
-from pgkeep.restore.writing.copy import CannotWrite, FileWriter, Written
+from pgkeep.restore.delta.compare import DeltaWriter
+from pgkeep.restore.writing.copy import CannotWrite, FileWriter, NewFiles, Written
 from pgkeep.restore.writing.tasks import Task
-from pgkeep.workers import enough_workers, light_main, make_pool
+from pgkeep.workers.pool import enough_workers, light_main, make_pool
 
 
 class Source(NamedTuple):
@@ -26,11 +27,16 @@ class Source(NamedTuple):
     backup: str
     packs: PackTable
     sync: bool  # every file by itself
+    delta: bool = False  # compare with what is there, and write what differs
 
-    def reader(self) -> ChunkReader:
+    def writer(self) -> FileWriter | DeltaWriter:
         repository = Repository(open_store(self.url), self.repository_id, self.key)
-        cluster = repository.cluster(self.cluster)
-        return ChunkReader(cluster, repository.sealer(), self.packs, backup=self.backup)
+        cluster, sealer = repository.cluster(self.cluster), repository.sealer()
+        reader = ChunkReader(cluster, sealer, self.packs, backup=self.backup)
+        chown = os.geteuid() == 0
+        if self.delta:
+            return DeltaWriter(reader, sealer, chown=chown, sync=self.sync)
+        return FileWriter(reader, NewFiles(chown=chown, sync=self.sync))
 
 
 def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Written]:
@@ -39,7 +45,7 @@ def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Wr
     Raise what the first failing task raised; the others are given up.
     """
     if jobs <= 1:
-        writer = _writer(source)
+        writer = source.writer()
         yield from map(writer.write, tasks)
         return
     pool = make_pool(jobs, _begin, (source,), preload=[__name__])
@@ -66,16 +72,14 @@ def _cannot_start(why: str, advice: str) -> CannotWrite:
     return CannotWrite("all files", "write", f"{why}: {advice}")
 
 
-_writers: Final[list[FileWriter]] = []  # of a worker process: one, made at its beginning
+_writers: Final[
+    list[FileWriter | DeltaWriter]
+] = []  # of a worker process: one, made at its beginning
 
 
 def _begin(source: Source) -> None:
-    _writers.append(_writer(source))
+    _writers.append(source.writer())
 
 
 def _write(task: Task) -> Written:
     return _writers[0].write(task)
-
-
-def _writer(source: Source) -> FileWriter:
-    return FileWriter(source.reader(), chown=os.geteuid() == 0, sync=source.sync)

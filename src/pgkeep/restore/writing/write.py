@@ -5,10 +5,12 @@ takes a directory with that marker for a whole one. Everything else is durable b
 written.
 """
 
+import contextlib
+import fcntl
 import os
 from typing import Final
 
-from pgkeep.restore.preflight import TargetNotEmpty
+from pgkeep.restore.preflight import TargetNotEmpty, TargetUnsafe
 from pgkeep.restore.writing.copy import told
 from pgkeep.restore.writing.durable import FileSystems, can_sync_at_once
 from pgkeep.restore.writing.layout import Layout
@@ -24,15 +26,58 @@ class Tree:
         self._chown: Final = chown
         self._directories: Final = dict(layout.directories())
         self._file_systems: FileSystems | None = None
+        self._held: int | None = None  # the target directory, open and locked
 
-    def begin(self, marker: str) -> None:
-        """Make the target directory and say in it that a restore is under way."""
+    def begin(self, marker: str, *, over: bool = False) -> None:
+        """Make the target directory and say in it that a restore is under way.
+
+        `over` allows it to be full. Raise TargetUnsafe when another restore is at work in it.
+        """
         _make(self._target)
+        self._hold()
         # Before anything else: from here on, whoever finds the directory is told what it is, and
         # of two restores at once only one goes on.
-        self._claim(marker)
+        if over:
+            self._mark(marker)
+        else:
+            self._claim(marker)
         _sync(self._target)
         _sync(os.path.dirname(self._target))
+
+    def disable(self) -> None:
+        """Take pg_control away: no server starts here before the restore is whole."""
+        folder = os.path.join(self._target, "global")
+        with told("remove", folder), contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, "pg_control"))
+            _sync(folder)
+
+    def unmark(self) -> None:
+        """Take the marker away again: nothing has been changed."""
+        with told("remove", MARKER):
+            os.unlink(os.path.join(self._target, MARKER))
+
+    def _hold(self) -> None:
+        with told("open", self._target):
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            self._held = os.open(self._target, flags)
+            try:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                why = "another restore is at work in it"
+                raise TargetUnsafe(self._target, why, "wait for it, or end it") from None
+            except OSError:
+                return  # a file system without locks
+
+    def _mark(self, marker: str) -> None:
+        """Put the marker there whole, or leave the one that is there: it tells which cluster."""
+        path = os.path.join(self._target, MARKER)
+        with told("create", path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(f"{path}.new", flags, 0o600), "wb") as file:
+                file.write(marker.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(f"{path}.new", path)
 
     def _claim(self, marker: str) -> None:
         path = os.path.join(self._target, MARKER)
@@ -55,14 +100,18 @@ class Tree:
         if can_sync_at_once():
             # Before the files: an error is told of what is written after this only.
             self._file_systems = FileSystems(roots)
+        # Links before what is in them: a delta restore knows by them which places are its own.
+        self._make_links()
         for path in self._directories:
             _make(path)
 
-    def make_links(self) -> None:
+    def _make_links(self) -> None:
         """Link the tablespaces. The server makes the links again from tablespace_map."""
         for path, target in self._layout.links():
+            _make(os.path.dirname(path))
             with told("link", path):
-                os.symlink(target, path)
+                if not os.path.islink(path) or os.readlink(path) != target:
+                    os.symlink(target, path)
 
     def read(self, name: str) -> str:
         """Return the text of a restored file; '' when the backup has none."""
@@ -100,6 +149,8 @@ class Tree:
         """Let go of what is open, however the restore ended."""
         if self._file_systems is not None:
             self._file_systems.close()
+        if self._held is not None:
+            os.close(self._held)
 
     def make_durable(self) -> None:
         """Give all directories their modes and owners, and make everything durable."""
