@@ -204,7 +204,7 @@ def interesting(offsets: Offsets, stream: Bytes) -> Offsets:
 def decode(records: Records, stream: Bytes, major: int) -> Found:
     """Decode `interesting` records of a stream whose length is a multiple of 8, or one record."""
     lengths = _u32(stream, records.offsets)
-    right = _checksums(records, stream, lengths) == _u32(stream, records.offsets + 20)
+    right = record_checksums(records, stream, lengths) == _u32(stream, records.offsets + 20)
     chosen = _is_transaction(records.offsets, stream)
     transactions, sane = _transactions(records.only(chosen), stream, lengths[chosen], major)
     right[np.flatnonzero(chosen)[~sane]] = False
@@ -335,7 +335,7 @@ def _landmark(
     return Checkpoint(lsn, end, Lsn(redo), time, what == _SHUTDOWN_CHECKPOINT)
 
 
-def _checksums(records: Records, stream: Bytes, lengths: Offsets) -> NDArray[np.uint32]:
+def record_checksums(records: Records, stream: Bytes, lengths: Offsets) -> NDArray[np.uint32]:
     """Return what the records' CRCs must be: over the data first, then the header before it."""
     crc = np.full(len(lengths), 0xFFFFFFFF, np.uint32)
     order = np.argsort(-lengths, kind="stable")  # so that those still in work stand in front

@@ -94,7 +94,7 @@ def scan_segment(content: bytes, segment: Segment, carry: Carry | None = None) -
     header = parse_header(segment.name, content[:HEADER_SIZE])
     if header.start != segment.start or header.segment_size != segment.size:
         raise WrongSegment(segment.name, f"its content is that of {header.segment}")
-    stream = _Stream(content[: segment.size], header)
+    stream = SegmentStream(content[: segment.size], header)
     chain = _Chain(stream)
     found = decode(chain.interesting(), stream.content, header.major)
     whole = stream.continued(carry)
@@ -111,7 +111,7 @@ def record_from(content: bytes, segment: Segment, lsn: Lsn) -> Lsn | None:
     header = parse_header(segment.name, content[:HEADER_SIZE])
     if header.start != segment.start or header.segment_size != segment.size:
         raise WrongSegment(segment.name, f"its content is that of {header.segment}")
-    stream = _Stream(content[: segment.size], header)
+    stream = SegmentStream(content[: segment.size], header)
     chain = _Chain(stream)
     begins = chain.lsn
     if chain.cut is not None:
@@ -120,7 +120,7 @@ def record_from(content: bytes, segment: Segment, lsn: Lsn) -> Lsn | None:
     return Lsn(int(begins[index])) if index < len(begins) else None
 
 
-def _decode_continued(carry: Carry, whole: bytes, stream: "_Stream") -> Found:
+def _decode_continued(carry: Carry, whole: bytes, stream: "SegmentStream") -> Found:
     """Decode the record that began in a segment before."""
     content = np.frombuffer(whole + bytes(-len(whole) % 8), np.uint8)
     start = np.array([int(carry.lsn)], np.uint64)
@@ -145,7 +145,7 @@ def _events(segment: Segment, chain: "_Chain", found: Found, carry: Carry | None
     )
 
 
-class _Stream:
+class SegmentStream:
     """A segment's records without its page headers; offsets are aligned as LSNs are."""
 
     def __init__(self, content: bytes, header: WalHeader) -> None:
@@ -201,9 +201,9 @@ def _valid_pages(pages: Bytes, header: WalHeader) -> int:
 class _Chain:
     """The whole records that begin in one segment, each proven by the next one's backward link."""
 
-    def __init__(self, stream: _Stream) -> None:
+    def __init__(self, stream: SegmentStream) -> None:
         self.stream = stream
-        starts, self.end = _walk(stream)
+        starts, self.end = walk_records(stream)
         offsets = np.array(starts, np.int64)
         lsn = stream.positions(offsets)
         wrong = _first_wrong_link(stream, offsets, lsn)
@@ -254,7 +254,7 @@ class _Chain:
         return None if long or boring else carry
 
 
-def _walk(stream: _Stream) -> tuple[list[int], int]:
+def walk_records(stream: SegmentStream) -> tuple[list[int], int]:
     """Follow the records' lengths; return where each begins and where the last one ends."""
     lengths = stream.words.data
     starts: list[int] = []
@@ -273,7 +273,7 @@ def _walk(stream: _Stream) -> tuple[list[int], int]:
     return starts, position
 
 
-def _first_wrong_link(stream: _Stream, offsets: Offsets, lsn: Positions) -> int | None:
+def _first_wrong_link(stream: SegmentStream, offsets: Offsets, lsn: Positions) -> int | None:
     """Return the first record that does not point back to the one before it."""
     linked = offsets[1:]
     linked = linked[: np.searchsorted(linked, len(stream.content) - 16, side="right")]
