@@ -1,0 +1,1 @@
+"""Single pages that fail their checksum, brought back from backups and WAL."""
