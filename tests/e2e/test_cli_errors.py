@@ -41,7 +41,7 @@ def test_a_misspelt_key_stops_the_program(tmp_path: Path) -> None:
     assert told(done) == [
         f"error: cannot use {config}: line 4: clusters.main.coninfo is not an option",
         "hint: did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
-        "jobs, wal_timeout, retention",
+        "jobs, wal_timeout, rate, nice, ionice, cleaning, retention",
         "code: bad-config, exit status 101",
     ]
 

@@ -137,6 +137,7 @@ class InitOptions:
     archive_command: str
     encrypt: bool
     apply: bool = False
+    offers: bool = True  # apply what is merely better too
     replace_archiver: bool = False
 
 
@@ -165,7 +166,8 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
     generation = plan_generation(cluster.generations(), facts.generation)
     # The generation before the settings: from the first segment on it is known whose WAL it is.
     cluster.add_generation(facts.generation)
-    applied = apply_settings(session, settings) if options.apply else ()
+    offers = settings.offers if options.offers else ()
+    applied = apply_settings(session, settings, offers) if options.apply else ()
     return InitReport(
         cluster=options.cluster,
         repository=repository.store.url,
@@ -198,9 +200,11 @@ def look_at_settings(session: Session, facts: ServerFacts, archive_command: str)
     )
 
 
-def apply_settings(session: Session, plan: SettingsPlan) -> tuple[Change, ...]:
+def apply_settings(
+    session: Session, plan: SettingsPlan, offers: tuple[Change, ...] = ()
+) -> tuple[Change, ...]:
     """Run the statements and have the server read its files again. Raise SettingsRefused."""
-    changes = plan.unset
+    changes = (*plan.unset, *offers)
     for change in changes:
         try:
             session.query(change.statement.encode(), doing=f"set {change.name}")

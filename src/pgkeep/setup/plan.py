@@ -81,7 +81,7 @@ def plan_settings(
         needed.append(Change("archive_timeout", "0", ARCHIVE_TIMEOUT, reason))
     offers = []
     if major >= 17 and settings.get("summarize_wal") == "off":
-        reason = "later incremental backups read only what changed (PostgreSQL 17 and newer)"
+        reason = "incremental backups then read only the pages that changed"
         offers.append(Change("summarize_wal", "off", "on", reason))
     return SettingsPlan(tuple(needed), tuple(offers), foreign_archiver(settings, in_files))
 

@@ -35,7 +35,7 @@ def backup(
         str, typer.Option(help="The most to read per second, like 200MB/s.", show_default=False)
     ] = "",
 ) -> int:
-    """Back up the running cluster: what changed since the last backup, or all of it."""
+    """Back up the running cluster: what changed since the last backup."""
     from pgkeep.backup.backup import BackupOptions, Kind, run
     from pgkeep.backup.datadir_source import DataDirectorySource
     from pgkeep.backup.incremental.base import Cleaning

@@ -30,6 +30,10 @@ def init(  # noqa: PLR0913 - the options of the command
     apply: Annotated[
         bool, typer.Option("--apply", help="Run the ALTER SYSTEM statements and reload.")
     ] = False,
+    offers: Annotated[
+        bool,
+        typer.Option("--offers/--no-offers", help="With --apply: what is merely better as well."),
+    ] = True,
     replace_archiver: Annotated[
         bool,
         typer.Option("--replace-archiver", help="With --apply: take over from another program."),
@@ -64,6 +68,7 @@ def init(  # noqa: PLR0913 - the options of the command
         archive_command=app.archive_command(),
         encrypt=app.config.repository.encryption != "none",
         apply=apply,
+        offers=offers,
         replace_archiver=replace_archiver,
     )
     with app.connect() as session:

@@ -26,7 +26,7 @@ def verify(  # noqa: PLR0913 - options
     here: typer.Context,
     backups: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[BACKUP]...", help="Ids or their beginnings; else all."),
+        typer.Argument(metavar="BACKUP", help="Ids or their beginnings; else all."),
     ] = None,
     *,
     level: Annotated[

@@ -25,7 +25,7 @@ def init(report: InitReport, look: Look) -> str:
     if report.generation.says:
         lines += ["", look.weak(f"NOTE: {report.generation.says}")]
     lines += ["", *_settings(report, look)]
-    offers = report.settings.offers
+    offers = [change for change in report.settings.offers if change not in report.applied]
     if offers:
         lines += ["", "an offer, nothing depends on it:", *map(_change, offers)]
     return "\n".join([*lines, "", f"next: {_next(report)}"])
@@ -47,7 +47,7 @@ def recovery_key(key: str, look: Look) -> str:
 
 def _settings(report: InitReport, look: Look) -> list[str]:
     needed = report.settings.needed
-    if not needed:
+    if not needed and not report.applied:
         return [look.good("the server has all the settings that pgkeep needs")]
     if report.applied:
         lines = ["set on the server, and reloaded:", *map(_change, report.applied)]
