@@ -1,0 +1,214 @@
+"""Lets go what retention no longer keeps: decides first, shows it, then deletes.
+
+Order: manifests, then packs that no remaining manifest names, then WAL, oldest first. So whatever
+stops it, every backup that is still listed has all that it needs, and the next run does the rest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.model.backup import Backup, BackupId
+from pgkeep.progress import Progress, Silent
+from pgkeep.repository import catalog, locks, names
+from pgkeep.repository.locks import Lock
+from pgkeep.repository.proofs import Proofs
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.base import BlobStat
+from pgkeep.retention.judging.promise import demand_promise
+from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of, oldest_first, weigh
+from pgkeep.retention.packs import ORPHAN_AGE_S, Packs, PacksMissing, sort_packs
+from pgkeep.retention.plan import ExpirePlan, plan_expire
+from pgkeep.retention.policy import KeepPolicy
+from pgkeep.retention.removal import Remover
+from pgkeep.retention.report import Decision, Expired, Outcome
+from pgkeep.retention.survey import Survey, Unprovable, look, sort_found
+
+CONFLICTS: Final = frozenset({"backup", "restore", "verify", "expire", "pin"})
+_PROOFS: Final = 100  # kept for people, after one that read everything made older ones useless
+_SKEW: Final = timedelta(hours=1)
+
+
+class ClockDiffers(PgkeepError):
+    """This host's clock and the repository's disagree, so nobody knows how old anything is."""
+
+    code = "clock-differs"
+    exit_status = 219
+
+    store: str
+    here: str
+    there: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot judge how old backups are: this host's clock says {self.here}, "
+            f"that of {self.store} says {self.there}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "nothing was deleted; set the clock that is wrong, and run it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of expire."""
+
+    policy: KeepPolicy
+    zone: tzinfo  # in which days, weeks, months and years begin
+    now: datetime | None = None  # None: by the clock, which must agree with the store's
+
+
+def preview(cluster: ClusterFolder, wish: Wish) -> Decision:
+    """Return what expire would do. Only reads."""
+    now = wish.now or datetime.now(UTC)
+    return _decide(cluster, look(cluster, now), wish, now, lambda: None)
+
+
+def expire(
+    cluster: ClusterFolder,
+    wish: Wish,
+    on_decision: Callable[[Decision], None] | None = None,
+    progress: Progress | None = None,
+) -> Expired:
+    """Delete what goes, after `on_decision` was told. Raise LockTaken, LockLost, NothingListed...
+
+    Deletions that the store refuses do not stop the others: see Outcome.problem.
+    """
+    with locks.hold(cluster, "expire", "pgkeep expire", CONFLICTS) as lock:
+        now = wish.now or agreed_time(cluster)
+        # Read under the lock: what anybody saw before may have changed.
+        found = look(cluster, now)
+        decision = _decide(cluster, found, wish, now, lock.beat)
+        if on_decision is not None:
+            on_decision(decision)
+        if decision.refusal is not None or decision.packs is None:
+            return Expired(decision)
+        job = _Job(cluster, found, wish, lock, Remover(cluster.store, lock, progress or Silent()))
+        return Expired(decision, job.run(decision, decision.packs, now))
+
+
+def agreed_time(cluster: ClusterFolder) -> datetime:
+    """Return the time. Raise ClockDiffers if the store, which saw us take the lock, disagrees."""
+    here = datetime.now(UTC)
+    prefix = names.lock(cluster.name, "x").removesuffix("x.json")
+    stamps = [blob.modified for blob in cluster.store.list(prefix)]
+    there = datetime.fromtimestamp(max(stamps, default=here.timestamp()), UTC)
+    if abs(here - there) > _SKEW:
+        raise ClockDiffers(cluster.store.url, f"{here:%Y-%m-%d %H:%M}", f"{there:%Y-%m-%d %H:%M}")
+    return here
+
+
+def _decide(
+    cluster: ClusterFolder, found: Survey, wish: Wish, now: datetime, tick: Callable[[], None]
+) -> Decision:
+    plan = plan_expire(found.known, found.marks, wish.policy, now, wish.zone)
+    demand_promise(cluster.name, found.known, found.marks, plan)
+    packs, refusal = None, None
+    try:
+        packs = sort_found(cluster, found, {b.id for b in plan.dropped}, now, tick)
+    except (Unprovable, PacksMissing) as error:
+        refusal = error
+    return Decision(
+        cluster=cluster.name,
+        repository=cluster.store.url,
+        plan=plan,
+        unreadable=found.unreadable,
+        packs=packs,
+        wal_sizes=weigh(plan.wal, found.record.generations),
+        wal_files=tuple(_going(plan, found)),
+        proofs=_old_proofs(cluster, found.proofs),
+        refusal=refusal,
+    )
+
+
+def _going(plan: ExpirePlan, found: Survey) -> list[WalFile]:
+    """Return the WAL files that go. History files never do: they are small, and show the way."""
+    ranges, going = Ranges(plan.wal), []
+    for part in found.record.generations:
+        generation = part.generation.id
+        for file in files_of(part):
+            verdict = ranges.find(generation, file.segment) if file.whole else None
+            stays = verdict.keep if verdict else plan.needs(generation, file.segment)
+            if not stays:
+                going.append(file)
+    return oldest_first(going)
+
+
+def _old_proofs(cluster: ClusterFolder, proofs: Proofs) -> tuple[BlobStat, ...]:
+    """Return proofs that nobody reads: older than the newest that read everything, and many."""
+    complete = next((proof for proof in proofs.found if proof.complete), None)
+    if complete is None:
+        return ()
+    read = names.proof(cluster.name, complete.id)
+    stored = sorted(cluster.store.list(names.proofs_prefix(cluster.name)), reverse=True)
+    return tuple(blob for blob in stored[_PROOFS:] if blob.name < read)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One expire being carried out."""
+
+    cluster: ClusterFolder
+    found: Survey
+    wish: Wish
+    lock: Lock
+    remover: Remover
+
+    def run(self, decision: Decision, packs: Packs, now: datetime) -> Outcome:
+        gone, stuck = self._manifests(decision.plan.dropped)
+        files = decision.wal_files
+        if stuck:
+            packs, files = self._hold_back(stuck, packs, now)
+        outcome = Outcome(
+            backups=tuple(gone),
+            packs=self.remover.remove("deleting packs", _blobs(packs, packs.freed)),
+            orphans=self.remover.remove(
+                "deleting remains of interrupted backups",
+                ((orphan.name, orphan.size) for orphan in packs.orphans if orphan.goes),
+            ),
+            # Oldest first: if it stops half-way, what is left has no hole that was not there.
+            wal=self.remover.remove("deleting WAL", ((f.object, f.size) for f in files)),
+            proofs=self.remover.remove(
+                "deleting old proofs", ((blob.name, blob.size) for blob in decision.proofs)
+            ),
+            temp=self.remover.sweep_temp(ORPHAN_AGE_S, now.timestamp()),
+            took_over=tuple(map(str, self.lock.took_over)),
+        )
+        return replace(outcome, problem=self.remover.problem(self.cluster.name))
+
+    def _manifests(self, dropped: list[Backup]) -> tuple[list[BackupId], dict[BackupId, str]]:
+        """Delete manifests, first of all: nobody may be offered what is no longer complete."""
+        gone: list[BackupId] = []
+        stuck: dict[BackupId, str] = {}
+        for backup in dropped:
+            name = names.manifest(self.cluster.name, backup.id)
+            if self.remover.remove("deleting manifests", [(name, 0)]).objects:
+                gone.append(backup.id)
+                self.remover.remove("deleting ended pins", self._pins(backup.id))
+            else:
+                stuck[backup.id] = self.remover.failures[-1].why
+        return gone, stuck
+
+    def _hold_back(
+        self, stuck: dict[BackupId, str], packs: Packs, now: datetime
+    ) -> tuple[Packs, tuple[WalFile, ...]]:
+        """Keep everything for backups that are still listed because the store refused."""
+        marks = replace(self.found.marks, stuck=stuck)
+        plan = plan_expire(self.found.known, marks, self.wish.policy, now, self.wish.zone)
+        demand_promise(self.cluster.name, self.found.known, marks, plan)
+        named = [catalog.read_packs(self.cluster, backup_id).id.tolist() for backup_id in stuck]
+        needed = set(packs.needed).union(*named)
+        left = sort_packs(packs.stored, needed, set(packs.freed), now.timestamp())
+        return left, tuple(_going(plan, self.found))
+
+    def _pins(self, backup_id: BackupId) -> list[tuple[str, int]]:
+        """Return the pins of a backup that is gone. They had ended: else it would not have gone."""
+        mine = [pin for pin in self.found.pins if pin.backup == backup_id]
+        return [(names.pin(self.cluster.name, backup_id, pin.id), 0) for pin in mine]
+
+
+def _blobs(packs: Packs, ids: tuple[bytes, ...]) -> list[tuple[str, int]]:
+    return [(packs.stored[pack].name, packs.stored[pack].size) for pack in ids]

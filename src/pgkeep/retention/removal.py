@@ -1,0 +1,109 @@
+"""Deletes objects, one by one, and goes on where the store refuses: every refusal is told."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.progress import Progress
+from pgkeep.repository.locks import Lock
+from pgkeep.repository.store.base import Store
+
+_GIVE_UP: Final = 20  # refusals in a row: the store says no to everything
+_SHOWN: Final = 3
+
+
+class NotAllDeleted(PgkeepError):
+    """The store did not delete everything that should go. Nothing that remains is incomplete."""
+
+    code = "not-all-deleted"
+    exit_status = 216
+
+    cluster: str
+    failed: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"cannot delete {self.failed} of the objects of cluster {self.cluster} that should go: "
+            + "; ".join(self.examples)
+        )
+
+    @property
+    def hint(self) -> str:
+        return "every backup that is listed is still whole; find out why, and run it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An object that is still there, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How much is gone."""
+
+    objects: int = 0
+    size: int = 0  # bytes
+
+
+NOTHING: Final = Removed()
+
+
+class Remover:
+    """Deletes under a lock that it keeps alive. Raises LockLost, and nothing of single objects."""
+
+    def __init__(self, store: Store, lock: Lock, progress: Progress) -> None:
+        self._store = store
+        self._lock = lock
+        self._progress = progress
+        self.failures: list[Failure] = []
+
+    def remove(self, title: str, blobs: Iterable[tuple[str, int]]) -> Removed:
+        """Delete objects, given as names and sizes, in their order."""
+        found: Sequence[tuple[str, int]] = list(blobs)
+        if not found:
+            return NOTHING
+        # Each kind of object only after a look whether another process took us for dead: it may
+        # have begun a backup that needs what we think nobody does.
+        self._lock.check()
+        self._progress.phase(title, len(found), "objects")
+        gone, size, refused = 0, 0, 0
+        for name, length in found:
+            self._lock.beat()
+            if self._remove(name):
+                gone, size, refused = gone + 1, size + length, 0
+            else:
+                refused += 1
+            if refused == _GIVE_UP:
+                left = len(found) - gone - refused
+                self._progress.note(f"{title}: given up, {left} more were not tried")
+                break
+            self._progress.advance(gone)
+        return Removed(gone, size)
+
+    def sweep_temp(self, older_than_s: float, now: float) -> Removed:
+        """Remove what writers left in the store that died long ago."""
+        try:
+            swept = self._store.sweep_temp(older_than_s, now)
+        except PgkeepError as error:
+            self.failures.append(Failure("temporary files", str(error)))
+            return NOTHING
+        return Removed(len(swept), sum(temp.size for temp in swept))
+
+    def problem(self, cluster: str) -> NotAllDeleted | None:
+        if not self.failures:
+            return None
+        examples = tuple(f"{failed.name}: {failed.why}" for failed in self.failures[:_SHOWN])
+        return NotAllDeleted(cluster, len(self.failures), examples)
+
+    def _remove(self, name: str) -> bool:
+        try:
+            self._store.delete(name)
+        except PgkeepError as error:
+            self.failures.append(Failure(name, str(error)))
+            return False
+        return True

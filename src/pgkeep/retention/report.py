@@ -1,0 +1,61 @@
+"""What expire and delete decided and did: for text, JSON and tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository.catalog import Unreadable
+from pgkeep.repository.store.base import BlobStat
+from pgkeep.retention.judging.wal_files import WalFile
+from pgkeep.retention.judging.wal_plan import WalVerdict
+from pgkeep.retention.packs import Packs
+from pgkeep.retention.plan import ExpirePlan
+from pgkeep.retention.removal import NOTHING, NotAllDeleted, Removed
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All that expire would do, and why; the same for a dry run and a real one."""
+
+    cluster: str
+    repository: str
+    plan: ExpirePlan
+    unreadable: tuple[Unreadable, ...]
+    packs: Packs | None  # None: it is unknown who needs them
+    wal_sizes: Mapping[WalVerdict, int]
+    wal_files: tuple[WalFile, ...]  # those that go, oldest first
+    proofs: tuple[BlobStat, ...]  # those that no later verify leaves a use for
+    refusal: PgkeepError | None = None  # why nothing of it may be done
+
+    @property
+    def freed(self) -> int:
+        """Bytes that backups and WAL give back; manifests are not counted."""
+        packs = self.packs.freed_size if self.packs else 0
+        return packs + sum(file.size for file in self.wal_files)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was deleted."""
+
+    backups: tuple[str, ...] = ()
+    packs: Removed = NOTHING
+    orphans: Removed = NOTHING
+    wal: Removed = NOTHING
+    proofs: Removed = NOTHING
+    temp: Removed = NOTHING
+    took_over: tuple[str, ...] = ()  # dead holders whose locks gave way
+    problem: NotAllDeleted | None = None
+
+    @property
+    def size(self) -> int:
+        parts = (self.packs, self.orphans, self.wal, self.proofs, self.temp)
+        return sum(part.size for part in parts)
+
+
+@dataclass(frozen=True)
+class Expired:
+    """An expire as a whole."""
+
+    decision: Decision
+    outcome: Outcome | None = None  # None: a dry run, or a refusal
