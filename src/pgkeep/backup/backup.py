@@ -129,7 +129,9 @@ class _Job:
             copy_began, listed_ns = time.monotonic(), time.time_ns()
             listing = self.source.listing()  # after the start: what comes later is in the WAL
             sizes = listing.files().size
-            search = Search(self.cluster, self.source, self.options.cleaning, past.packs)
+            search = Search(
+                self.cluster, self.source, self.options.cleaning, past.packs, past.damaged
+            )
             base = self._base(search, past, started, listing)
             copied = self._copy(workers, Tasks(listing, base, started.lsn), collector)
             copy_s = time.monotonic() - copy_began

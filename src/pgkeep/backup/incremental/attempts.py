@@ -19,6 +19,7 @@ from pgkeep.repository import catalog, names
 from pgkeep.repository.manifest.tables import Array
 from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import Placed, StoredPack, read_contents
+from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer
 from pgkeep.repository.store.base import BlobMissing, ShortRead
@@ -94,15 +95,17 @@ class Past:
     known: catalog.Catalog
     packs: Mapping[bytes, int]  # ids and sizes
     unfinished: Sequence[str]  # attempts without a manifest
+    damaged: frozenset[bytes] = frozenset()  # packs in which a verify found damage
 
     @classmethod
     def read(cls, cluster: ClusterFolder) -> Self:
         known = catalog.backups(cluster)
         complete = [*(b.id for b in known.backups), *(b.id for b in known.unreadable)]
-        return cls(known, list_packs(cluster), unfinished(cluster, complete))
+        damaged = frozenset(damaged_packs(cluster))
+        return cls(known, list_packs(cluster), unfinished(cluster, complete), damaged)
 
     def adopt(self, cluster: ClusterFolder) -> "Adopted":
-        packs = packs_of(self.unfinished, self.packs)
+        packs = [p for p in packs_of(self.unfinished, self.packs) if p.id not in self.damaged]
         return adopt(cluster, cluster.repository.sealer(), packs)
 
 
