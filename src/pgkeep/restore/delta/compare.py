@@ -161,8 +161,8 @@ def differing_runs(here: bytes, content: memoryview) -> Iterator[tuple[int, int]
         yield 0, size
         return
     pages = size // _PAGE
-    ours = np.frombuffer(here, np.uint64, pages * _PAGE // 8).reshape(pages, -1)
-    theirs = np.frombuffer(content, np.uint64, pages * _PAGE // 8).reshape(pages, -1)
+    ours = np.frombuffer(here, np.uint64, pages * _PAGE // 8).reshape(pages, _PAGE // 8)
+    theirs = np.frombuffer(content, np.uint64, pages * _PAGE // 8).reshape(pages, _PAGE // 8)
     differ: Array = (ours != theirs).any(axis=1)
     if size % _PAGE:
         differ = np.append(differ, here[pages * _PAGE :] != content[pages * _PAGE :])

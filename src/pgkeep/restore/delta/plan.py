@@ -59,14 +59,16 @@ class WalChoice:
         """Say what becomes of WAL that is not archived."""
         found = []
         if self.kept:
+            one = len(self.kept) == 1
+            stay, them = ("stays", "it") if one else ("stay", "them")
             found.append(
-                f"{len(self.kept)} WAL segments that are not archived stay in pg_wal, and recovery "
-                f"replays them: {_span(self.kept)}"
+                f"{_not_archived(self.kept)} {stay} in pg_wal, and recovery replays {them}: "
+                f"{_span(self.kept)}"
             )
         if self.given_up:
             found.append(
-                f"changes in {len(self.given_up)} WAL segments that are not archived are given up, "
-                f"as asked: {_span(self.given_up)}"
+                f"changes in {_not_archived(self.given_up)} are given up, as asked: "
+                f"{_span(self.given_up)}"
             )
         return tuple(found)
 
@@ -112,6 +114,12 @@ def _why(lost: Sequence[Segment], plan: RestorePlan, recovery: RecoveryTarget) -
     if others:
         return f"it is of timeline {others[0]}, while the restore follows timeline {plan.timeline}"
     return f"it does not follow {plan.last_segment}, the last archived segment"
+
+
+def _not_archived(segments: Sequence[Segment]) -> str:
+    if len(segments) == 1:
+        return "1 WAL segment that is not archived"
+    return f"{len(segments)} WAL segments that are not archived"
 
 
 def _span(segments: Sequence[Segment]) -> str:

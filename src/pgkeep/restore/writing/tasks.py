@@ -14,7 +14,7 @@ from pgkeep.restore.writing.layout import CONTROL, Layout, Part
 from pgkeep.units import MIB
 
 _LARGEST: Final = 128 * MIB  # of one task
-_SMALLEST: Final = 4 * MIB  # more than one chunk, so that every range of a file has pieces
+_SMALLEST: Final = 4 * MIB
 _TASKS_PER_WORKER: Final = 12  # so that the last ones to finish wait little
 _MOST_FILES: Final = 2048  # in one task: creating that many takes as long as 128 MiB
 
@@ -85,6 +85,8 @@ class TaskPlan:
         placed = self._placements_of(int(files[0]))
         # By where pieces begin, so that each is in one range only.
         inside = (placed.position >= outline.low) & (placed.position < outline.high)
+        # A part without pieces would be taken for a file of zeros.
+        files = files if inside.any() else files[:0]
         return _make(self._layout, files, Placements(*(column[inside] for column in placed)))
 
     def _placements_of(self, file: int) -> Placements:
