@@ -19,7 +19,7 @@ from support.pages import json_example
 
 PACK = "clusters/main/packs/9c/9c5b21f0aa7de3440d5c8812ab90ee17"
 PROOF = Proof(
-    id="20261124T020512Z-5d0c91aa",
+    id="20261124T020512.000000Z-5d0c91aa",
     cluster="main",
     level=Level.BYTES,
     sample="5%",

@@ -205,8 +205,8 @@ def write_proof(cluster: ClusterFolder, proof: Proof) -> None:
 
 
 def new_proof_id(moment: datetime, chance: bytes) -> str:
-    """Return '20261123T044225Z-7f3a9c01': UTC, then chance, so that names sort by time."""
-    return f"{moment:%Y%m%dT%H%M%SZ}-{chance.hex()}"
+    """Return '20261123T044225.120000Z-7f3a9c01': UTC, then chance. Names sort by time."""
+    return f"{moment:%Y%m%dT%H%M%S.%fZ}-{chance.hex()}"
 
 
 def _strength(proof: Proof) -> int:
