@@ -1,6 +1,7 @@
 """A restore that dies at any point leaves a directory that no server starts on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,31 +20,41 @@ from pgkeep.restore.restore import carry_out
 from pgkeep.restore.writing.copy import CannotWrite
 from pgkeep.server.instance import ServerProcess, ServerWontStart
 from support.clusters import NewCluster, only
-from support.restores import Scene, make_scene
+from support.restores import Scene, make_scene, read_ledger
 
-# Runs a restore in a process of its own, which dies at its n-th fsync or its n-th file.
+# Runs a restore in a process of its own, which dies at its n-th call of a function of os, or of any
+# method of the store.
 DYING = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pgkeep.model.target import RecoveryTarget
 from pgkeep.repository.repository import Repository
+from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.open import open_store
 from pgkeep.restore.prepare import RestoreRequest
 from pgkeep.restore.restore import run
 
 url, target, call, countdown = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-real = getattr(os, call)
+delta = sys.argv[5] == "delta"
 
-def dying(*arguments, **named):
-    global countdown
-    countdown -= 1
-    if countdown == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*arguments, **named)
+def make_deadly(owner, name):
+    real = getattr(owner, name)
 
-setattr(os, call, dying)
+    def dying(*arguments, **named):
+        global countdown
+        countdown -= 1
+        if countdown == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **named)
+
+    setattr(owner, name, dying)
+
 folder = Repository.open(open_store(url), None).cluster("main")
-run(folder, RestoreRequest(target, jobs=1), now=datetime.now(UTC))
+for name in ("get", "stat", "list", "create", "put", "delete") if call == "store" else ():
+    make_deadly(LocalStore, name)
+if call != "store":
+    make_deadly(os, call)
+run(folder, RestoreRequest(target, jobs=1, delta=delta), now=datetime.now(UTC))
 print("finished")
 """
 
@@ -58,9 +69,10 @@ def scene(new_cluster: NewCluster, repository_directory: Path, tmp_path: Path) -
     return scene
 
 
-def die_at(scene: Scene, target: Path, call: str, count: int) -> bool:
+def die_at(scene: Scene, target: Path, call: str, count: int, *, delta: bool = False) -> bool:
     """Return whether the restore was killed (and not finished before)."""
     command = [sys.executable, "-c", DYING, scene.folder.store.url, str(target), call, str(count)]
+    command.append("delta" if delta else "plain")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0
@@ -81,11 +93,12 @@ def refuses_to_start(scene: Scene, target: Path) -> bool:
 def test_killed_at_every_kind_of_moment(scene: Scene, tmp_path: Path) -> None:
     survived = 0
     for call, counts in {
-        "fsync": (*range(2, 20), 40, 80),
+        "fsync": (*range(2, 20, 2), 40, 80),
         "pwrite": (1, 2, 50, 300, 700),
         "mkdir": (1, 2, 10, 25),
         "chmod": (1, 10, 25),
         "unlink": (1, 2, 3),
+        "store": (1, 12, 14, 16, 20),
     }.items():
         for count in counts:
             target = tmp_path / f"{call}{count}"
@@ -106,8 +119,67 @@ def test_killed_at_every_kind_of_moment(scene: Scene, tmp_path: Path) -> None:
                     prepare(scene.folder, scene.request("latest", target.name))
             if not (target / "global/pg_control").exists():
                 assert refuses_to_start(scene, target), (call, count)
-    assert survived > 20
+    assert survived > 15
     assert scene.content_at("latest") == "a"
+
+
+@only(17)
+def test_scenario_84_a_delta_restore_killed_anywhere_is_finished_by_the_next(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """Over a directory that has more, less and other bytes than the backup."""
+    old = tmp_path / "old"
+    shutil.copytree(scene.restore("latest", "plain").plan.target_dir, old)
+    expected = snapshot(tmp_path / "plain")
+    files = sorted((old / "base/1").iterdir())
+    for number, path in enumerate(files[::3]):
+        path.write_bytes(path.read_bytes()[number * 100 :] + b"more")
+    for path in files[1::9]:
+        path.unlink()
+    (old / "base/99999").mkdir()
+    (old / "base/99999/1259").write_text("another database")
+    killed = 0
+    for call, counts in {
+        "unlink": (1, 3, 5),
+        "rename": (1,),
+        "fsync": (2, 4, 6, 12),
+        "ftruncate": (3, 60),
+        "pwrite": (1, 60),
+        "chmod": (1, 20),
+        "preadv": (2, 400),
+        "store": (1, 12, 18),
+    }.items():
+        for count in counts:
+            target = tmp_path / f"{call}{count}"
+            shutil.copytree(old, target)
+            if not die_at(scene, target, call, count, delta=True):
+                continue
+            killed += 1
+            half = (target / "pgkeep-restore-in-progress").exists()
+            assert half == (inspect(str(target)).state is State.HALF_RESTORED), (call, count)
+            if half and killed % 5 == 0 and not (target / "global/pg_control").exists():
+                assert refuses_to_start(scene, target), (call, count)
+            if not half:
+                names = snapshot(target).keys() - {"pgkeep-restore-in-progress.new"}
+                assert names in (snapshot(old).keys(), expected.keys())
+            scene.restore("latest", target.name, delta=True)
+            left = snapshot(target)
+            assert left.keys() == expected.keys(), (call, count)
+            assert [name for name in left if left[name] != expected[name]] == [], (call, count)
+            shutil.rmtree(target)
+    assert killed > 12
+    report = scene.restore("latest", "old", delta=True)
+    with scene.started(report) as (restored, _):
+        assert read_ledger(restored) == "a"
+
+
+def snapshot(directory: Path) -> dict[str, bytes | None]:
+    """Return all that is in a directory, but for the file that tells when it was restored."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
+        for path in directory.rglob("*")
+        if path.name != "postgresql.auto.conf"
+    }
 
 
 @only(17)
