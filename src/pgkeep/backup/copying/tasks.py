@@ -75,7 +75,10 @@ class Tasks:
         assert self.base is not None
         low = np.searchsorted(blocks, start // PAGE_SIZE)
         high = len(blocks) if end is None else np.searchsorted(blocks, end // PAGE_SIZE)
-        changed = ChangedPages(blocks[low:high], int(self.base.parent.start_lsn))
+        parent = self.base.parent
+        # Without checksums VACUUM marks pages as all-visible without touching their LSNs. They must
+        # not be older than the visibility map, which is copied whole (visibilitymap_set()).
+        changed = ChangedPages(blocks[low:high], int(parent.start_lsn), not parent.checksums)
         return Reading(entry, path, first, start, end or listing.sizes[entry], changed)
 
     def _known(self, entry: int) -> Mapping[bytes, Placed] | None:
