@@ -35,6 +35,7 @@ _VERSION: Final = 1
 _RAW, _ZSTD = 0, 1  # codecs
 _OPEN, _AES_256_GCM = 0, 1  # ciphers
 _HEADER: Final = Struct("<4sBBBBIII16s16s")
+_ID: Final = slice(20, 36)  # in the header
 _NO_SALT: Final = bytes(16)
 _NONCE: Final = bytes(12)  # never repeats under a key: every key is made for one block
 _WINDOW: Final[dict[int, int]] = {
@@ -239,6 +240,11 @@ def read_header(sealed: Plain, where: str) -> BlockHeader:
     if not _possible(header) or version == 0:
         raise Damaged(where, "its header holds values that are never written")
     return header
+
+
+def id_of(sealed: Plain) -> bytes:
+    """Return the id of a block that has just been unsealed, without reading its header again."""
+    return bytes(sealed[_ID])
 
 
 def _possible(header: BlockHeader) -> bool:

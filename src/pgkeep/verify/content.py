@@ -14,16 +14,17 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import (
     CHUNK,
     HEADER_SIZE,
+    ID_SIZE,
     TAG_SIZE,
     Damaged,
     FormatTooNew,
     WrongKey,
-    read_header,
+    id_of,
 )
 from pgkeep.repository.store.base import BlobMissing, ShortRead
 from pgkeep.repository.wal_archive import WalMissing
 from pgkeep.units import MIB
-from pgkeep.verify.objects import id_of
+from pgkeep.verify.objects import chunks
 from pgkeep.verify.plan import WalFile
 
 # What an object can be found to be. Everything else a store raises is the store's failure: it says
@@ -126,15 +127,16 @@ class Checker:
         except DAMAGE as error:
             wrong = reason(error)
         else:
-            for row in listed:
-                place = int(row["offset"]), int(row["length"])
-                pieces[place] = _Wanted(*place, row["id"].tobytes(), [])
-        for row in check.rows:
-            place = int(row["offset"]), int(row["sealed"])
-            piece = pieces.setdefault(place, _Wanted(*place, None, []))
-            piece.needed.append((id_of(row), int(row["plain"])))
-            if piece.listed is None and not wrong:
-                wrong = f"it does not list the chunk at byte {place[0]}"
+            ids = listed["id"].tobytes()
+            places = zip(listed["offset"].tolist(), listed["length"].tolist(), strict=True)
+            for at, place in enumerate(places):
+                pieces[place] = _Wanted(*place, ids[ID_SIZE * at : ID_SIZE * (at + 1)], [])
+        for id, offset, length, plain in chunks(check.rows):
+            piece = pieces.get((offset, length))
+            if piece is None:
+                wrong = wrong or f"it does not list the chunk at byte {offset}"
+                piece = pieces[offset, length] = _Wanted(offset, length, None, [])
+            piece.needed.append((id, plain))
         return sorted(pieces.values(), key=lambda piece: piece.offset), wrong
 
     def _bad_parts(self, name: str, wanted: list["_Wanted"], size: int) -> Iterator[BadPart]:
@@ -157,7 +159,7 @@ class Checker:
         where, end = f"the chunk at byte {piece.offset}", piece.offset + piece.length
         try:
             length = len(self._sealer.unseal(CHUNK, sealed, where))
-            found = read_header(sealed, where).id
+            found = id_of(sealed)
         except DAMAGE as error:
             yield BadPart(piece.offset, end, f"{where}: {reason(error)}")
             return

@@ -1,8 +1,9 @@
 """What is there: one listing of a cluster's part of the repository, and its manifests decoded."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.manifest.tables import Array, Tables
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.seal import ID_SIZE
 from pgkeep.repository.store.base import BlobMissing, BlobStat
 
 _SHOWN: Final = 1000  # unexplained objects that are named; all are counted
@@ -33,7 +35,7 @@ _ROW: Final = np.dtype(
         ("offset", "<u4"),
         ("sealed", "<u4"),
         ("plain", "<u4"),
-        ("high", "<u8"),
+        ("high", "<u8"),  # of the id
         ("low", "<u8"),
     ]
 )
@@ -134,9 +136,14 @@ def _keys(rows: Array) -> Array:
     return keys
 
 
-def id_of(row: Any) -> bytes:
-    """Return the chunk id in a row of `Needed`."""
-    return int(row["high"]).to_bytes(8, "little") + int(row["low"]).to_bytes(8, "little")
+def chunks(rows: Array) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield id, offset, sealed and plain length of rows of `Needed`."""
+    halves = np.empty((len(rows), 2), "<u8")
+    halves[:, 0], halves[:, 1] = rows["high"], rows["low"]
+    ids = halves.tobytes()
+    columns = (rows[name].tolist() for name in ("offset", "sealed", "plain"))
+    for at, row in enumerate(zip(*columns, strict=True)):
+        yield ids[ID_SIZE * at : ID_SIZE * (at + 1)], *row
 
 
 def check_manifest(manifest: Manifest) -> list[str]:
