@@ -23,7 +23,7 @@ def segments(pg: ScratchCluster, start: Lsn) -> list[Segment]:
 
 
 def scan(pg: ScratchCluster, wanted: list[Block], start: Lsn, end: Lsn) -> BlockScanner:
-    scanner = BlockScanner(wanted, start)
+    scanner = BlockScanner(wanted, start, end)
     for segment in segments(pg, start):
         if segment.start < end:
             content = (pg.data_directory / "pg_wal" / segment.name).read_bytes()
@@ -78,8 +78,8 @@ def test_changes_of_pages_are_found(
 
     scanner = scan(pg, wanted, start, end)
 
-    assert scanner.last is not None
-    assert scanner.last >= end
+    assert scanner.end is not None
+    assert scanner.end >= end
     path = pg.data_directory / f"base/{wanted[0].locator[1]}/{wanted[0].locator[2]}"
     for block in wanted:
         log, known = scanner.logs[block], dumped(pg, block, start)

@@ -78,13 +78,14 @@ class PageLog:
 class BlockScanner:
     """Feed it segments in order; `logs` then tells of every wanted block."""
 
-    def __init__(self, wanted: Iterable[Block], start: Lsn) -> None:
-        """Records that end at or before `start` are passed over."""
+    def __init__(self, wanted: Iterable[Block], start: Lsn, stop: Lsn) -> None:
+        """Records that end at or before `start`, or begin after `stop`, are passed over."""
         self.logs: dict[Block, PageLog] = {block: PageLog() for block in wanted}
-        self._start = start
+        self._start, self._stop = start, stop
         self._patterns = {locator_bytes(block.locator) for block in self.logs}
         self._first: Lsn | None = None
         self._last: Lsn | None = None  # where the last whole record began
+        self._end: Lsn | None = None
         self._carry: tuple[Lsn, bytes] | None = None  # a record that later segments end
 
     @property
@@ -93,9 +94,9 @@ class BlockScanner:
         return self._first
 
     @property
-    def last(self) -> Lsn | None:
-        """Where the last whole record begins that was reached without a gap."""
-        return self._last
+    def end(self) -> Lsn | None:
+        """Where the last whole record ends that was reached without a gap."""
+        return self._end
 
     def feed(self, segment: Segment, content: bytes, *, proven: bool) -> None:
         """Take the next segment. `proven`: its bytes were checked already, as the archive does.
@@ -145,7 +146,7 @@ class BlockScanner:
         if not _is_right(record) or self._previous(record) not in (None, self._last):
             raise BrokenWal(segment, "the record that begins before it is damaged")
         end = Lsn(int(stream.ends(np.array([stream.first]))[0]))
-        self._last = lsn
+        self._last, self._end = lsn, end
         if record[17] in (_RM_SMGR, _RM_DATABASE) or any(p in record for p in self._patterns):
             self._note(segment, record, lsn, end, stream.header.major)
         return True
@@ -172,6 +173,8 @@ class BlockScanner:
         if self._first is None:
             self._first = Lsn(int(lsn[0]))
         self._last = Lsn(int(lsn[len(offsets) - 1]))
+        after = offsets[-1:] + (stream.words[offsets[-1:] // 4].astype(np.int64) + 7 & ~7)
+        self._end = Lsn(int(stream.ends(after)[0]))
         return offsets, cut
 
     def _candidates(self, stream: SegmentStream, offsets: Offsets) -> list[int]:
@@ -191,7 +194,7 @@ class BlockScanner:
         return sorted(found)
 
     def _note(self, segment: Segment, record: bytes, lsn: Lsn, end: Lsn, major: int) -> None:
-        if end <= self._start:
+        if end <= self._start or lsn > self._stop:
             return
         try:
             blocks, data = block_references(record, major)
