@@ -187,7 +187,9 @@ class _Job:
             name = names.manifest(self.cluster.name, backup.id)
             if self.remover.remove("deleting manifests", [(name, 0)]).objects:
                 gone.append(backup.id)
-                self.remover.remove("deleting ended pins", self._pins(backup.id))
+                self.remover.remove(
+                    "deleting ended pins", ended_pins(self.cluster, self.found, backup.id)
+                )
             else:
                 stuck[backup.id] = self.remover.failures[-1].why
         return gone, stuck
@@ -204,10 +206,11 @@ class _Job:
         left = sort_packs(packs.stored, needed, set(packs.freed), now.timestamp())
         return left, tuple(_going(plan, self.found))
 
-    def _pins(self, backup_id: BackupId) -> list[tuple[str, int]]:
-        """Return the pins of a backup that is gone. They had ended: else it would not have gone."""
-        mine = [pin for pin in self.found.pins if pin.backup == backup_id]
-        return [(names.pin(self.cluster.name, backup_id, pin.id), 0) for pin in mine]
+
+def ended_pins(cluster: ClusterFolder, found: Survey, backup_id: BackupId) -> list[tuple[str, int]]:
+    """Return the pins of a backup that is gone. They had ended: else it would not have gone."""
+    mine = [pin for pin in found.pins if pin.backup == backup_id]
+    return [(names.pin(cluster.name, backup_id, pin.id), 0) for pin in mine]
 
 
 def _blobs(packs: Packs, ids: tuple[bytes, ...]) -> list[tuple[str, int]]:

@@ -44,7 +44,7 @@ class NotPinned(PgkeepError):
     backup: str
 
     def __str__(self) -> str:
-        return f"cannot remove the pin of backup {self.backup}: it has none"
+        return f"cannot remove the pin of backup {self.backup!r}: no one backup like it has any"
 
     @property
     def hint(self) -> str:
@@ -115,6 +115,16 @@ def add_pin(
             raise UnknownBackup(cluster.name, backup_id, ()) from None
         cluster.store.create(names.pin(cluster.name, backup_id, pin.id), [encode_pin(pin)])
     return pin
+
+
+def find_pins(cluster: ClusterFolder, text: str) -> list[Pin]:
+    """Return the pins of the one backup that `text` means, there or not. Raise NotPinned."""
+    pins = read_pins(cluster)
+    ids = {pin.backup for pin in pins if pin.backup == text}
+    ids = ids or {pin.backup for pin in pins if text and pin.backup.startswith(text)}
+    if len(ids) != 1:
+        raise NotPinned(text)
+    return [pin for pin in pins if pin.backup in ids]
 
 
 def remove_pins(cluster: ClusterFolder, pins: Iterable[Pin]) -> None:

@@ -142,7 +142,8 @@ def sort_found(
         try:
             named = set(catalog.read_packs(cluster, backup_id).id.tolist())
         except _BAD_MANIFEST as error:
-            unreadable.append((backup_id, str(error)))
+            if backup_id not in going:  # of one that goes, the packs turn out to be orphans
+                unreadable.append((backup_id, str(error)))
             continue
         tick()
         if backup_id in going:

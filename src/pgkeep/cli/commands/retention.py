@@ -1,0 +1,185 @@
+"""The commands that let go: expire, delete; and pin, which holds."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgkeep.cli.context import NO, Context, say_error
+
+if TYPE_CHECKING:
+    from pgkeep.config import RetentionConfig
+    from pgkeep.retention.policy import KeepPolicy
+
+_REASON_LIMIT = 1000  # characters
+
+
+def register(app: typer.Typer) -> None:
+    app.command("expire")(expire)
+    app.command("delete")(delete)
+    app.command("pin")(pin)
+
+
+def policy_of(retention: "RetentionConfig") -> "KeepPolicy":
+    """Return what [clusters.NAME.retention] asks for."""
+    from pgkeep.retention.policy import KeepPolicy
+
+    return KeepPolicy(
+        window=timedelta(seconds=int(retention.window)),
+        daily=retention.daily,
+        weekly=retention.weekly,
+        monthly=retention.monthly,
+        yearly=retention.yearly,
+        minimum=retention.minimum,
+    )
+
+
+def expire(
+    here: typer.Context,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go, and delete nothing.")
+    ] = False,
+) -> int:
+    """Delete what retention lets go, and say why the rest stays."""
+    from pgkeep.cli.render import retention as render
+    from pgkeep.retention.expire import Wish, preview
+    from pgkeep.retention.expire import expire as carry_out
+    from pgkeep.retention.report import Decision
+
+    context: Context = here.obj
+    folder = context.app.cluster
+    wish = Wish(policy_of(context.app.settings.retention), context.app.zone)
+
+    def show(found: Decision) -> None:
+        # Before anything is deleted: whatever happens then, it was said.
+        if not context.json:
+            context.say_story(render.decision(found, context.look))
+
+    if dry_run:
+        decision, outcome = preview(folder, wish), None
+        show(decision)
+    else:
+        expired = carry_out(folder, wish, show, context.progress)
+        decision, outcome = expired.decision, expired.outcome
+    context.close()
+    if context.json:
+        facts = render.decision_facts(decision, outcome, dry_run=dry_run)
+        context.result(facts, lambda _: "")
+    elif outcome is not None:
+        context.say_story(render.outcome(outcome))
+    elif dry_run and decision.refusal is None:
+        context.say_story("dry run: nothing was deleted")
+    problem = render.problem_of(decision, outcome)
+    if problem is None:
+        return 0
+    say_error(problem)
+    status: int = problem.exit_status
+    return status
+
+
+def delete(
+    here: typer.Context,
+    backup_id: Annotated[
+        str, typer.Argument(metavar="BACKUP", help="An id or its beginning; unreadable: in full.")
+    ],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be lost, and delete nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it.")] = False,
+) -> int:
+    """Delete one backup, after showing what would be lost."""
+    from pgkeep.cli.render import retention as render
+    from pgkeep.retention.delete import Preview, preview_delete
+    from pgkeep.retention.delete import delete as carry_out
+
+    context: Context = here.obj
+    folder = context.app.cluster
+
+    def show(found: Preview) -> None:
+        if not context.json:
+            context.say_story(render.preview(found, context.look))
+
+    if dry_run or not yes:
+        found = preview_delete(folder, backup_id)
+        show(found)
+        if context.json:
+            context.result(render.preview_facts(found, None, dry_run=dry_run), lambda _: "")
+        else:
+            context.say_story(f"nothing was deleted; to do it: pgkeep delete {found.id} --yes")
+        return 0 if dry_run else NO
+    found, done = carry_out(folder, backup_id, show, context.progress)
+    context.close()
+    if context.json:
+        context.result(render.preview_facts(found, done), lambda _: "")
+    else:
+        context.say_story(render.outcome(done))
+    if done.problem is None:
+        return 0
+    say_error(done.problem)
+    return done.problem.exit_status
+
+
+def pin(
+    here: typer.Context,
+    backup_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[BACKUP]", help="An id or its beginning; without: list all pins."),
+    ] = None,
+    *,
+    reason: Annotated[str, typer.Option(help="Why it has to stay: for people.")] = "",
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE|DURATION", help="Like 2027-01-31 or 90d.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Let it go again.")] = False,
+) -> None:
+    """Keep a backup whatever retention says, or list what is kept so."""
+    context: Context = here.obj
+    if backup_id is None:
+        if reason or until or remove:
+            raise typer.BadParameter("which backup is meant? pgkeep list shows their ids")
+        _list_pins(context)
+    elif remove:
+        if reason or until:
+            raise typer.BadParameter("--remove takes neither --reason nor --until")
+        _remove_pins(context, backup_id)
+    elif not reason.strip() or len(reason) > _REASON_LIMIT:
+        raise typer.BadParameter("a pin has a --reason of 1 to 1,000 characters")
+    else:
+        _add_pin(context, backup_id, reason.strip(), until)
+
+
+def _list_pins(context: Context) -> None:
+    from pgkeep.cli.render import retention as render
+    from pgkeep.retention.pins import read_pins
+
+    found, now = read_pins(context.app.cluster), datetime.now(UTC)
+    context.result(
+        {"pins": [render.pin_facts(one, now) for one in found]},
+        lambda look: render.pins(found, now, look),
+    )
+
+
+def _remove_pins(context: Context, text: str) -> None:
+    from pgkeep.cli.render import retention as render
+    from pgkeep.retention.pins import find_pins, remove_pins
+
+    found, now = find_pins(context.app.cluster, text), datetime.now(UTC)
+    remove_pins(context.app.cluster, found)
+    context.result(
+        {"removed": [render.pin_facts(one, now) for one in found]},
+        lambda _: render.unpinned(found),
+    )
+
+
+def _add_pin(context: Context, text: str, reason: str, until: str | None) -> None:
+    from pgkeep.cli.render import retention as render
+    from pgkeep.repository import catalog
+    from pgkeep.retention.pins import add_pin, parse_end
+
+    folder, now = context.app.cluster, datetime.now(UTC)
+    backup = catalog.find_backup(catalog.backups(folder), text)
+    end = None if until is None else parse_end(until, now, context.app.zone)
+    made = add_pin(folder, backup.id, reason, end, now)
+    context.result(render.pin_facts(made, now), lambda look: render.pinned(made, look))
