@@ -27,7 +27,7 @@ from support.load_writers import Diary, HeldOpen, Moment, RunningLoad, prepare_t
 from support.restores import CLUSTER, Scene, make_scene
 from support.wait import wait_for
 
-_SETTINGS: Mapping[str, str | int | None] = {
+SETTINGS: Mapping[str, str | int | None] = {
     "shared_buffers": "2MB",  # pages are written, and torn, while they are read
     "max_wal_size": "32MB",
     "checkpoint_timeout": 30,
@@ -120,7 +120,7 @@ class Bank:
         told = {who for diary in diaries for who in diary.acknowledged}
         refused = {who for diary in diaries for who in diary.refused}
         unknown = {who for diary in diaries for who in diary.unknown.values()}
-        committed = {who for who in history.committed(history.events) if who.client < QUIET}
+        committed = {who for who in history.committed(history.events) if not who.quiet}
         assert told <= committed <= told | unknown
         assert not refused & committed
         print(f"{len(committed)} committed, {len(refused)} rolled back, as the clients know")
@@ -138,15 +138,21 @@ class Bank:
                 # Not by a query: what an unfinished DDL has locked is locked for readers as well.
                 place = str(restored.data_directory)
                 restored.server_tool("pg_ctl", "promote", "-w", "-D", place)
-            found = self.compare(restored, shot, self.state(history, events))
-            self._bite(found, history, events)
-            after = self._finish_prepared(restored, history, events)
-            self.compare(restored, shot, after)
-            self._use(restored)
+            self.judge_running(restored, shot, history, events)
             examine(restored)
         print(f"exact: {shot}, {len(history.committed(events))} transactions")
         shutil.rmtree(report.plan.target_dir)
         return outcome
+
+    def judge_running(
+        self, restored: ScratchCluster, what: object, history: History, events: tuple[Event, ...]
+    ) -> None:
+        """Compare a server with what these events must have left, and go on working with it."""
+        found = self.compare(restored, what, self.state(history, events))
+        self._bite(found, history, events)
+        after = self._finish_prepared(restored, history, events)
+        self.compare(restored, what, after)
+        self._use(restored)
 
     def state(self, history: History, events: tuple[Event, ...]) -> State:
         return expected(self.load, history.committed(events), history.prepared(events))
@@ -204,7 +210,7 @@ def make_bank(
         new_cluster,
         repository,
         tmp_path,
-        {**_SETTINGS, **archiving, **(settings or {})},
+        {**SETTINGS, **archiving, **(settings or {})},
         wal_segsize=wal_segsize,
     )
     prepare_tables(scene.pg, more_tables)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import LiteralString
 
 import psycopg
@@ -96,8 +97,15 @@ class Diary:
 class RunningLoad:
     """A load that runs in threads of this process, until the end of `running`."""
 
-    def __init__(self, pg: ScratchCluster, load: Load, clients: Sequence[int]) -> None:
+    def __init__(
+        self,
+        pg: ScratchCluster,
+        load: Load,
+        clients: Sequence[int],
+        more: Sequence[Callable[["RunningLoad"], None]] = (),
+    ) -> None:
         self.pg = pg
+        self._more = more  # what else is to run beside the clients
         self.load = load
         self.diary = Diary()
         self.clients = clients
@@ -110,6 +118,7 @@ class RunningLoad:
         """Run it; at the end raise what any of its threads raised."""
         work: list[Callable[[], None]] = [self._note_moments, self._disturb]
         work += [_Writer(self, client).run for client in self.clients]
+        work += [partial(each, self) for each in self._more]
         with ThreadPoolExecutor(len(work)) as pool:
             self._futures = [pool.submit(self._until_crash, each) for each in work]
             try:
