@@ -78,7 +78,8 @@ class DyingStore:
     def _death(self, method: str) -> BaseException:
         if self.error is Killed:
             return Killed()
-        return StoreFailed(self.url, method, "injected")
+        kind = self.error if issubclass(self.error, StoreFailed) else StoreFailed
+        return kind(self.url, method, "injected")
 
 
 def forget_locks(store: Store, cluster: str = "main") -> None:
