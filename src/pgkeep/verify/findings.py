@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pgkeep.coverage.record import Record
-from pgkeep.model.coverage import Coverage, coverage
+from pgkeep.model.coverage import Coverage, Hole, coverage
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, history_name
 from pgkeep.model.wal_file import kind_of
@@ -52,6 +52,7 @@ class Findings:
     losses: tuple[WalLoss, ...]
     proven: tuple[Proven, ...]
     wal: tuple[WalRange, ...]
+    let_go: tuple[Hole, ...]  # WAL that is not there, as expiring leaves it
 
 
 def conclude(
@@ -82,6 +83,7 @@ def conclude(
         tuple(losses),
         proven if found.scope.everything else (),
         tuple(_wal_ranges(found, read)),
+        tuple(h for r in found.records for h in holes(r.coverage, r.backups, keep_from)[1]),
     )
 
 
@@ -145,9 +147,9 @@ def _losses(found: Inventory, record: Record, read: Read, keep_from: datetime) -
         if owner == generation.id and kind_of(file) == "segment":
             segment = Segment.parse(file, generation.segment_size)
             yield loss(segment, segment, why)
-    missing = []
+    missing: list[Hole] = []
     if found.scope.everything:
-        missing = holes(record.coverage, record.backups, keep_from)
+        missing, _ = holes(record.coverage, record.backups, keep_from)
     for hole in missing:
         yield loss(hole.first, hole.last, "missing")
     for stranded in record.coverage.stranded:

@@ -161,8 +161,10 @@ def batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
         yield batch
 
 
-def holes(found: Coverage, backups: Sequence[Backup], window_start: datetime) -> list[Hole]:
-    """Return the holes that nobody made on purpose: moments that were covered, and are lost.
+def holes(
+    found: Coverage, backups: Sequence[Backup], window_start: datetime
+) -> tuple[list[Hole], list[Hole]]:
+    """Return the holes that nobody made on purpose, and those that expiring may have made.
 
     Expiring lets go what lies between the end of a backup and the start of a later one, before the
     backup from which the whole window can be restored.
@@ -177,7 +179,11 @@ def holes(found: Coverage, backups: Sequence[Backup], window_start: datetime) ->
         key=lambda b: b.stopped_at,
         default=None,
     )
-    return [hole for hole in distinct.values() if not _let_go(hole, backups, base)]
+    lost: list[Hole] = []
+    let_go: list[Hole] = []
+    for hole in distinct.values():
+        (let_go if _let_go(hole, backups, base) else lost).append(hole)
+    return lost, let_go
 
 
 def _let_go(hole: Hole, backups: Sequence[Backup], base: Backup | None) -> bool:

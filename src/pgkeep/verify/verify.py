@@ -15,6 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from pgkeep import __version__
+from pgkeep.model.coverage import Hole
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import locks
 from pgkeep.repository.locks import Lock
@@ -83,6 +84,7 @@ def run(
             lock.check()
             write_proof(cluster, proof)
     notes += [f"{bad.name} is no proof: {bad.error}" for bad in known.unreadable]
+    notes += [f"{_range(hole)} not there, as expiring leaves it" for hole in findings.let_go]
     gone = _gone(known, found)
     return VerifyReport(
         proof=proof,
@@ -99,6 +101,12 @@ def run(
         notes=tuple(notes),
         recorded=lock is not None,
     )
+
+
+def _range(hole: Hole) -> str:
+    if hole.segments == 1:
+        return f"WAL segment {hole.first} between two backups is"
+    return f"WAL segments {hole.first} to {hole.last} between two backups are"
 
 
 def _rest() -> None:
