@@ -16,9 +16,11 @@ from pgkeep.repository.manifest.codec import (
     decode_facts,
     decode_packs,
     encode,
+    prove,
     read_manifest_header,
 )
 from pgkeep.repository.manifest.facts import Facts
+from pgkeep.repository.manifest.pieces import Pieces
 from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
@@ -27,6 +29,7 @@ from pgkeep.units import KIB, MIB
 
 LATEST: Final = "latest"
 _HEAD: Final = 64 * KIB  # header and facts of nearly every backup, in one request
+_PIECE: Final = 16 * MIB  # of a large manifest, in one request
 _AT_ONCE: Final = MIB  # most manifests are smaller: their packs take one request
 _SHOWN: Final = 5  # ids in an error
 
@@ -135,9 +138,13 @@ def read_facts(cluster: ClusterFolder, backup_id: str) -> Facts:
 
 def read_manifest(cluster: ClusterFolder, backup_id: str) -> Manifest:
     """Read a whole manifest, everything in it checked. Raises as `read_facts`, and UnsafePath."""
-    name = names.manifest(cluster.name, backup_id)
+    name, store = names.manifest(cluster.name, backup_id), cluster.repository.store
     try:
-        content = cluster.repository.store.get(name)
+        size = store.stat(name).size
+        # In pieces, so that what is inflated takes the room of what was sealed.
+        content = Pieces(
+            [store.get(name, start, min(_PIECE, size - start)) for start in range(0, size, _PIECE)]
+        )
     except BlobMissing as error:
         raise UnknownBackup(cluster.name, backup_id, ()) from error
     manifest = decode(content, cluster.repository.sealer(), name)
@@ -173,11 +180,11 @@ def write_manifest(cluster: ClusterFolder, manifest: Manifest) -> int:
     """
     facts, sealer = manifest.facts, cluster.repository.sealer()
     name = names.manifest(cluster.name, facts.id)
-    content = b"".join(encode(manifest, sealer))
+    parts = encode(manifest, sealer)
     # What cannot be read back must not be stored: a restore would be the first to notice.
-    _checked(decode(content, sealer, name).facts, cluster, facts.id, name)
-    cluster.repository.store.create(name, [content])
-    return len(content)
+    _checked(prove(parts, manifest, sealer, name), cluster, facts.id, name)
+    cluster.repository.store.create(name, parts)
+    return sum(map(len, parts))
 
 
 def _ids(cluster: ClusterFolder) -> Iterator[BackupId]:

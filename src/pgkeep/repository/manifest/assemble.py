@@ -19,6 +19,7 @@ from pgkeep.repository.manifest.tables import (
     starts,
 )
 
+_BATCH: Final = 1 << 20  # rows that are put together at a time
 OF_PARENT: Final = 1 << 31  # added to a pack's number: it is a row of the parent's pack table
 
 
@@ -72,11 +73,34 @@ def assemble(
     chunk_rows = joined.rows(chunk_count, parent.layer.chunk_start, starts(own.chunks))
     page_rows = joined.rows(page_count, parent.layer.page_start, starts(own.pages))
     chunk, pack = _chunks(own, parent, moved, chunk_rows)
-    block = np.concatenate([parent.page.block, own.block])[page_rows].astype(np.uint32)
+    block = page_rows.gather(parent.page.block, own.block)
     columns = {f.name: getattr(files, f.name) for f in fields(files)}
     columns |= {"size": size.astype(np.uint64), "layers": layers.astype(np.uint32)}
     layer = LayerTable(chunk_count.astype(np.uint32), page_count.astype(np.uint32))
     return Tables(FileTable(**columns), layer, PageTable(block), chunk, pack)
+
+
+class _Rows(NamedTuple):
+    """Rows of the parent's table with our own behind it, as stretches."""
+
+    first: Array
+    counts: Array
+    parents: int  # rows of the parent's table
+
+    def gather(self, parents: Array, own: Array) -> Array:
+        """Return a column, row by row. In batches: the rows of a large cluster fill the memory."""
+        ends = starts(self.counts)
+        result = np.empty(int(ends[-1]), parents.dtype)
+        low = 0
+        while low < len(self.counts):
+            high = max(low + 1, int(np.searchsorted(ends, ends[low] + _BATCH, "right")) - 1)
+            begin = self.first[low:high] - ends[low:high]
+            rows = np.repeat(begin, self.counts[low:high]) + np.arange(ends[low], ends[high])
+            ours = rows >= self.parents
+            part = result[ends[low] : ends[high]]
+            part[~ours], part[ours] = parents[rows[~ours]], own[rows[ours] - self.parents]
+            low = high
+        return result
 
 
 class _Joined(NamedTuple):
@@ -91,11 +115,11 @@ class _Joined(NamedTuple):
         found[~self.is_own] = parents[self.source[~self.is_own]]
         return found
 
-    def rows(self, counts: Array, parent_start: Array, own_start: Array) -> Array:
+    def rows(self, counts: Array, parent_start: Array, own_start: Array) -> _Rows:
         """Return the rows of all layers, in the parent's table with our own behind it."""
         first = own_start[self.owner] + parent_start[-1]
         first[~self.is_own] = parent_start[self.source[~self.is_own]]
-        return np.repeat(first - starts(counts)[:-1], counts) + np.arange(int(counts.sum()))
+        return _Rows(first, counts, int(parent_start[-1]))
 
 
 def _sizes(own: OwnLayers, taken: Taken, parent: Tables) -> Array:
@@ -154,7 +178,7 @@ def _promoted(own: OwnLayers, taken: Taken, size: Array) -> tuple[OwnLayers, Tak
 
 
 def _chunks(
-    own: OwnLayers, parent: Tables, moved: Moved, rows: Array
+    own: OwnLayers, parent: Tables, moved: Moved, rows: _Rows
 ) -> tuple[ChunkTable, PackTable]:
     """Return the chunks at `rows` of both tables joined, and the packs that they lie in."""
     packs = len(parent.pack)
@@ -165,14 +189,15 @@ def _chunks(
         parents_offset[moved.row] = moved.offset
     known = own.chunk.pack >= OF_PARENT
     own_pack = np.where(known, own.chunk.pack - np.uint32(OF_PARENT), own.chunk.pack + packs)
-    pack = np.concatenate([parents_pack, own_pack.astype(np.uint32)])[rows]
-    used, pack = np.unique(pack, return_inverse=True)
+    pack = rows.gather(parents_pack, own_pack)
+    used = np.zeros(packs + len(own.pack), bool)
+    used[pack] = True
+    number = np.cumsum(used, dtype=np.uint32) - np.uint32(1)
     columns = {
-        name: np.concatenate([getattr(parent.chunk, name), getattr(own.chunk, name)])[rows]
+        name: rows.gather(getattr(parent.chunk, name), getattr(own.chunk, name))
         for name in ("id", "sealed", "plain")
     }
-    offset = np.concatenate([parents_offset, own.chunk.offset])[rows]
+    offset = rows.gather(parents_offset, own.chunk.offset)
     ids = np.concatenate([parent.pack.id, own.pack.id])[used]
     sizes = np.concatenate([parent.pack.size, own.pack.size])[used]
-    chunk = ChunkTable(offset=offset, pack=pack.astype(np.uint32), **columns)
-    return chunk, PackTable(ids, sizes)
+    return ChunkTable(offset=offset, pack=number[pack], **columns), PackTable(ids, sizes)

@@ -1,6 +1,6 @@
 """What one backup contains, as one object. On disk: docs/formats/manifest.md."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from struct import Struct
 from typing import Annotated, Any, Final, NamedTuple
@@ -19,6 +19,7 @@ from pgkeep.repository.manifest.facts import (
     facts_to_json,
     load_json,
 )
+from pgkeep.repository.manifest.pieces import Pieces
 from pgkeep.repository.manifest.tables import (
     COLUMNS,
     Array,
@@ -99,7 +100,7 @@ class Header(NamedTuple):
 
 
 def encode(manifest: Manifest, sealer: Sealer) -> list[bytes]:
-    """Return the object in parts. Does not check it: `decode` does, before it is stored."""
+    """Return the object in parts. Does not check it: see `prove`."""
     columns, plain_size = _directory(manifest.tables)
     record = {
         "facts": facts_to_json(manifest.facts),
@@ -118,24 +119,63 @@ def encode(manifest: Manifest, sealer: Sealer) -> list[bytes]:
     return [header + binding, *(block.data for block in blocks)]
 
 
-def decode(content: bytes | memoryview, sealer: Sealer, where: str) -> Manifest:
-    """Read a whole manifest and check everything in it.
+def prove(parts: Sequence[bytes], manifest: Manifest, sealer: Sealer, where: str) -> Facts:
+    """Raise unless `decode` would make this manifest of what `encode` made; return its facts.
+
+    Block by block: a second copy of the tables of a large cluster would not fit in memory.
+    """
+    content = Pieces(parts)
+    header, facts, columns, blocks = _open(content.read, content.size, sealer, where)
+    _check(facts, manifest.tables, where)
+    opened = _Opened(content, blocks, sealer, where)
+    types = _types(COLUMNS)
+    for column, (name, dtype, values) in zip(columns, _columns(manifest.tables), strict=True):
+        _checked(column, name, types[name], opened)
+        if (column.name, column.dtype, column.count) != (name, dtype, len(values)):
+            raise BadManifest(where, f"its column {name} would be read as another")
+        _demand_same(values.view(np.uint8), column.offset, opened)
+    assert header.tables_plain == opened.size
+    return facts
+
+
+def _demand_same(content: Array, offset: int, opened: "_Opened") -> None:
+    start = 0
+    while start < len(content):
+        within = (offset + start) % BLOCK
+        plain = np.frombuffer(opened.block((offset + start) // BLOCK), np.uint8)[within:]
+        part = content[start : start + len(plain)]
+        if not np.array_equal(part, plain[: len(part)]):
+            raise BadManifest(opened.where, "it would not be read as it was written")
+        start += len(part)
+
+
+def decode(content: bytes | memoryview | Pieces, sealer: Sealer, where: str) -> Manifest:
+    """Read a whole manifest and check everything in it. Pieces are let go as they are read.
 
     Raise BadManifest, UnsafePath, Damaged, WrongKey or FormatTooNew, never anything else.
     """
-    header = read_manifest_header(content, len(content), where)
-    view = memoryview(content)
+    pieces = content if isinstance(content, Pieces) else Pieces([content])
+    _, facts, columns, blocks = _open(pieces.read, pieces.size, sealer, where)
+    opened = _Opened(pieces, blocks, sealer, where)
+    tables = Tables(**_cut_tables(columns, opened, list(COLUMNS)))
+    _check(facts, tables, where)
+    return Manifest(facts, tables)
 
-    def read(start: int, length: int) -> Plain:
-        return view[start : start + length]
 
-    facts, columns = _open_facts(view, header, sealer, where)
-    blocks = _find_blocks(read, header, sealer, where)
-    tables = Tables(**_cut_tables(columns, _Opened(read, blocks, sealer, where), list(COLUMNS)))
+def _check(facts: Facts, tables: Tables, where: str) -> None:
     check_tables(tables, facts.generation.block_size, where)
     if (facts.files, facts.size) != tables.count_files():
         raise BadManifest(where, "its facts tell of other files than its tables")
-    return Manifest(facts, tables)
+
+
+def _open(
+    read: ReadRange, size: int, sealer: Sealer, where: str
+) -> tuple[Header, Facts, list[Column], "list[_Block]"]:
+    """Read all but the tables, which are proven to belong to it."""
+    header = read_manifest_header(read(0, min(size, HEADER_SIZE)), size, where)
+    head = memoryview(read(0, HEADER_SIZE + header.facts_length))
+    facts, columns = _open_facts(head, header, sealer, where)
+    return header, facts, columns, _find_blocks(read, header, sealer, where)
 
 
 def read_manifest_header(content: Plain, size: int, where: str) -> Header:
@@ -167,11 +207,8 @@ def decode_packs(read: ReadRange, size: int, sealer: Sealer, where: str) -> tupl
 
     All its parts are proven to belong together. Raises as `decode`.
     """
-    header = read_manifest_header(read(0, min(size, HEADER_SIZE)), size, where)
-    head = memoryview(read(0, HEADER_SIZE + header.facts_length))
-    facts, columns = _open_facts(head, header, sealer, where)
-    blocks = _find_blocks(read, header, sealer, where)
-    opened = _Opened(read, blocks, sealer, where)
+    _, facts, columns, blocks = _open(read, size, sealer, where)
+    opened = _Opened(_Ranges(read), blocks, sealer, where)
     packs = _cut_tables(columns, opened, ["pack"])["pack"]
     check_packs(packs, where)
     return facts, packs
@@ -231,26 +268,53 @@ def _binding(sealer: Sealer, header: bytes, ids: list[bytes]) -> bytes:
     return sealer.chunk_id(b"".join([header, *ids]))
 
 
+class _Ranges(NamedTuple):
+    """An object of which nothing is in memory."""
+
+    read: ReadRange
+
+    def let_go(self, before: int) -> None: ...
+
+
 class _Opened:
     """Plain bytes of the tables: those blocks that were asked for."""
 
     def __init__(
-        self, read: ReadRange, blocks: Sequence[_Block], sealer: Sealer, where: str
+        self, source: Pieces | _Ranges, blocks: Sequence[_Block], sealer: Sealer, where: str
     ) -> None:
-        self._read = read
+        self._source = source
         self._blocks = blocks
         self._sealer = sealer
+        self._last = -1, b""  # the block that was opened last
         self.where: Final = where
         self.size: Final = sum(block.header.plain_length for block in blocks)
 
-    def bytes(self, start: int, end: int) -> tuple[bytearray, int]:
-        """Open the blocks that hold a range; return their content, and where in it that begins."""
+    def stretch(self, start: int, end: int) -> tuple[bytearray, int]:
+        """Open the blocks that hold a range; return their content, and where in it that begins.
+
+        The object's bytes up to the end of the range are let go.
+        """
         first = start // BLOCK
         plain = bytearray()  # grows with what is really there
         for block in self._blocks[first : -(-end // BLOCK)]:
-            sealed = self._read(block.start, block.header.length)
-            plain += self._sealer.unseal(MANIFEST_TABLES, sealed, self.where)
+            plain += self._unseal(block)
+            self._source.let_go(block.start + block.header.length)
         return plain, start - first * BLOCK
+
+    def block(self, number: int) -> bytes:
+        """Open one block; asking for the same again and again costs nothing."""
+        if self._last[0] != number:
+            self._last = number, self._unseal(self._blocks[number])
+        return self._last[1]
+
+    def _unseal(self, block: _Block) -> bytes:
+        sealed = self._source.read(block.start, block.header.length)
+        return self._sealer.unseal(MANIFEST_TABLES, sealed, self.where)
+
+
+def _types(tables: Iterable[str]) -> dict[str, str]:
+    """Return the type of each column of some tables."""
+    return {f"{table}.{name}": dtype for table in tables for name, dtype in COLUMNS[table].items()}
 
 
 def _cut_tables(columns: list[Column], opened: _Opened, wanted: Sequence[str]) -> dict[str, Any]:
@@ -259,13 +323,13 @@ def _cut_tables(columns: list[Column], opened: _Opened, wanted: Sequence[str]) -
     by_name = {column.name: column for column in columns}
     if len(by_name) < len(columns):
         raise BadManifest(where, "a column is listed twice")
-    types = {f"{table}.{name}": dtype for table in wanted for name, dtype in COLUMNS[table].items()}
     found = {
-        name: _checked(by_name.get(name), name, dtype, opened) for name, dtype in types.items()
+        name: _checked(by_name.get(name), name, dtype, opened)
+        for name, dtype in _types(wanted).items()
     }
     first = min(column.offset for column in found.values())
     end = max(_end(column) for column in found.values())
-    plain, begin = opened.bytes(first, end)
+    plain, begin = opened.stretch(first, end)
     return {
         table: _TABLE_TYPES[table](
             **{
