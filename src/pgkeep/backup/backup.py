@@ -4,15 +4,15 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
-from pgkeep.backup.copying.copy import CopierSetup
+from pgkeep.backup.copying.copy import CopierSetup, make_copier
 from pgkeep.backup.copying.tasks import Tasks
-from pgkeep.backup.copying.workers import ProcessWorkers, Workers
+from pgkeep.backup.copying.workers import InlineWorkers, ProcessWorkers, Workers
 from pgkeep.backup.incremental import attempts
 from pgkeep.backup.incremental.attempts import Past
 from pgkeep.backup.incremental.base import DEFAULT_CLEANING, Base, Cleaning, NoParent, Search
@@ -24,18 +24,22 @@ from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
 from pgkeep.backup.wait_wal import WalCollector, segments_between, wait_for_wal
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import BackupId, BackupType
+from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import catalog
 from pgkeep.repository.locks import Lock
+from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFull
+from pgkeep.units import MIB
 from pgkeep.workers.pool import default_jobs
 from pgkeep.workers.throttle import SharedRate, check_step_back
 
 _PING_S: Final = 2.0  # a lost session makes the copy worthless: no use in copying on for long
+
+_LITTLE: Final = 32 * MIB  # is copied sooner than worker processes come up
 
 MakeWorkers = Callable[[CopierSetup, int], AbstractContextManager[Workers]]
 
@@ -102,6 +106,20 @@ def new_id(moment: datetime) -> BackupId:
     return BackupId(f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
 
 
+class _Copy(NamedTuple):
+    """What has been copied, and from what."""
+
+    started: Started
+    collector: WalCollector
+    listing: Listing
+    listed_ns: int
+    base: Base | None
+    reuse: Reuse | None
+    notes: list[str]
+    files: CopiedFiles
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One backup being made."""
@@ -121,44 +139,30 @@ class _Job:
         # Before its first pack: should we die, the next backup finds by it what we have stored.
         attempts.begin(self.cluster, self.id, self.now)
         setup = self._setup(past)
-        with make_workers(setup, self.options.jobs) as workers:
-            # The workers come up while the server makes its checkpoint.
-            self.progress.phase("waiting for the server's checkpoint")
-            started = self.source.start(self.options.label or f"pgkeep {self.id}")
-            collector = self._collector(started)
-            copy_began, listed_ns = time.monotonic(), time.time_ns()
-            listing = self.source.listing()  # after the start: what comes later is in the WAL
-            sizes = listing.files().size
-            search = Search(
-                self.cluster, self.source, self.options.cleaning, past.packs, past.damaged
-            )
-            base = self._base(search, past, started, listing)
-            copied = self._copy(workers, Tasks(listing, base, started.lsn), collector)
-            copy_s = time.monotonic() - copy_began
-        if base is not None:
-            listing.builder.take_over(base.taken_over(sizes))
+        copy = self._copy(past, setup, make_workers)
         # After all other files, and proven whole: a restored directory starts from it.
-        copied.add_control(*self.source.control_file(), self.cluster, setup)
+        copy.files.add_control(*self.source.control_file(), self.cluster, setup)
         stopped = self.source.stop()
-        segments = self._wal(started, stopped, collector)
-        corrupt, notes = copied.verdict(started.lsn, stopped.lsn, self.source.relation_name)
+        segments = self._wal(copy.started, stopped, copy.collector)
+        corrupt, notes = copy.files.verdict(
+            copy.started.lsn, stopped.lsn, self.source.relation_name
+        )
         facts = describe(
             self.facts,
-            started,
+            copy.started,
             stopped,
             id=self.id,
             cluster=self.cluster.name,
             label=self.options.label,
-            type=BackupType.FULL if base is None else BackupType.INCREMENTAL,
             tablespaces=tuple(self.source.tablespaces()),
-            history=self._history(started.timeline),
+            history=self._history(copy.started.timeline),
             corrupt=corrupt,
-            owners=listing.owners,
-            listed_ns=listed_ns,
+            owners=copy.listing.owners,
+            listed_ns=copy.listed_ns,
             duration_s=time.monotonic() - began,
-            **copied.counts(base.reuse(sizes) if base else None),
+            **copy.files.counts(copy.reuse),
         )
-        manifest = listing.builder.build(facts, base.tables if base else None)
+        manifest = copy.listing.builder.build(facts, copy.base.tables if copy.base else None)
         # The last moment to notice that another process took this one for dead.
         self.lock.check()
         # Last of all, when packs and WAL are durable: from here on the backup is offered.
@@ -167,14 +171,50 @@ class _Job:
         return BackupReport(
             backup=manifest.facts.backup(),
             cluster=self.cluster.name,
-            read=copied.read,
+            read=copy.files.read,
             duration_s=time.monotonic() - began,
-            copy_s=copy_s,
+            copy_s=copy.seconds,
             segments=[segment.name for segment in segments],
             reuse=manifest.facts.reuse,
-            resumed=copied.resumed,
+            resumed=copy.files.resumed,
             corrupt=corrupt.pages,
-            notes=[*listing.notes, *search.notes, *copied.notes, *notes],
+            notes=[*copy.listing.notes, *copy.notes, *copy.files.notes, *notes],
+        )
+
+    def _copy(self, past: Past, setup: CopierSetup, make_workers: MakeWorkers) -> _Copy:
+        """Begin backup mode and copy everything but pg_control; its packs are durable then."""
+        with ExitStack() as stack:
+            workers = None
+            if self.options.kind is Kind.FULL or not past.known.backups:
+                # Much to do: the workers come up while the server makes its checkpoint.
+                workers = stack.enter_context(make_workers(setup, self.options.jobs))
+            self.progress.phase("waiting for the server's checkpoint")
+            started = self.source.start(self.options.label or f"pgkeep {self.id}")
+            collector = self._collector(started)
+            began, listed_ns = time.monotonic(), time.time_ns()
+            listing = self.source.listing()  # after the start: what comes later is in the WAL
+            search = Search(
+                self.cluster, self.source, self.options.cleaning, past.packs, past.damaged
+            )
+            base = self._base(search, past, started, listing)
+            reuse = None
+            if base is not None:
+                sizes = listing.files().size
+                listing.builder.take_over(base.taken_over(sizes))
+                reuse = base.reuse(sizes)
+            tasks = Tasks(listing, base, started.lsn)
+            plan = tasks.plan(self.options.jobs)
+            if workers is None and tasks.total(plan) <= _LITTLE:
+                workers = InlineWorkers(make_copier(self.cluster, setup))
+            elif workers is None:
+                workers = stack.enter_context(make_workers(setup, self.options.jobs))
+            copied = CopiedFiles(listing, self.facts.checksums)
+            self.progress.phase("copying files", plan.size)
+            for result in workers.copy(tasks.works(plan), self._ticker(collector)):
+                copied.add(result)
+        seconds = time.monotonic() - began
+        return _Copy(
+            started, collector, listing, listed_ns, base, reuse, search.notes, copied, seconds
         )
 
     def _setup(self, past: Past) -> CopierSetup:
@@ -225,15 +265,6 @@ class _Job:
             return History.parse(timeline, text) if text else None
         except BadHistory:
             return None
-
-    def _copy(self, workers: Workers, tasks: Tasks, collector: WalCollector) -> CopiedFiles:
-        """Copy everything but pg_control; return when its packs are durable."""
-        plan = tasks.plan(self.options.jobs)
-        copied = CopiedFiles(tasks.listing, self.facts.checksums)
-        self.progress.phase("copying files", plan.size)
-        for result in workers.copy(tasks.works(plan), self._ticker(collector)):
-            copied.add(result)
-        return copied
 
     def _ticker(self, collector: WalCollector) -> Callable[[int], None]:
         """Return what is to be done again and again while workers copy."""

@@ -183,6 +183,7 @@ class DataDirectorySource:
         listing = Listing()
         server = self._facts()
         version = VERSIONS[server.major]
+        segment_blocks = server.generation.segment_blocks
         emptied = {
             folder
             for setting in (server.log_directory, server.stats_temp_directory)
@@ -200,7 +201,7 @@ class DataDirectorySource:
             elif found.path == CONTROL_FILE:
                 self._control = found
             else:
-                _enter(listing, found, server.generation.segment_blocks)
+                _enter(listing, found, segment_blocks)
         if self._elsewhere:
             listing.builder.add_directory(_CONFIG, Attributes.of(os.stat(self._root)))
         for path in self._elsewhere:

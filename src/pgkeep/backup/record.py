@@ -16,6 +16,7 @@ from pgkeep.backup.copying.page_check import BadPage
 from pgkeep.backup.copying.work import Copied
 from pgkeep.backup.incremental.attempts import pack_id
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Started, Stopped
+from pgkeep.model.backup import BackupType
 from pgkeep.model.lsn import Lsn
 from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import Attributes, ChunkLog
@@ -97,6 +98,7 @@ class CopiedFiles:
                 moved_bytes=self.moved,
             )
         return {
+            "type": BackupType.FULL if reuse is None else BackupType.INCREMENTAL,
             "read": self.read,
             "stored": self.stored,
             "resumed_bytes": self.resumed,

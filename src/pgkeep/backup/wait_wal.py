@@ -12,7 +12,7 @@ from pgkeep.progress import Progress
 from pgkeep.repository.wal_archive import WalArchive
 from pgkeep.units import format_duration
 
-_POLL_S: Final = (0.05, 1.0)  # between two looks, at first and at most
+_POLL_S: Final = (0.01, 1.0)  # between two looks, at first and at most
 _NUDGE_S: Final = 5.0  # without progress, before the server is asked to switch WAL once more
 
 

@@ -294,35 +294,30 @@ class _Walk:
     ) -> Iterator[Entry | Skipped]:
         """List a database's directory: the one place with many thousands of files."""
         unlogged = unlogged_in(names)
+        folder = self.absolute(path)
         for name in names:
             inside = f"{path}/{name}"
             rule = skip_anywhere(name) or skip_relation(name, unlogged)
             if rule is not None:
                 yield Skipped(inside, rule)
                 continue
-            relation = relation_file(tablespace, database, name)
-            yield from self.other(inside, Place.PLAIN, relation=relation)
+            facts = _facts(f"{folder}/{name}")
+            if facts is not None and stat.S_ISREG(facts.st_mode):
+                self.check_readable(f"{folder}/{name}", facts)
+                relation = relation_file(tablespace, database, name)
+                yield _entry(inside, Kind.FILE, facts, relation)
+            else:
+                yield from self.other(inside, Place.PLAIN)
 
-    def other(
-        self,
-        path: str,
-        place: Place,
-        *oids: int,
-        relation: RelationFile | None = None,
-    ) -> Iterator[Entry | Skipped]:
+    def other(self, path: str, place: Place, *oids: int) -> Iterator[Entry | Skipped]:
         """List one file, or one directory with all that is in it."""
         full = self.absolute(path)
-        try:
-            facts = os.stat(full, follow_symlinks=False)
-        except FileNotFoundError:
+        facts = _facts(full)
+        if facts is None:
             yield Skipped(path, Rule.VANISHED)
-            return
-        except OSError as error:
-            raise unreadable(full, error.strerror or str(error)) from error
-        if stat.S_ISREG(facts.st_mode):
-            if self.uid != 0:
-                self.check_readable(full, facts)
-            yield _entry(path, Kind.FILE, facts, relation)
+        elif stat.S_ISREG(facts.st_mode):
+            self.check_readable(full, facts)
+            yield _entry(path, Kind.FILE, facts)
         elif stat.S_ISDIR(facts.st_mode):
             yield _entry(path, Kind.DIRECTORY, facts)
             yield from self.below(path, facts, place, *oids)
@@ -374,6 +369,8 @@ class _Walk:
 
     def check_readable(self, path: str, facts: os.stat_result) -> None:
         """Raise Unreadable now rather than in the middle of the copy."""
+        if self.uid == 0:
+            return
         if facts.st_uid == self.uid:
             allowed = facts.st_mode & stat.S_IRUSR
         elif facts.st_gid in self.groups:
@@ -412,6 +409,16 @@ def _scan(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise unreadable(path, error.strerror or str(error)) from error
+
+
+def _facts(path: str) -> os.stat_result | None:
+    """Return what a name stands for, itself if it is a link; None when it is gone."""
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise unreadable(path, error.strerror or str(error)) from error
 

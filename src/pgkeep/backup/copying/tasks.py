@@ -14,8 +14,9 @@ from pgkeep.backup.source import Listing
 from pgkeep.postgres.pages import PAGE_SIZE
 from pgkeep.repository.manifest.tables import Array, PackTable
 from pgkeep.repository.pack import Placed
-from pgkeep.units import MIB
+from pgkeep.units import KIB, MIB
 
+_OPENING: Final = 32 * KIB  # opening a file takes as long as reading that much
 _MOVED: Final = 64 * MIB  # stored bytes that one task carries
 
 
@@ -29,6 +30,13 @@ class Tasks:
 
     def plan(self, jobs: int) -> CopyPlan:
         return plan_copy(list(self._files()), jobs)
+
+    def total(self, plan: CopyPlan) -> int:
+        """Return the bytes to be handled, and something for each file."""
+        moved = 0
+        if self.base is not None:
+            moved = int(self.base.tables.chunk.sealed[self.base.moving].sum(dtype=np.int64))
+        return plan.size + moved + plan.files * _OPENING
 
     def works(self, plan: CopyPlan) -> Iterator[Work]:
         """Yield what carries out `plan`, and what is to be moved."""

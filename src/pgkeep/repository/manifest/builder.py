@@ -204,9 +204,9 @@ class ManifestBuilder:
     def _add(self, path: str, kind: EntryKind, attributes: Attributes) -> None:
         self._paths.append(os.fsencode(path))
         self._kinds.append(kind)
-        inode = attributes.inode  # 64 bits without a sign: XFS and overlayfs use all of them
-        signed = inode - (1 << 64) if inode >> 63 else inode
-        self._attributes.extend(attributes._replace(inode=signed))
+        if attributes.inode >> 63:  # 64 bits without a sign: XFS and overlayfs use all of them
+            attributes = attributes._replace(inode=attributes.inode - (1 << 64))
+        self._attributes.extend(attributes)
 
     def _file_columns(self, order: Array) -> FileTable:
         """Return the file table but for sizes and layers."""
