@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import Progress
@@ -42,8 +42,7 @@ class Failure:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(NamedTuple):
     """How much is gone."""
 
     objects: int = 0
