@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from pgkeep.postgres.layout import Fork, RelationFile, relation_of_path
+from pgkeep.postgres.layout import VERSION_FILE, Fork, RelationFile, relation_of_path
 from pgkeep.postgres.pages import PAGE_SIZE
 from pgkeep.repository.manifest.tables import Array, EntryKind, Tables
 
@@ -113,6 +113,7 @@ class _Judge:
         self._rules = rules
         self._row = _match(files.paths, parent.tables)
         self._same_inode = self._same("inode")
+        self._renewed = self._renewed_folders()
         self._lost = _touching(parent.tables, parent.lost_packs)
         self._changes = Changes(np.zeros(len(files.paths), np.uint8), self._row)
 
@@ -130,6 +131,25 @@ class _Judge:
     def _same(self, name: str) -> Array:
         found: Array = getattr(self._tables.file, name)[self._row] == getattr(self._files, name)
         return found & (self._row >= 0)
+
+    def _renewed_folders(self) -> frozenset[str]:
+        """Return the databases' directories that are not those of the parent; '' is PGDATA itself.
+
+        The server copies whole directories (CREATE DATABASE, ALTER DATABASE SET TABLESPACE), and so
+        do people: pages keep their LSNs, and may find the very inodes of files that were removed.
+        PG_VERSION is written once, when its directory is.
+        """
+        same = self._same_inode & self._same("mtime_ns") & self._same("ctime_ns")
+        return frozenset(
+            path[: -len(VERSION_FILE)].rstrip("/")
+            for path, unchanged in zip(self._files.paths, same.tolist(), strict=True)
+            if not unchanged and path.endswith(VERSION_FILE)
+        )
+
+    def _folder(self, index: int) -> str:
+        """Return the directory whose PG_VERSION tells of a relation's file."""
+        folder = self._files.paths[index].rpartition("/")[0]
+        return "" if folder == "global" else folder
 
     def _untouched(self) -> Array:
         """Tell which files need not be read: nothing about them has changed since, for sure."""
@@ -169,6 +189,8 @@ class _Judge:
             return "small"
         if not self._same_inode[index]:
             return "replaced by another file"
+        if self._folder(index) in self._renewed:
+            return "in a directory made anew"
         if self._lost[row]:
             return "missing from the repository"
         if self._files.paths[index] in self._parent.unreliable:
