@@ -91,7 +91,7 @@ class Judge:
             self._forget(place)
             return None
         report = result.json
-        backup = next((b for b in candidates if b.id == report["backup"]["id"]), None)
+        backup = next((b for b in candidates if b.id == report["backup"]), None)
         assert backup is not None, f"{shot} was restored from {report['backup']}, which cannot be"
         events = reached[backup.id]
         assert events is not None

@@ -14,6 +14,7 @@ from pgkeep.repository import catalog
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.server.binaries import Binaries
+from pgkeep.server.instance import ServerProcess
 from pgkeep.server.scratch import ScratchCluster
 from support.command import PGKEEP_WAL, write_config
 from support.ledger import SETTINGS, Bank
@@ -261,8 +262,11 @@ class World:
             self.stop_load()
         except Exception as error:  # a load that failed was the reason for the end
             self.journal.say(f"the load ended with {error!r}")
+        for place in [*self.directory.glob("restored*"), self.pg.data_directory]:
+            server = ServerProcess.attach(place, log_file=f"{place}.log")
+            if server is not None:
+                server.kill()
         if keep and self.pg.directory.exists():
-            self.pg.kill9()
             self.disk.keep(self.directory / "disk.kept")
             self.pg.directory.rename(self.directory / "main.kept")
         self.pg.destroy()
