@@ -1,0 +1,94 @@
+"""Stop expire and delete at every call to the store: what is listed is whole, the rest can go."""
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from datetime import UTC
+
+import pytest
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository import catalog, names
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.base import Store, StoreFailed
+from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.retention.delete import delete
+from pgkeep.retention.expire import Wish, expire
+from pgkeep.retention.policy import KeepPolicy
+from support.dying_store import DyingStore, Killed, forget_locks
+from support.shelves import NOW, SIZE, Shelf
+
+Command = Callable[[ClusterFolder], object]
+
+
+def run_expire(cluster: ClusterFolder) -> object:
+    return expire(cluster, Wish(KeepPolicy(daily=1, monthly=2, minimum=1), UTC, NOW))
+
+
+def run_delete(cluster: ClusterFolder) -> object:
+    return delete(cluster, "b", now=NOW)
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    """An island of January, two that go, the one that stays; and what an interrupted run left."""
+    shelf = Shelf()
+    shelf.wal(0, 9, 0)
+    shelf.backup("i", 40, 1.5, 2.5, packs="iw")
+    shelf.backup("a", 9, 4, packs="awx")
+    shelf.backup("b", 8, 5, packs="bxy")
+    shelf.backup("c", 7, 7, packs="cy")
+    shelf.pack("o", 3)
+    shelf.at(0)
+    return shelf
+
+
+def copy_of(shelf: Shelf) -> MemoryStore:
+    store = MemoryStore(clock=shelf.clock)
+    store._blobs = dict(shelf.store._blobs)
+    return store
+
+
+def all_names(store: Store) -> set[str]:
+    return {blob.name for blob in store.list()}
+
+
+@pytest.mark.parametrize("command", [run_expire, run_delete])
+@pytest.mark.parametrize("error", [Killed, StoreFailed])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_scenario_83_whatever_call_a_deletion_dies_at(
+    shelf: Shelf, command: Command, error: type[BaseException], *, after: bool
+) -> None:
+    reference = copy_of(shelf)
+    command(shelf.seen_through(reference))
+    run_expire(shelf.seen_through(reference))
+    assert all_names(reference) < all_names(shelf.store)
+    for deadly in itertools.count(1):
+        store = copy_of(shelf)
+        dying = DyingStore(store, deadly, after, error)
+        with contextlib.suppress(error, PgkeepError):
+            command(shelf.seen_through(dying))
+        if dying.calls < deadly:
+            break  # it needed fewer calls than that: all have been tried
+        forget_locks(store)
+        check(shelf.seen_through(store), dying.seen[-1])
+        assert {"i", "c"} <= {b.id for b in catalog.backups(shelf.seen_through(store)).backups}
+        with contextlib.suppress(catalog.UnknownBackup):  # it is gone already
+            command(shelf.seen_through(store))
+        run_expire(shelf.seen_through(store))
+        assert all_names(store) == all_names(reference), dying.seen[-1]
+    assert deadly > 30
+
+
+def check(cluster: ClusterFolder, where: str) -> None:
+    """Everything that is listed has its packs, and the WAL that makes it consistent."""
+    found = catalog.backups(cluster)
+    assert found.unreadable == (), where
+    for backup in found.backups:
+        for pack in catalog.read_packs(cluster, backup.id).id.tolist():
+            assert list(cluster.store.list(names.pack("main", pack))), (where, backup.id)
+        archived = cluster.wal(backup.generation.id).list(SIZE).segments[1]
+        wanted = range(backup.first_segment.number, backup.last_segment.number + 1)
+        assert set(wanted) <= set(archived), (where, backup.id)
+        if backup.id == "c":  # the newest: every moment after it
+            assert set(range(7, 10)) <= set(archived), where
