@@ -26,6 +26,7 @@ from pgkeep.model.target import (
     RecoveryTarget,
     TimelineChoice,
 )
+from pgkeep.restore.databases import Database, choose_shells
 from pgkeep.restore.tablespaces import TablespaceMove
 from pgkeep.restore.target.found import Search, StopPoint, moment, typed_time
 from pgkeep.restore.target.unreachable import (
@@ -79,6 +80,8 @@ class RestorePlan:
     warnings: tuple[str, ...] = ()
     delta: bool = False  # over what is in the directory
     local_wal: tuple[Segment, ...] = ()  # of the old directory, not archived, for recovery
+    databases: tuple[str, ...] = ()  # the only ones asked for; none: all
+    shells: tuple[Database, ...] = ()  # those that will be empty
 
     @property
     def wal_bytes(self) -> int:
@@ -107,6 +110,8 @@ class RestorePlan:
             "warnings": list(self.warnings),
             "delta": self.delta,
             "local_wal": [segment.name for segment in self.local_wal],
+            "databases": list(self.databases),
+            "shells": [database.name for database in self.shells],
         }
 
 
@@ -411,3 +416,34 @@ def _warnings(question: Question, line: TimelineCoverage, backup: Backup) -> tup
 def with_tablespaces(plan: RestorePlan, moves: tuple[TablespaceMove, ...]) -> RestorePlan:
     """Return `plan` with the places of its tablespaces."""
     return replace(plan, tablespaces=moves)
+
+
+def with_databases(
+    plan: RestorePlan, databases: Sequence[Database], wanted: Sequence[str], *, images: bool
+) -> RestorePlan:
+    """Return `plan` for some databases only. Raise UnknownDatabase.
+
+    `images` says that WAL holds a whole image of each page before its first change.
+    """
+    shells = choose_shells(databases, wanted, plan.backup.id)
+    settings, warnings = plan.settings, list(plan.warnings)
+    if shells:
+        names = ", ".join(database.name for database in shells)
+        warnings.append(
+            f"these databases become empty shells, for nothing but DROP DATABASE: {names}"
+        )
+    if shells and not images:
+        # heap_xlog_visible and others then meet pages that are all zeros (log_invalid_page).
+        settings = (*settings, ("ignore_invalid_pages", "on"))
+        warnings.append(
+            "recovery must ignore invalid pages, because the cluster has neither checksums nor "
+            "wal_log_hints (or full_page_writes is off): damage in the WAL of the restored "
+            "databases would show in the server's log only"
+        )
+    return replace(
+        plan,
+        databases=tuple(wanted),
+        shells=shells,
+        settings=settings,
+        warnings=tuple(warnings),
+    )

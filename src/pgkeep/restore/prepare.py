@@ -5,18 +5,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from pgkeep.coverage.record import ClusterRecord, Record, read_record
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import BackupId
 from pgkeep.model.coverage import TimelineCoverage
 from pgkeep.model.target import Immediate, RecoveryTarget
 from pgkeep.model.timeline import history_name
+from pgkeep.postgres.control import parse_control
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import catalog
+from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.restore import preflight, settings
+from pgkeep.restore.databases import Database
 from pgkeep.restore.delta.existing import Existing, generation_in, look
 from pgkeep.restore.delta.ground import DeltaPlan, check_spaces, find_wal, missing_room, plan_ground
 from pgkeep.restore.plan import (
@@ -25,6 +30,7 @@ from pgkeep.restore.plan import (
     candidates,
     choose_timeline,
     plan_restore,
+    with_databases,
     with_tablespaces,
 )
 from pgkeep.restore.preflight import Need, TargetNotEmpty
@@ -43,7 +49,7 @@ from pgkeep.restore.target.unreachable import (
     TargetTooLate,
     WrongTimeline,
 )
-from pgkeep.restore.writing.layout import Layout
+from pgkeep.restore.writing.layout import CONTROL, Layout
 from pgkeep.units import GIB, BadUnit, parse_size
 
 _DEFAULT_MAX_WAL: Final = GIB  # PostgreSQL's own max_wal_size
@@ -65,6 +71,7 @@ class RestoreRequest:
     stop_at_hole: bool = False  # with 'latest': accept that WAL behind a hole is lost
     delta: bool = False  # over an older state of this cluster: write only what differs
     discard_wal: bool = False  # with delta: do without its WAL that is not archived
+    databases: tuple[str, ...] = ()  # restore the content of these only; none: of all
     jobs: int = 0  # 0: one per core
     # The words of restore_command before NAME and DEST: pgkeep-wal, its options, "fetch". The
     # restored server runs it, perhaps as another user and for weeks: absolute paths.
@@ -111,6 +118,10 @@ def prepare(
     manifest = catalog.read_manifest(cluster, plan.backup.id)
     facts = manifest.facts
     plan = with_tablespaces(plan, _moves(facts, request))
+    if request.databases:
+        plan = with_databases(
+            plan, _databases(facts), request.databases, images=_has_images(cluster, manifest)
+        )
     # Both are checked again here: a copy without its label starts, and shows wrong data.
     settings.backup_label(facts)
     settings.tablespace_map(facts, plan)
@@ -166,7 +177,25 @@ def _layout(manifest: Manifest, plan: RestorePlan) -> Layout:
         preflight.owners_here(facts.users, facts.groups),
         facts.data_directory_mode & 0o750,
         facts.generation.block_size,
+        frozenset(database.oid for database in plan.shells),
     )
+
+
+def _has_images(cluster: ClusterFolder, manifest: Manifest) -> bool:
+    """Tell whether WAL begins every page with an image of it: then pages of zeros replay."""
+    tables, facts = manifest.tables, manifest.facts
+    number = tables.find(CONTROL)
+    if number is None:
+        return False
+    rows = np.asarray(tables.chunk_rows(number))
+    reader = ChunkReader(cluster, cluster.repository.sealer(), tables.pack, backup=facts.id)
+    (content,) = (plain for _, plain in reader.read(tables.chunk.take(rows), lambda _: CONTROL))
+    control = parse_control(content, f"{CONTROL} of backup {facts.id}")
+    return control.full_page_writes and (control.checksums or control.wal_log_hints)
+
+
+def _databases(facts: Facts) -> list[Database]:
+    return [Database(database.oid, database.name) for database in facts.databases]
 
 
 def _choose_record(

@@ -246,9 +246,21 @@ def _configure(tree: Tree, prepared: Prepared, now: datetime) -> list[str]:
         # the server looks for it here when the archive has lost it
         tree.write(f"pg_wal/{history_name(facts.timeline)}", facts.history, like)
     tree.write("standby.signal" if plan.standby else "recovery.signal", "", like)
+    notes += _shell_notes(plan)
     if not request.keep_archiving:
         notes.append("archiving is off in the restored server: the archive is its original's")
     return notes
+
+
+def _shell_notes(plan: RestorePlan) -> Iterator[str]:
+    if plan.shells:
+        commands = "; ".join(database.drop for database in plan.shells)
+        yield f"databases without content, drop them before you use this server: {commands}"
+    if ("ignore_invalid_pages", "on") in plan.settings:
+        yield (
+            "take ignore_invalid_pages out of postgresql.auto.conf and restart, once recovery has "
+            "ended: it hides damage"
+        )
 
 
 def _adopt(tree: Tree, prepared: Prepared) -> Iterator[str]:

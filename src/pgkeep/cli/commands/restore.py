@@ -56,6 +56,14 @@ DiscardWal = Annotated[
         "--discard-wal", help="With --delta: give up changes that are in its pg_wal alone."
     ),
 ]
+Databases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--database",
+        metavar="NAME",
+        help="Bring back this database only, the others as empty shells; may be given again.",
+    ),
+]
 Standby = Annotated[
     bool, typer.Option("--standby", help="Make a standby that goes on reading WAL.")
 ]
@@ -99,6 +107,7 @@ def restore(  # noqa: PLR0913 - the options of the command
     accept_hole: AcceptHole = False,
     delta: Delta = False,
     discard_wal: DiscardWal = False,
+    database: Databases = None,
     standby: Standby = False,
     primary_conninfo: PrimaryConninfo = "",
     primary_slot: PrimarySlot = "",
@@ -135,6 +144,7 @@ def restore(  # noqa: PLR0913 - the options of the command
         stop_at_hole=accept_hole,
         delta=delta,
         discard_wal=discard_wal,
+        databases=tuple(database or ()),
         jobs=jobs or app.jobs,
         fetch_command=app.fetch_command(),
     )

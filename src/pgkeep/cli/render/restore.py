@@ -31,6 +31,7 @@ def plan(decided: RestorePlan, look: Look) -> str:
         ("then", "" if decided.standby else decided.action.value),
         ("WAL", f"{decided.first_segment} to {decided.last_segment}, at most "
          f"{format_size(decided.wal_bytes)} to replay"),
+        ("databases", ", ".join(safe(name) for name in decided.databases)),
         ("size", f"{format_size(backup.size)} in {plural(backup.files, 'file')}"),
     ]  # fmt: skip
     lines = [look.bold(head), fields(pairs, indent="  ")]

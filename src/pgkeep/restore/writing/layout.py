@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pgkeep.repository.manifest.tables import Array, Entry, EntryKind, Tables
+from pgkeep.restore.databases import is_in_shell
 from pgkeep.restore.tablespaces import TablespaceMove
 
 CONTROL: Final = "global/pg_control"
@@ -62,6 +63,7 @@ class Layout:
     owners: Owners
     mode: int = 0o700  # of the data directory and of the tablespaces' own
     block_size: int = 8192
+    shells: frozenset[int] = frozenset()  # oids of databases whose files get no content
 
     def place(self, path: str) -> str:
         """Return the final path of an entry; those of a tablespace go to where it is moved."""
@@ -111,6 +113,18 @@ class Layout:
                 wanted[number] = False
         return np.flatnonzero(wanted)
 
+    def without_content(self, numbers: Array) -> Array:
+        """Return which of these files are written as zeros: empty ones, and those of shells."""
+        hollow: Array = self.tables.file.size[numbers] == 0
+        if self.shells:
+            paths = self.tables.file.path
+            hollow |= np.fromiter(
+                (is_in_shell(os.fsdecode(paths[n]), self.shells) for n in numbers.tolist()),
+                bool,
+                len(numbers),
+            )
+        return hollow
+
     def part(self, entry: Entry) -> Part:
         uid, gid = self.owners.of(entry)
         # setuid and setgid have no place in a data directory
@@ -124,6 +138,7 @@ class Layout:
             root = self.target_dir
             if entry.path.startswith(_TABLESPACES):
                 root = news.get(entry.path.split("/", 2)[1], root)
+            held = 0 if is_in_shell(entry.path, self.shells) else entry.size
             # a file takes whole blocks of the file system, and a directory takes one
-            sizes[root] += -(-max(entry.size, 1) // 4096) * 4096
+            sizes[root] += -(-max(held, 1) // 4096) * 4096
         return sizes

@@ -56,12 +56,11 @@ class TaskPlan:
     def __init__(self, layout: Layout, jobs: int) -> None:
         self._layout: Final = layout
         numbers = layout.files()
-        size = layout.tables.file.size[numbers].astype(np.int64)
-        filled = size > 0
-        self._filled: Final = _in_pack_order(layout, numbers[filled])
-        self._empty: Final = numbers[~filled]
+        hollow = layout.without_content(numbers)
+        self._filled: Final = _in_pack_order(layout, numbers[~hollow])
+        self._empty: Final = numbers[hollow]
         self.files: Final = len(numbers)
-        self.size: Final = int(size.sum())
+        self.size: Final = int(layout.tables.file.size[self._filled].sum(dtype=np.uint64))
         share = self.size // (jobs * _TASKS_PER_WORKER) // MIB * MIB  # of whole chunks, usually
         limit = max(_SMALLEST, min(_LARGEST, share))
         sizes = layout.tables.file.size[self._filled].tolist()
