@@ -7,6 +7,7 @@ whatever they hold need not be stored again. On disk: docs/formats/repository.md
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
@@ -22,7 +23,7 @@ from pgkeep.repository.pack import Placed, StoredPack, read_contents
 from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer
-from pgkeep.repository.store.base import BlobMissing, ShortRead
+from pgkeep.repository.store.base import BlobMissing, ShortRead, StoreFailed
 
 _TAG: Final = slice(1, 7)  # of a pack's id; the first byte spreads packs over folders
 _MOST_CHUNKS: Final = 1_000_000  # found again: 28 MB in each worker, and a terabyte of cluster
@@ -46,9 +47,13 @@ def begin(cluster: ClusterFolder, backup_id: BackupId, now: datetime) -> None:
 
 
 def end(cluster: ClusterFolder, backup_ids: Iterable[str]) -> None:
-    """Forget attempts: one whose manifest is written, and those it has made use of."""
+    """Forget attempts: one whose manifest is written, and those it has made use of.
+
+    What the store won't delete is left to the next backup: this one is complete all the same.
+    """
     for backup_id in backup_ids:
-        cluster.store.delete(names.attempt(cluster.name, backup_id))
+        with suppress(StoreFailed):
+            cluster.store.delete(names.attempt(cluster.name, backup_id))
 
 
 def unfinished(cluster: ClusterFolder, complete: Iterable[str]) -> list[str]:
@@ -82,7 +87,13 @@ def packs_of(attempts: Iterable[str], packs: Mapping[bytes, int]) -> list[Stored
 
 
 def discard(cluster: ClusterFolder, backup_id: str) -> None:
-    """Remove what an attempt has stored: there is no room for it."""
+    """Remove what an attempt has stored: there is no room for it. What is listed stays."""
+    try:
+        # The store may complain after it has taken the manifest: then the packs are needed.
+        cluster.store.stat(names.manifest(cluster.name, backup_id))
+        return
+    except BlobMissing:
+        pass
     for pack in packs_of([backup_id], list_packs(cluster)):
         cluster.store.delete(names.pack(cluster.name, pack.id))
     end(cluster, [backup_id])
