@@ -183,13 +183,13 @@ class BlockScanner:
             return []
         managers = stream.content[offsets + 17]
         found = set(np.flatnonzero(managers == _RM_DATABASE).tolist())
-        content = stream.content.tobytes()
+        # What stands behind the last whole record is looked at when all of that record is there.
+        whole = int(offsets[-1]) + int(stream.words[offsets[-1] // 4])
+        content = stream.content[:whole].tobytes()
         for pattern in self._patterns:
-            at = content.find(pattern)
+            at = content.find(pattern, int(offsets[0]))
             while at >= 0:
-                index = int(np.searchsorted(offsets, at, side="right")) - 1
-                if index >= 0:
-                    found.add(index)
+                found.add(int(np.searchsorted(offsets, at, side="right")) - 1)
                 at = content.find(pattern, at + 1)
         return sorted(found)
 
