@@ -1,7 +1,7 @@
 """A physical backup: what changed of a cluster, and the WAL without which it is worthless."""
 
 import contextlib
-import secrets
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -103,7 +103,7 @@ def run(  # noqa: PLR0913  # the last two are for tests
 
 def new_id(moment: datetime) -> BackupId:
     """Return an id that sorts by time, and is unique even within a second."""
-    return BackupId(f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
+    return BackupId(f"{moment:%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}")
 
 
 class _Copy(NamedTuple):

@@ -110,9 +110,6 @@ class Listing:
 
     paths: list[str] = field(default_factory=list)
     sizes: "array[int]" = field(default_factory=lambda: array("Q"))
-    mtimes_ns: "array[int]" = field(default_factory=lambda: array("q"))
-    ctimes_ns: "array[int]" = field(default_factory=lambda: array("q"))
-    inodes: "array[int]" = field(default_factory=lambda: array("Q"))
     first_blocks: "array[int]" = field(default_factory=lambda: array("q"))  # -1: has no pages
     builder: ManifestBuilder = field(default_factory=ManifestBuilder)
     notes: list[str] = field(default_factory=list)  # what was left out and may surprise
@@ -125,9 +122,6 @@ class Listing:
         index = len(self.paths)
         self.paths.append(path)
         self.sizes.append(size)
-        self.mtimes_ns.append(attributes.mtime_ns)
-        self.ctimes_ns.append(attributes.ctime_ns)
-        self.inodes.append(attributes.inode)
         self.first_blocks.append(-1 if first_block is None else first_block)
         self.builder.add_file(index, path, attributes)
         self.owners.add((attributes.uid, attributes.gid))
@@ -135,13 +129,8 @@ class Listing:
 
     def files(self) -> Files:
         """Return the columns by which files are compared with a parent's."""
-        return Files(
-            self.paths,
-            np.frombuffer(self.sizes, np.uint64).astype(np.int64),
-            np.frombuffer(self.mtimes_ns, np.int64),
-            np.frombuffer(self.ctimes_ns, np.int64),
-            np.frombuffer(self.inodes, np.uint64),
-        )
+        sizes = np.frombuffer(self.sizes, np.uint64).astype(np.int64)
+        return Files(self.paths, sizes, *self.builder.times_and_inodes())
 
 
 class NoSummaries(Exception):

@@ -122,8 +122,13 @@ OWN_DIRECTORIES: Final = frozenset(
 )
 
 
+_SKIPPED_INITIALS: Final = frozenset("pl.")  # of all names that skip_anywhere() knows
+
+
 def skip_anywhere(name: str) -> Rule | None:
     """Return why an entry of this name stays behind wherever it is, or None."""
+    if name[0] not in _SKIPPED_INITIALS:
+        return None
     if name.startswith("pgsql_tmp"):
         return Rule.SORT_SPACE
     if name.startswith("pg_internal.init"):
@@ -145,6 +150,8 @@ def skip_in_root(name: str) -> Rule | None:
 
 def skip_relation(name: str, unlogged: frozenset[str]) -> Rule | None:
     """Return why a file in a database's directory, or in global/, stays behind, or None."""
+    if name.isdecimal():  # nearly all of them
+        return Rule.UNLOGGED if name in unlogged else None
     if name[0] == "t" and _TEMPORARY.fullmatch(name):
         return Rule.TEMPORARY_RELATION
     if unlogged and (match := _RELATION.fullmatch(name)) is not None:
@@ -163,6 +170,8 @@ def unlogged_in(names: Iterable[str]) -> frozenset[str]:
 
 def relation_file(tablespace: int, database: int, name: str) -> RelationFile | None:
     """Read a file name of a database's directory, or of global/; None for all other files."""
+    if name.isdecimal() and len(name) < 10 and name.isascii() and name[0] != "0":
+        return RelationFile(tablespace, database, int(name))
     match = _RELATION.fullmatch(name)
     if match is None:
         return None

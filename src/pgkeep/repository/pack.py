@@ -1,6 +1,6 @@
 """Packs: objects that hold many sealed chunks. On disk: docs/formats/pack.md."""
 
-import secrets
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from struct import Struct
@@ -60,7 +60,7 @@ class PackWriter:
         cluster: ClusterFolder,
         sealer: Sealer,
         target: int = TARGET,
-        new_id: Callable[[int], bytes] = secrets.token_bytes,
+        new_id: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._cluster = cluster
         self._sealer = sealer

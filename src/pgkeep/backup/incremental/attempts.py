@@ -5,7 +5,7 @@ of its packs carry a tag made of its id. So the packs of one that died are found
 whatever they hold need not be stored again. On disk: docs/formats/repository.md.
 """
 
-import secrets
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ def tag_of(backup_id: str) -> bytes:
 
 def pack_id(tag: bytes) -> bytes:
     """Return a new id for a pack."""
-    chance = secrets.token_bytes(10)
+    chance = os.urandom(10)
     return chance[:1] + tag + chance[1:]
 
 

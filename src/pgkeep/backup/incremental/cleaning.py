@@ -2,11 +2,19 @@
 
 A pack dies when the last manifest that names it is gone. What little of it is still in use would
 keep all of it, so the backup that finds it mostly unused copies those chunks into packs of its own.
+The small packs of many small backups are gathered into large ones likewise.
 """
+
+from typing import Final
 
 import numpy as np
 
 from pgkeep.repository.manifest.tables import Array, Tables, starts
+from pgkeep.units import KIB, MIB
+
+_WORTH_WHILE: Final = 64 * KIB  # of smaller packs the table of contents is a good part
+_SMALL: Final = MIB
+_MOST_SMALL: Final = 256  # small packs of one backup; one more, and all of them become one
 
 
 def live_chunks(tables: Tables, files: Array, base_only: Array) -> Array:
@@ -31,7 +39,7 @@ def live_chunks(tables: Tables, files: Array, base_only: Array) -> Array:
 def chunks_to_move(
     tables: Tables, live: Array, least_percent: int, lost: frozenset[int] = frozenset()
 ) -> Array:
-    """Return the live chunks of packs of which less than that is live, in reading order.
+    """Return the live chunks of packs of which less than that is live, in reading order (0: none).
 
     Equal chunks are stored once: all their rows are returned, and lie side by side.
     """
@@ -41,7 +49,11 @@ def chunks_to_move(
     first = np.ones(len(rows), bool)
     first[1:] = (pack[1:] != pack[:-1]) | (offset[1:] != offset[:-1])
     used = np.bincount(pack[first], tables.chunk.sealed[rows[first]], len(tables.pack))
-    dead = (used > 0) & (used * 100 < least_percent * tables.pack.size.astype(np.float64))
+    size = tables.pack.size.astype(np.float64)
+    dead = (used > 0) & (used * 100 < least_percent * size) & (size >= _WORTH_WHILE)
+    small = (used > 0) & (size < _SMALL)
+    if np.count_nonzero(small) > _MOST_SMALL and least_percent:
+        dead |= small
     dead[list(lost)] = False
     moving: Array = rows[dead[pack]]
     return moving

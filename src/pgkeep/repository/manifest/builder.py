@@ -151,6 +151,14 @@ class ManifestBuilder:
         self._place(number, len(self._paths))
         self._add(path, EntryKind.FILE, attributes)
 
+    def times_and_inodes(self) -> tuple[Array, Array, Array]:
+        """Return mtime, ctime and inode of every file that was entered, by number."""
+        places = np.frombuffer(self._places, np.int64)
+        fields = Attributes._fields
+        found = np.frombuffer(self._attributes, np.int64).reshape(-1, len(fields))[places]
+        mtime, ctime = (found[:, fields.index(name)].copy() for name in ("mtime_ns", "ctime_ns"))
+        return mtime, ctime, found[:, fields.index("inode")].astype(np.uint64)
+
     def take_over(self, taken: TakenOver) -> None:
         """Let entered files begin with the parent's layers; pages stored now lie above them."""
         self._taken_over = taken
@@ -197,6 +205,9 @@ class ManifestBuilder:
         self._moved: list[tuple[Array, StoredChunks]] = []
 
     def _place(self, number: int, place: int) -> None:
+        if number == len(self._places):
+            self._places.append(place)
+            return
         missing = number + 1 - len(self._places)
         self._places.extend([_UNKNOWN] * missing)
         self._places[number] = place
