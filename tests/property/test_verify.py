@@ -5,12 +5,16 @@ from hypothesis import given, settings
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.segment import Segment
+from pgkeep.repository import names
 from pgkeep.repository.manifest.tables import EntryKind
 from pgkeep.repository.proofs import Level
+from pgkeep.verify.content import BadPart
+from pgkeep.verify.hits import files_hit
 from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.plan import Sample, batches, choose, ranges
 from pgkeep.verify.verify import run
-from support.manifests import KEY
+from support.manifests import KEY, some_facts
+from support.overlays import PAGE, Version, store_files, versions
 from support.small_repository import CHUNK_BYTES, Small
 
 
@@ -74,6 +78,36 @@ def unreadable(small: Small, backup_id: str) -> list[str]:
             except PgkeepError:
                 lost.append(entry.path)
     return lost
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(versions(), min_size=1, max_size=4), st.data())
+def test_a_damaged_chunk_hits_the_pages_that_still_come_from_it(
+    histories: list[list[Version]], data: st.DataObject
+) -> None:
+    """An overlay's page that was written again later is lost without harm."""
+    stored = store_files(histories)
+    tables, facts = stored.tables, some_facts()
+    rows = data.draw(st.sets(st.integers(0, len(tables.chunk) - 1), min_size=1, max_size=3))
+    places = {(int(tables.chunk.pack[row]), int(tables.chunk.offset[row])) for row in rows}
+    lost: dict[str, list[BadPart]] = {}
+    for pack, offset in places:
+        name = names.pack("main", tables.pack.name(pack))
+        lost.setdefault(name, []).append(BadPart(offset + 3, offset + 4, "flipped"))
+    found = files_hit(facts, tables, lost)
+    model: dict[str, set[int]] = {}
+    for number in range(len(tables.file)):
+        source = tables.page_sources(number, PAGE)
+        for page, row in enumerate(source.row.tolist()):
+            if (int(tables.chunk.pack[row]), int(tables.chunk.offset[row])) in places:
+                model.setdefault(tables.entry(number).path, set()).add(page)
+    assert {
+        hit.path: {page for start, end in hit.ranges for page in range(start // PAGE, end // PAGE)}
+        for hit in found.first
+    } == model
+    assert found.count == len(model)
+    assert all(hit.lost == len(model[hit.path]) * PAGE for hit in found.first)
+    assert not found.count or set(found.packs) <= set(lost)
 
 
 @given(
