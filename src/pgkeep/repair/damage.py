@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pgkeep.postgres.control import ControlFile
-from pgkeep.postgres.datadir import Entry, Skipped, open_file, unreadable, walk
+from pgkeep.postgres.datadir import (
+    Entry,
+    MissingTablespace,
+    NotADataDirectory,
+    Skipped,
+    Unreadable,
+    open_file,
+    walk,
+)
 from pgkeep.postgres.layout import RelationFile, Rule, relation_of_path
 from pgkeep.postgres.pages import BATCH_PAGES, PAGE_SIZE, PageChecker
 from pgkeep.progress import Progress
@@ -46,9 +54,12 @@ class Damage:
 
 
 def find_damage(root: str, control: ControlFile, jobs: int, progress: Progress) -> Damage:
-    """Check every page of every relation. Raise Unreadable, NotADataDirectory, CannotRepair."""
+    """Check every page of every relation. Raise CannotRepair."""
     found = Damage()
-    parts = list(_parts(root, control, found))
+    try:
+        parts = list(_parts(root, control, found))
+    except (MissingTablespace, NotADataDirectory, Unreadable) as error:
+        raise _unreadable(root, str(error).removeprefix("cannot back up "), error.hint) from error
     size = sum(part.size for part in parts)
     found.pages = size // PAGE_SIZE
     progress.phase("checking pages", size)
@@ -128,7 +139,11 @@ def _begin() -> None:
 def check_part(part: Part) -> list[BadPage]:
     """Return the pages of a part that fail their checksum."""
     path = os.path.join(part.root, part.path)
-    descriptor = open_file(path)
+    try:
+        descriptor = open_file(path)
+    except Unreadable as error:
+        why = str(error).removeprefix("cannot back up ")
+        raise _unreadable(part.root, why, error.hint) from error
     if descriptor is None:
         return []
     checker, buffer = PageChecker(), bytearray(BATCH_PAGES * PAGE_SIZE)
@@ -139,7 +154,9 @@ def check_part(part: Part) -> list[BadPage]:
             try:
                 read = os.preadv(descriptor, [wanted], part.position + start)
             except OSError as error:
-                raise unreadable(path, error.strerror or str(error)) from error
+                why = f"{path}: {(error.strerror or str(error)).lower()}"
+                advice = "should its disk be failing, restore the cluster to another one"
+                raise _unreadable(part.root, why, advice) from error
             first = part.first_block + start // PAGE_SIZE
             for page in checker.suspicious(wanted[:read], first, _NO_LSN).tolist():
                 position = part.position + start + page * PAGE_SIZE
@@ -148,3 +165,7 @@ def check_part(part: Part) -> list[BadPage]:
     finally:
         os.close(descriptor)
     return bad
+
+
+def _unreadable(root: str, why: str, advice: str) -> CannotRepair:
+    return CannotRepair(root, f"it cannot be read whole: {why}", advice)

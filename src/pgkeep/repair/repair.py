@@ -180,7 +180,7 @@ def _decide(
     record = _record(cluster, root, control)
     timeline, stop = stop_of(control)
     history = history_of(root, timeline, record)
-    backups = _usable(cluster, record, history, stop, wanted_backup)
+    backups = _usable(stopped, record, history, stop, wanted_backup)
     bases = find_bases(cluster, backups, found.bad)
     wanted = [page.wal_block for page in found.bad if not page.derived and not page.unlogged]
     logs: dict[Block, PageLog] = {}
@@ -211,22 +211,32 @@ def _record(cluster: ClusterFolder, root: str, control: ControlFile) -> Record:
 
 
 def _usable(
-    cluster: ClusterFolder, record: Record, history: History, stop: Lsn, wanted: str | None
+    stopped: _Stopped, record: Record, history: History, stop: Lsn, wanted: str | None
 ) -> list[Backup]:
     """Return the backups whose pages may be this cluster's, the newest first."""
     if wanted is not None:
-        known = catalog.Catalog(cluster.name, record.backups)
-        chosen: Sequence[Backup] = [catalog.find_backup(known, wanted)]
-    else:
-        chosen = record.backups
-    usable = [
-        backup
-        for backup in chosen
-        if backup.checksums
-        and backup.stop_lsn <= stop
-        and history.includes(backup.timeline, backup.stop_lsn)
-    ]
+        known = catalog.Catalog(stopped.folder.name, record.backups)
+        chosen = catalog.find_backup(known, wanted)
+        why = _unusable(chosen, history, stop)
+        if why:
+            raise CannotRepair(stopped.root, why, "leave --backup away, and pgkeep chooses")
+        return [chosen]
+    usable = [backup for backup in record.backups if not _unusable(backup, history, stop)]
     return sorted(usable, key=lambda backup: (backup.start_lsn, backup.id), reverse=True)
+
+
+def _unusable(backup: Backup, history: History, stop: Lsn) -> str:
+    """Return why the pages of a backup say nothing about this cluster's; '' if they do."""
+    if not backup.checksums:
+        return f"backup {backup.id} was taken without data checksums, so nothing proves its pages"
+    if not history.includes(backup.timeline, backup.stop_lsn):
+        return (
+            f"backup {backup.id} is of timeline {backup.timeline} at {backup.stop_lsn}, which the "
+            f"cluster on timeline {history.timeline} never went through"
+        )
+    if backup.stop_lsn > stop:
+        return f"backup {backup.id} is newer than the cluster, which was stopped at {stop}"
+    return ""
 
 
 def _start(bases: Bases, backups: Sequence[Backup], wanted: int) -> Lsn:

@@ -23,9 +23,7 @@ class PageWriter:
         """Make the directory for the copies. Raise RepairFailed."""
         with _told("make", self._kept_in):
             os.mkdir(self._kept_in, 0o700)
-            if os.geteuid() == 0:
-                owner = os.stat(self._root)
-                os.chown(self._kept_in, owner.st_uid, owner.st_gid)
+            self._give(os.open(self._kept_in, os.O_RDONLY | os.O_DIRECTORY))
         _sync_directory(os.path.dirname(self._kept_in))
 
     def write(self, verdict: Verdict) -> None:
@@ -49,6 +47,15 @@ class PageWriter:
         if new != verdict.content or not is_intact(new, page.block, self._checker):
             raise RepairFailed(path, "read back", f"block {page.block} is not what was written")
 
+    def _give(self, descriptor: int) -> None:
+        """Give a new file or directory to whom the cluster belongs, and close it."""
+        try:
+            if os.geteuid() == 0:
+                owner = os.stat(self._root)
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(descriptor)
+
     def _keep(self, page: BadPage, content: bytes) -> None:
         name = f"{page.path.replace('/', '_')}.block-{page.block}"
         path = os.path.join(self._kept_in, name)
@@ -59,7 +66,7 @@ class PageWriter:
                 _put(descriptor, content, 0)
                 os.fsync(descriptor)
             finally:
-                os.close(descriptor)
+                self._give(descriptor)
         _sync_directory(self._kept_in)
 
 
