@@ -88,12 +88,9 @@ def packs_of(attempts: Iterable[str], packs: Mapping[bytes, int]) -> list[Stored
 
 def discard(cluster: ClusterFolder, backup_id: str) -> None:
     """Remove what an attempt has stored: there is no room for it. What is listed stays."""
-    try:
-        # The store may complain after it has taken the manifest: then the packs are needed.
-        cluster.store.stat(names.manifest(cluster.name, backup_id))
+    # The store may complain after it has taken the manifest: then the packs are needed.
+    if any(cluster.store.list(names.manifest(cluster.name, backup_id))):
         return
-    except BlobMissing:
-        pass
     for pack in packs_of([backup_id], list_packs(cluster)):
         cluster.store.delete(names.pack(cluster.name, pack.id))
     end(cluster, [backup_id])
