@@ -17,7 +17,7 @@ from pgkeep.postgres.layout import CONTROL_FILE, VERSION_FILE
 from pgkeep.repository import names
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
-from pgkeep.repository.manifest.tables import Array, Tables
+from pgkeep.repository.manifest.tables import Array, ChunkTable, Tables
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import ID_SIZE
 from pgkeep.repository.store.base import BlobMissing, BlobStat
@@ -29,6 +29,7 @@ _EXPLAINED: Final = re.compile(
     r"generations/[^/]+\.json|backups/[^/]+/manifest|locks/[^/]+\.json|proofs/[^/]+\.json"
     r"|pins/[^/]+/[^/]+\.json|wal/([^/]+)/.+"
 )
+_BATCH: Final = 1 << 17  # chunks of a manifest that are looked at together
 _ROW: Final = np.dtype(
     [
         ("pack", "<u4"),
@@ -80,12 +81,13 @@ def look_again(cluster: ClusterFolder, name: str) -> BlobStat | None:
 class Needed:
     """The chunks that backups need of the packs that are to be read, each once.
 
-    Memory: 32 bytes a chunk, and as much again while a manifest is added.
+    Memory: 32 bytes a chunk, and three times that while the first of a manifest's are added.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}  # of packs, by id
         self._rows: Array = np.zeros(0, _ROW)
+        self._bounds: Array | None = None  # of each pack's rows; None: to be computed
 
     def add(self, tables: Tables, wanted: set[int]) -> None:
         """Add the chunks of one backup that lie in the `wanted` rows of its pack table."""
@@ -93,46 +95,68 @@ class Needed:
         for index in wanted:
             pack_id = tables.pack.name(index)
             numbers[index] = self._numbers.setdefault(pack_id, len(self._numbers))
-        chunk = tables.chunk
-        pack = numbers[chunk.pack] if len(chunk) else np.zeros(0, np.int64)
-        kept = np.flatnonzero(pack >= 0)
-        rows = np.empty(len(kept), _ROW)
-        ids = np.ascontiguousarray(chunk.id[kept]).view("<u8").reshape(-1, 2)
-        rows["pack"], rows["offset"] = pack[kept], chunk.offset[kept]
-        rows["sealed"], rows["plain"] = chunk.sealed[kept], chunk.plain[kept]
-        rows["high"], rows["low"] = ids[:, 0], ids[:, 1]
-        rows = self._unknown(_distinct(rows))
-        if len(rows):
-            self._rows = _distinct(np.concatenate([self._rows, rows]))
+        self._bounds = None
+        keys, fresh = _keys(self._rows), []
+        for first in range(0, len(tables.chunk), _BATCH):
+            rows = _distinct(_rows(tables.chunk, numbers, slice(first, first + _BATCH)))
+            fresh.append(self._unknown(rows, keys))
+        if any(map(len, fresh)):
+            rows = np.concatenate([self._rows, *fresh])
+            del fresh
+            self._rows = np.zeros(0, _ROW)  # its memory is needed while the new ones are sorted
+            self._rows = _distinct(rows)
 
     def rows_of(self, pack_id: bytes) -> Array:
         """Return what backups need of a pack: offset, sealed and plain length, id; by offset."""
-        number = self._numbers.get(pack_id, -1)
-        first, end = (
-            np.searchsorted(self._rows["pack"], [number, number + 1]) if number >= 0 else (0, 0)
-        )
-        return self._rows[first:end]
+        number = self._numbers.get(pack_id)
+        if number is None:
+            return self._rows[:0]
+        if self._bounds is None:
+            packs = np.ascontiguousarray(self._rows["pack"])
+            numbers = np.arange(len(self._numbers) + 1, dtype=packs.dtype)
+            self._bounds = np.searchsorted(packs, numbers)
+        return self._rows[self._bounds[number] : self._bounds[number + 1]]
 
-    def _unknown(self, rows: Array) -> Array:
-        if not len(self._rows):
+    def _unknown(self, rows: Array, keys: Array) -> Array:
+        if not len(keys):
             return rows
-        places = np.searchsorted(_keys(self._rows), _keys(rows))
-        same = self._rows[np.minimum(places, len(self._rows) - 1)] == rows
+        places = np.searchsorted(keys, _keys(rows))
+        same = self._rows[np.minimum(places, len(keys) - 1)] == rows
         unknown: Array = rows[~same]
         return unknown
 
 
+def _rows(chunk: ChunkTable, numbers: Array, part: slice) -> Array:
+    """Return those of a part of a manifest's chunks whose packs have a number."""
+    pack = numbers[chunk.pack[part]]
+    kept = np.flatnonzero(pack >= 0)
+    rows = np.empty(len(kept), _ROW)
+    ids = np.ascontiguousarray(chunk.id[part][kept]).view("<u8").reshape(-1, 2)
+    rows["pack"], rows["offset"] = pack[kept], chunk.offset[part][kept]
+    rows["sealed"], rows["plain"] = chunk.sealed[part][kept], chunk.plain[part][kept]
+    rows["high"], rows["low"] = ids[:, 0], ids[:, 1]
+    return rows
+
+
 def _distinct(rows: Array) -> Array:
     """Sort by pack and offset, and keep each row once."""
-    rows = rows[np.argsort(_keys(rows), kind="stable")]
-    if not len(rows):
+    keys = _keys(rows)
+    order = np.argsort(keys, kind="stable")
+    rows, keys = rows[order], keys[order]
+    again = np.flatnonzero(keys[1:] == keys[:-1]) + 1
+    again = again[rows[again] == rows[again - 1]]
+    if not len(again):
         return rows
-    result: Array = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
+    kept = np.ones(len(rows), bool)
+    kept[again] = False
+    result: Array = rows[kept]
     return result
 
 
 def _keys(rows: Array) -> Array:
-    keys: Array = rows["pack"].astype(np.uint64) << np.uint64(32) | rows["offset"]
+    keys: Array = rows["pack"].astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= rows["offset"]
     return keys
 
 
