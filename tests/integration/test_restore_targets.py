@@ -16,6 +16,7 @@ from pgkeep.restore.prepare import prepare
 from pgkeep.restore.start import Ending, RecoveryFailed
 from pgkeep.restore.target.unreachable import (
     BackupCannotReach,
+    TargetBehindDamage,
     TargetNotFound,
     TargetTooLate,
 )
@@ -337,19 +338,43 @@ def test_damaged_wal_before_a_backup_does_not_matter_to_it(
     assert scene.content_at("latest") == "a b c"
 
 
-@only(18)
-def test_moments_before_a_damaged_segment_that_was_moved_aside(
-    scene: Scene, repository_directory: Path, tmp_path: Path
-) -> None:
+def test_moments_before_a_damaged_segment(scene: Scene, repository_directory: Path) -> None:
+    """Neither the search, nor the server's and our own reading ahead, stumble over it."""
     scene.enter("a")
     scene.backup()
     scene.enter("b")
     time, lsn = scene.now(), scene.lsn()
-    scene.enter("c")
+    xid = commit(scene, "c")
+    scene.pg.sql("SELECT pg_create_restore_point('before')")
     scene.archive()
     scene.enter("d")
     scene.archive()
-    segments = [path for path in repository_directory.glob("clusters/*/wal/**/*") if path.is_file()]
-    max(path for path in segments if len(path.name) == 24).rename(tmp_path / "aside")
-    assert scene.content_at(time, "by_time") == "a b"
+    scene.enter("e")
+    scene.archive()
+    segments = [p for p in repository_directory.glob("clusters/*/wal/**/*") if len(p.name) == 24]
+    *_, broken, newest = sorted(segments)
+    for path in (broken, newest):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.chmod(0o600)
+        path.write_bytes(content)
+    for to in ("latest", "2099-01-01 00:00:00+00", "name:never"):
+        with pytest.raises(TargetBehindDamage) as caught:
+            scene.restore(to)
+        assert f"WAL segment {broken.name}, on the way there, is damaged" in str(caught.value)
+        assert re.match(
+            r"the last reachable moment before it: --to '2\S+ \S+'; ", caught.value.hint
+        )
+    report = scene.restore(time, "by_time")
+    prefetch = dict(report.plan.settings).get("recovery_prefetch")
+    assert prefetch == ("off" if report.plan.backup.generation.major >= 15 else None)
+    assert any(f"{broken.name}, behind the target, is damaged" in w for w in report.plan.warnings)
+    with scene.started(report) as (restored, _):
+        assert read_ledger(restored) == "a b"
     assert scene.content_at(f"lsn:{lsn}", "by_lsn", inclusive=False) == "a b"
+    assert scene.content_at(f"xid:{xid}", "by_xid") == "a b c"
+    assert scene.content_at("name:before", "by_name") == "a b c"
+    scene.backup()
+    scene.enter("f")
+    scene.archive()
+    assert scene.content_at("latest", "afterwards") == "a b c d e f"

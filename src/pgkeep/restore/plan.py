@@ -28,10 +28,11 @@ from pgkeep.model.target import (
 )
 from pgkeep.restore.databases import Database, choose_shells
 from pgkeep.restore.tablespaces import TablespaceMove
-from pgkeep.restore.target.found import Search, StopPoint, moment, typed_time
+from pgkeep.restore.target.found import Damage, Search, StopPoint, moment, typed_time
 from pgkeep.restore.target.unreachable import (
     BackupCannotReach,
     NothingToRestore,
+    TargetBehindDamage,
     TargetInHole,
     TargetNotFound,
     TargetTooEarly,
@@ -252,7 +253,7 @@ def plan_restore(
         timeline=line.timeline,
         action=recovery.action,
         stop=stop,
-        settings=_settings(question, line, search),
+        settings=(*_settings(question, line, search), *_without_prefetch(backup, search)),
         first_segment=backup.first_segment,
         last_segment=last,
         standby=question.standby,
@@ -262,7 +263,11 @@ def plan_restore(
             _timeline_reason(question, line),
             *_stop_reason(question, stop, reach, search),
         ),
-        warnings=(*_warnings(question, line, backup), *(stop.warnings if stop else ())),
+        warnings=(
+            *_warnings(question, line, backup),
+            *(stop.warnings if stop else ()),
+            *_damage_behind(search),
+        ),
     )
 
 
@@ -285,11 +290,15 @@ def _choose(
     target = question.recovery.target
     if isinstance(target, Latest | Immediate):
         newest = reaches[-1]
+        if search.damage is not None:
+            raise _behind_damage(question, search.damage, search)
         hole = _hole_after(line, newest)
         if isinstance(target, Latest) and hole and not question.stop_at_hole:
             raise _in_hole(question, line, hole, search)
         return newest, None, _why(question, newest, "is the newest that can be restored")
     stop = search.stop
+    if stop is None and search.damage is not None:
+        raise _behind_damage(question, search.damage, search)
     if stop is None:
         raise _not_there(question, line, reaches, search)
     reaching = [reach for reach in reaches if reach.start <= stop.lsn < reach.end]
@@ -323,6 +332,27 @@ def _not_there(
         return TargetTooLate(question.target, newest)
     newest = f"; the newest change on record is {search.newest}" if search.newest else ""
     return TargetNotFound(question.target, f"{search.why}{newest}")
+
+
+def _behind_damage(question: Question, damage: Damage, search: Search) -> TargetBehindDamage:
+    before = f"'{typed_time(search.newest.time)}'" if search.newest else "immediate"
+    return TargetBehindDamage(question.target, damage.segment.name, damage.why, before)
+
+
+def _without_prefetch(backup: Backup, search: Search) -> tuple[tuple[str, str], ...]:
+    """Keep the server from asking for the damaged segment while the target is still before it."""
+    if search.damage is None or backup.generation.major < 15:
+        return ()
+    return (("recovery_prefetch", "off"),)
+
+
+def _damage_behind(search: Search) -> tuple[str, ...]:
+    if search.damage is None:
+        return ()
+    return (
+        f"WAL segment {search.damage.segment}, behind the target, is damaged: nothing later can be "
+        f"restored from backups before it; take a new backup now ({search.damage.why})",
+    )
 
 
 def _hole_after(line: TimelineCoverage, reach: Reach) -> Hole | None:

@@ -126,12 +126,7 @@ def restore(  # noqa: PLR0913 - the options of the command
 
     context: Context = here.obj
     app = context.app
-    target = RecoveryTarget(
-        target=parse_target(to, app.zone),
-        inclusive=not exclusive,
-        timeline=_timeline(timeline),
-        action=action,
-    )
+    target = RecoveryTarget(parse_target(to, app.zone), not exclusive, _timeline(timeline), action)
     request = RestoreRequest(
         target_dir=target_dir,
         recovery=target,

@@ -1,6 +1,8 @@
 """Archived WAL as `locate` reads it: segment by segment, each fetched, checked and scanned once."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pgkeep.model.coverage import TimelineCoverage, segment_on
@@ -12,14 +14,15 @@ from pgkeep.postgres.wal_records import Carry, SegmentEvents, record_from, scan_
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import ShortRead
 from pgkeep.repository.wal_archive import WalArchive, WalMissing
-from pgkeep.restore.target.found import Change
-from pgkeep.restore.target.locate import RestorePoint
+from pgkeep.restore.target.found import Change, Damage
+from pgkeep.restore.target.locate import RestorePoint, SegmentUnusable
 
+_UNUSABLE: Final = (Damaged, ShortRead, NotWal, WrongSegment)
 _KEPT: Final = 64  # segments whose events stay in memory
 
 
 class ArchivedWal:
-    """Reads along one timeline. Raises what fetching a segment raises."""
+    """Reads along one timeline. Raises SegmentUnusable, WalMissing or what the store raises."""
 
     def __init__(self, archive: WalArchive, line: TimelineCoverage, segment_size: int) -> None:
         self._archive: Final = archive
@@ -39,14 +42,16 @@ class ArchivedWal:
         return [RestorePoint(p.lsn, p.name, p.time) for p in self._scan(segment).restore_points]
 
     def first_record(self, segment: Segment, lsn: Lsn) -> Lsn | None:
-        return record_from(self._content(segment), segment, lsn)
+        with _judged(segment):
+            return record_from(self._content(segment), segment, lsn)
 
     def _scan(self, segment: Segment) -> SegmentEvents:
         known = self._events.get(segment)
         if known is not None:
             self._events.move_to_end(segment)
             return known
-        events = scan_segment(self._content(segment), segment, self._carry_into(segment))
+        with _judged(segment):
+            events = scan_segment(self._content(segment), segment, self._carry_into(segment))
         self._events[segment] = events
         if len(self._events) > _KEPT:
             self._events.popitem(last=False)
@@ -60,8 +65,16 @@ class ArchivedWal:
             return known.carry
         try:
             return scan_segment(self._content(before), before).carry
-        except (WalMissing, Damaged, ShortRead, NotWal, WrongSegment):
+        except (WalMissing, *_UNUSABLE):
             return None  # then replay begins in this segment, or never gets here
 
     def _content(self, segment: Segment) -> bytes:
         return b"".join(self._archive.fetch(segment.name))
+
+
+@contextmanager
+def _judged(segment: Segment) -> Iterator[None]:
+    try:
+        yield
+    except _UNUSABLE as error:
+        raise SegmentUnusable(Damage(segment, str(error))) from error

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pgkeep.model.lsn import Lsn
+from pgkeep.model.segment import Segment
 
 
 def moment(time: datetime) -> str:
@@ -45,9 +46,18 @@ class StopPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """An archived segment that was met and cannot be used: WAL is as good as ended before it."""
+
+    segment: Segment
+    why: str  # with the object that is damaged
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """The answer of the archive: where the target is, or what is the last thing on record."""
 
     stop: StopPoint | None = None
     newest: Change | None = None  # of the WAL that was looked at; None when it holds no change
     why: str = ""  # what was found instead of the target
+    damage: Damage | None = None  # behind all that was looked at

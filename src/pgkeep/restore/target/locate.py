@@ -7,7 +7,7 @@ archive is read; they are not strictly in order, so the neighbourhood is read as
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -15,7 +15,7 @@ from pgkeep.model.coverage import Reach, TimelineCoverage, segment_on
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import AtLsn, AtName, AtTime, AtXid, Immediate, Latest, RecoveryTarget
-from pgkeep.restore.target.found import Change, Search, StopPoint, moment
+from pgkeep.restore.target.found import Change, Damage, Search, StopPoint, moment
 
 _FEW: Final = 16  # segments that are read one by one rather than by bisection
 _NEAR: Final = 4  # segments on either side in which a clock's step is looked for
@@ -32,7 +32,7 @@ class RestorePoint:
 
 
 class Wal(Protocol):
-    """What the search needs of archived WAL. Raises what fetching raises."""
+    """What the search needs of archived WAL. Raises SegmentUnusable, and what a store raises."""
 
     def changes(self, segment: Segment) -> Sequence[Change]:
         """Return the commits and aborts that start in a segment, by position."""
@@ -64,12 +64,52 @@ class Stretch:
         return segment_on(self.line.history, number, self.segment_size)
 
 
+class SegmentUnusable(Exception):
+    """Archived WAL that cannot be read, and never will be; `locate` stops before it."""
+
+    def __init__(self, damage: Damage) -> None:
+        super().__init__(damage.why)
+        self.damage: Final = damage
+
+
 def locate(recovery: RecoveryTarget, stretches: Sequence[Stretch], wal: Wal) -> Search:
     """Find the target in the stretches of the backups that may reach it, the oldest first.
 
-    Raise what reading the archive raises: a segment that cannot be read now would stop recovery
-    as well.
+    WAL is taken to end before a damaged segment: what lies before it can be restored all the same.
+    Raise what reading the archive raises else: a store that fails would stop recovery as well.
     """
+    damage: Damage | None = None
+    while True:
+        try:
+            found = _search(recovery, stretches, wal)
+            if found.stop is not None:
+                _look_behind(found.stop, stretches[-1], wal)
+        except SegmentUnusable as unusable:
+            damage = unusable.damage
+            shorter = [_before(damage, stretch) for stretch in stretches]
+            if shorter == stretches:
+                raise
+            stretches = shorter
+        else:
+            return replace(found, damage=damage)
+
+
+def _before(damage: Damage, stretch: Stretch) -> Stretch:
+    """Return what is left of a stretch before the damage; one that begins behind it is whole."""
+    segment = damage.segment
+    if segment.number not in stretch.numbers:
+        return stretch
+    return replace(stretch, end=segment.start)
+
+
+def _look_behind(stop: StopPoint, stretch: Stretch, wal: Wal) -> None:
+    """Read the segment behind the target's: a recovering server asks for it in advance."""
+    behind = stop.lsn // stretch.segment_size + 1
+    if behind in stretch.numbers:
+        wal.changes(stretch.segment(behind))
+
+
+def _search(recovery: RecoveryTarget, stretches: Sequence[Stretch], wal: Wal) -> Search:
     if not stretches:
         return Search()
     newest = stretches[-1]

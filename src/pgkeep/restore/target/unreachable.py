@@ -97,6 +97,31 @@ class TargetInHole(PgkeepError):
         return "; ".join([*nearest, found])
 
 
+class TargetBehindDamage(PgkeepError):
+    """Archived WAL on the way to the target is damaged."""
+
+    code = "wal-damaged"
+    exit_status = 243
+
+    target: str
+    segment: str
+    why: str
+    before: str  # the last reachable moment before it, as `--to` takes it
+
+    def __str__(self) -> str:
+        return (
+            f"cannot restore to {self.target}: WAL segment {self.segment}, on the way there, "
+            f"is damaged ({self.why})"
+        )
+
+    @property
+    def hint(self) -> str:
+        return (
+            f"the last reachable moment before it: --to {self.before}; for more, bring that object "
+            "back from another copy of the repository; take a new backup now"
+        )
+
+
 class TargetNotFound(PgkeepError):
     """No transaction or restore point of this kind is on record."""
 
