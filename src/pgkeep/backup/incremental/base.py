@@ -89,6 +89,7 @@ class Base:
             paged_bytes=int(sizes[paged].sum()),
             whole_files=int(whole.sum()),
             whole_bytes=int(sizes[whole].sum()),
+            whole_reasons=self.changes.reasons,
         )
 
 

@@ -51,14 +51,16 @@ def _reuse(reuse: Reuse | None, resumed: int) -> list[tuple[str, str]]:
     if reuse is not None:
         how = "by WAL summaries" if reuse.method == "summaries" else "by their LSNs"
         pages = f"{plural(reuse.changed_pages, 'page')} of {_files(reuse.paged_files)}"
-        whole = f"{_files(reuse.whole_files)} of {format_size(reuse.whole_bytes)} whole"
+        whole = f"{_files(reuse.whole_files)}, {format_size(reuse.whole_bytes)}"
         if reuse.known_bytes:
-            whole += f", {format_size(reuse.known_bytes)} of it stored already"
+            whole += f" ({format_size(reuse.known_bytes)} stored already)"
+        why = ", ".join(f"{count:,} {safe(reason)}" for reason, count in _most(reuse))
         unchanged = f"{_files(reuse.unchanged_files)}, {format_size(reuse.unchanged_bytes)}"
         pairs += [
-            ("since", reuse.parent),
+            ("parent", reuse.parent),
             ("unchanged", f"{unchanged}, not read"),
-            ("changed", f"{pages} {how}, {whole}"),
+            ("changed pages", f"{pages}, found {how}"),
+            ("read whole", f"{whole}: {why}" if why else whole),
         ]
         if reuse.reason:
             pairs.append(("no summaries", safe(reuse.reason)))
@@ -67,6 +69,10 @@ def _reuse(reuse: Reuse | None, resumed: int) -> list[tuple[str, str]]:
     if resumed:
         pairs.append(("resumed", f"{format_size(resumed)} stored by an interrupted backup"))
     return pairs
+
+
+def _most(reuse: Reuse) -> list[tuple[str, int]]:
+    return sorted(reuse.whole_reasons.items(), key=lambda item: -item[1])
 
 
 def _files(count: int) -> str:

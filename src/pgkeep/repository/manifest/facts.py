@@ -77,8 +77,9 @@ class Reuse(Struct, frozen=True, kw_only=True):
     paged_files: Count = 0  # of which only changed pages were stored
     paged_bytes: Count = 0  # their size
     changed_pages: Count = 0  # stored as overlays
-    whole_files: Count = 0  # read whole: new, not made of pages, or due for a whole copy
+    whole_files: Count = 0  # read whole
     whole_bytes: Count = 0
+    whole_reasons: dict[str, Count] = {}  # why: 'new', 'due for a whole copy' ... and how many
     known_bytes: Count = 0  # of those, chunks that were stored already
     moved_bytes: Count = 0  # stored bytes carried out of mostly dead packs
 
