@@ -14,10 +14,12 @@ from pgkeep.postgres.control import read_control
 from pgkeep.repair.plan import Fate, Verdict
 from pgkeep.repair.refused import CannotRepair
 from pgkeep.repair.repair import RepairReport, RepairRequest, run
+from pgkeep.repository.catalog import UnknownBackup
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
 from support.command import run_pgkeep
 from support.restores import CLUSTER, Scene, make_scene
+from support.wait import wait_for
 
 PAGE = 8192
 FULL = backup.BackupOptions(kind=backup.Kind.FULL, jobs=1)
@@ -335,3 +337,47 @@ def test_the_command(site: Site, tmp_path: Path) -> None:
     text = run_pgkeep(*command).stdout
     assert "block 0 (database postgres): still damaged" in text
     assert run_pgkeep(*place, "repair", "--target-dir", tmp_path / "nowhere").exit == 52
+
+
+@only(17)
+def test_a_backup_from_before_a_promotion(site: Site) -> None:
+    taken = site.scene.backup()
+    path = site.file()
+    site.pg.stop()
+    (site.root / "recovery.signal").touch()
+    site.pg.configure(restore_command="false")
+    site.pg.start()
+    wait_for(lambda: not site.pg.value("SELECT pg_is_in_recovery()"), what="promotion")
+    site.pg.sql("UPDATE t SET s = 'new' WHERE g = 5000")
+    site.pg.sql("CHECKPOINT")
+    site.pg.stop()
+    assert read_control(str(site.root)).timeline == 2
+    old = flip(path, 9)
+    with pytest.raises(UnknownBackup):
+        site.repair(backup="x")
+    verdict = only_one(site.repair())
+    assert (verdict.fate, verdict.backup) == (Fate.BACKUP, taken), verdict.why
+    assert page_of(path, 9) == old
+
+
+@only(18)
+def test_a_stopped_standby(site: Site) -> None:
+    site.scene.backup()
+    number = site.file().relative_to(site.root)
+    site.pg.sql("UPDATE t SET s = 'new' WHERE g = 5000")
+    site.scene.archive()
+    report = site.scene.restore(name="standby", standby=True)
+    root = Path(report.plan.target_dir)
+    restored = ScratchCluster.over(site.pg.binaries, root)
+    restored.create()
+    try:
+        restored.start()
+        wait_for(lambda: restored.value("SELECT count(*) FROM t WHERE s = 'new'") == 1)
+        restored.stop()
+        old = flip(root / number, 9)
+        repaired = run(site.scene.folder, RepairRequest(str(root)), now=datetime.now(UTC))
+        verdict = only_one(repaired)
+        assert verdict.fate is Fate.BACKUP, verdict.why
+        assert page_of(root / number, 9) == old
+    finally:
+        restored.destroy()

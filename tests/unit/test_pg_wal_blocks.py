@@ -162,6 +162,13 @@ def test_a_record_longer_than_segments() -> None:
     assert scanner.end == wal.ends[-1]
 
 
+def test_a_segment_that_was_ended_early_ends_where_the_next_begins() -> None:
+    wal = WalWriter()
+    wal.raw(HEAP, 0, body(reference()))
+    wal.switch()
+    assert scan(wal).end == 2 * MIB
+
+
 def some_segments(room: int) -> list[tuple[Segment, bytes]]:
     """Return segments that end in the middle of a record, or between two."""
     wal = WalWriter()

@@ -58,7 +58,7 @@ class LocalWal:
     ) -> tuple[dict[Block, PageLog], WalProof]:
         """Return what WAL from `start` on says of the blocks, and how far back that is proven."""
         size = self.record.generation.segment_size
-        last, first = int(self.stop) // size, int(start) // size
+        last, first = (int(self.stop) - 1) // size, int(start) // size
         gap = ""
         for number in range(last, first - 1, -1):
             if not self._has(number):

@@ -23,7 +23,7 @@ from pgkeep.postgres.wal_blocks.record import (
     locator_bytes,
     page_of,
 )
-from pgkeep.postgres.wal_decode import Offsets, Records, record_checksums
+from pgkeep.postgres.wal_decode import Offsets, Records, is_switch, record_checksums
 from pgkeep.postgres.wal_header import HEADER_SIZE as PAGE_HEADER_SIZE
 from pgkeep.postgres.wal_header import NotWal, parse_header
 from pgkeep.postgres.wal_records import SegmentStream, walk_records
@@ -175,6 +175,8 @@ class BlockScanner:
         self._last = Lsn(int(lsn[len(offsets) - 1]))
         after = offsets[-1:] + (stream.words[offsets[-1:] // 4].astype(np.int64) + 7 & ~7)
         self._end = Lsn(int(stream.ends(after)[0]))
+        if is_switch(stream.content, int(offsets[-1])):
+            self._end = segment.end  # as the server counts it: nothing more comes in this one
         return offsets, cut
 
     def _candidates(self, stream: SegmentStream, offsets: Offsets) -> list[int]:
