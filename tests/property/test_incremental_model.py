@@ -5,9 +5,8 @@ PGKEEP_MODEL_EXAMPLES=1000 looks longer.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -22,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from pgkeep.backup.backup import BackupOptions, Kind, run
-from pgkeep.backup.incremental import changes
+from pgkeep.backup.incremental import changes, cleaning
 from pgkeep.backup.incremental.base import Cleaning
 from pgkeep.backup.report import BackupReport
 from pgkeep.repository import catalog, names
@@ -31,7 +30,7 @@ from pgkeep.repository.store.base import StoreFull
 from pgkeep.repository.store.memory import MemoryStore
 from support.backups import contents, inline
 from support.dying_store import DyingStore, Killed, forget_locks
-from support.page_model import During, ModelSource, PageModel, is_main
+from support.page_model import During, ModelSource, PageModel
 
 EXAMPLES = int(os.environ.get("PGKEEP_MODEL_EXAMPLES", "25"))
 STEPS = 40
@@ -240,32 +239,32 @@ class ClusterLife(RuleBasedStateMachine):
         return {backup.id for backup in catalog.backups(self.cluster).backups}
 
     @precondition(lambda self: len(self.taken) > 1)
-    @rule(chance=st.randoms(use_true_random=False))
-    def delete(self, chance: Any) -> None:
+    @rule(which=st.integers(0, 20))
+    def delete(self, which: int) -> None:
         """First the manifest, then the packs that no other names."""
-        going = chance.choice(sorted(self.taken))
-        freed = self._packs(going)
+        going = list(self.taken)[which % len(self.taken)]
+        freed = set(self._packs(going))
         self.store.delete(names.manifest("main", going))
         del self.taken[going]
         for backup_id in self.taken:
-            freed -= self._packs(backup_id)
+            freed.difference_update(self._packs(backup_id))
         for pack in freed:
             self.store.delete(names.pack("main", pack))
         self.look = True
 
     @precondition(lambda self: self.taken)
-    @rule(chance=st.randoms(use_true_random=False))
-    def lose_a_pack(self, chance: Any) -> None:
+    @rule(which=st.integers(0, 100))
+    def lose_a_pack(self, which: int) -> None:
         """Whoever needs it is worth nothing any more; later backups must not rely on it."""
-        packs = sorted(set().union(*(self._packs(backup_id) for backup_id in self.taken)))
-        lost = chance.choice(packs)
+        packs = [pack for backup_id in self.taken for pack in self._packs(backup_id)]
+        lost = packs[which % len(packs)]
         self.store.delete(names.pack("main", lost))
         self.taken = {name: t for name, t in self.taken.items() if lost not in self._packs(name)}
         self.look = True
 
-    def _packs(self, backup_id: str) -> set[bytes]:
+    def _packs(self, backup_id: str) -> list[bytes]:
         packs = catalog.read_packs(self.cluster, backup_id)
-        return {packs.name(row) for row in range(len(packs))}
+        return [packs.name(row) for row in range(len(packs))]
 
     @invariant()
     def every_backup_is_whole(self) -> None:
@@ -278,13 +277,14 @@ class ClusterLife(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def few_layers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Overlays are merged after two of them, not after 31."""
+def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlays are merged after two of them, not after 31, and small packs are cleaned too."""
     monkeypatch.setattr(changes, "MOST_LAYERS", 3)
-    return
+    monkeypatch.setattr(cleaning, "_WORTH_WHILE", 0)
+    monkeypatch.setattr(cleaning, "_MOST_SMALL", 12)
 
 
-def test_scenario_i_every_backup_gives_what_the_cluster_was(few_layers: None) -> None:
+def test_scenario_i_every_backup_gives_what_the_cluster_was(small_numbers: None) -> None:
     run_state_machine_as_test(
         ClusterLife,
         settings=settings(
