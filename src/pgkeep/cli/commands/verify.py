@@ -12,6 +12,8 @@ from pgkeep.cli.context import Context, error_facts, say_error
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from pgkeep.verify.report import VerifyReport
+
 
 class HowFar(StrEnum):
     OBJECTS = "objects"
@@ -50,7 +52,6 @@ def verify(  # noqa: PLR0913 - options
     ] = "",
 ) -> int:
     """Prove that backups and WAL are all there and intact, and record it."""
-    from pgkeep.cli.render import verify as render_verify
     from pgkeep.repository.proofs import Level
     from pgkeep.units import parse_rate
     from pgkeep.verify.inventory import VerifyOptions
@@ -76,7 +77,13 @@ def verify(  # noqa: PLR0913 - options
         ),
         window_s=int(settings.retention.window),
     )
-    report = run(app.cluster, options, context.progress)
+    return _tell(context, run(app.cluster, options, context.progress))
+
+
+def _tell(context: Context, report: "VerifyReport") -> int:
+    """Show the report, then what is wrong; return the exit status."""
+    from pgkeep.cli.render import verify as render_verify
+
     context.close()
     problem = report.problem
     facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}

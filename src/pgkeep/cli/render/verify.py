@@ -7,7 +7,8 @@ from pgkeep.cli.text import Look, plural, safe, table
 from pgkeep.repository.names import wal_prefix
 from pgkeep.repository.proofs import Proof, Proofs, Verdict
 from pgkeep.units import format_duration, format_size
-from pgkeep.verify.report import BackupFound, VerifyReport, WalLoss, describe_blocks
+from pgkeep.verify.hits import FilesHit
+from pgkeep.verify.report import VerifyReport, WalLoss, describe_blocks
 
 _SHOWN: Final = 10  # files of a backup, and objects, that are listed; --json has them all
 _WORDS: Final = {
@@ -23,7 +24,7 @@ def report(done: VerifyReport, look: Look) -> str:
     if done.backups:
         rows = [[b.id, _WORDS[b.verdict], b.why or done.proof.words] for b in done.backups]
         parts.append(table(["BACKUP", "VERDICT", "PROVEN, OR WHAT IS LOST"], rows, look))
-    parts += [_files(found, look) for found in done.backups if found.files.count]
+    parts += [_files(ids, files, look) for files, ids in _hit(done).items()]
     if done.damaged:
         lines = [f"  {safe(d.name)}: {safe(d.why)}" for d in done.damaged]
         parts.append("\n".join([look.bad("faults:"), *_cut(lines)]))
@@ -61,13 +62,23 @@ def _head(done: VerifyReport, look: Look) -> str:
     return "\n".join(lines)
 
 
-def _files(found: BackupFound, look: Look) -> str:
-    rows = [
-        [hit.path, hit.database or "-", describe_blocks(hit)] for hit in found.files.first[:_SHOWN]
+def _hit(done: VerifyReport) -> dict[FilesHit, list[str]]:
+    """Return what was lost, and the backups that share each loss."""
+    hit: dict[FilesHit, list[str]] = {}
+    for found in done.backups:
+        if found.files.count:
+            hit.setdefault(found.files, []).append(found.id)
+    return hit
+
+
+def _files(ids: Sequence[str], files: FilesHit, look: Look) -> str:
+    shown = [[h.path, h.database or "-", describe_blocks(h)] for h in files.first[:_SHOWN]]
+    more = files.count - len(shown)
+    who = f"backup {ids[0]} has" if len(ids) == 1 else f"backups {', '.join(ids)} have"
+    lines = [
+        look.bad(f"{who} lost something of {plural(files.count, 'file')}:"),
+        table(["FILE", "DATABASE", "LOST"], shown, look),
     ]
-    more = found.files.count - len(rows)
-    lost = f"backup {found.id} has lost something of {plural(found.files.count, 'file')}:"
-    lines = [look.bad(lost), table(["FILE", "DATABASE", "LOST"], rows, look)]
     return "\n".join([*lines, *([f"and {more:,} more (--json has them)"] if more else [])])
 
 
@@ -90,7 +101,7 @@ def _restorable(done: VerifyReport, look: Look) -> list[str]:
         f"  timeline {p.timeline}: {look.good('restorable')} from {p.span.start} to {p.span.end}"
         for p in done.proven
     ]
-    return ["\n".join(["what is left:", *(lines or [look.bad("  nothing can be restored")])])]
+    return ["\n".join(["what is left:", *(lines or [look.bad("  nothing can be restored whole")])])]
 
 
 def _beside(done: VerifyReport, look: Look) -> list[str]:
