@@ -14,8 +14,10 @@ from pgkeep.restore.preflight import TargetNotEmpty, TargetUnsafe
 from pgkeep.restore.prepare import prepare
 from pgkeep.restore.restore import RestoreReport
 from pgkeep.restore.tablespaces import BadTablespace
+from pgkeep.server.binaries import find_binaries
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
+from support.command import run_pgkeep, write_config
 from support.restores import Scene, make_scene, read_ledger
 
 
@@ -339,3 +341,61 @@ def test_dry_run_and_an_empty_directory(scene: Scene) -> None:
     report = scene.restore("latest", "nothing there", delta=True)
     assert report.delta is None
     assert inspect(report.plan.target_dir).state is State.RESTORED
+
+
+@only(18)
+def test_a_rate_holds_for_all_workers_together(scene: Scene) -> None:
+    scene.backup()
+    scene.archive()
+    free = scene.restore("latest", "slow", jobs=2)
+    rate = free.size // 2
+    for delta in (False, True):
+        name = "slow" if delta else "slow too"
+        report = scene.restore("latest", name, jobs=2, rate=rate, delta=delta)
+        assert report.seconds > 1.5
+
+
+@only(17)
+def test_the_command_tells_what_it_did(scene: Scene, tmp_path: Path) -> None:
+    scene.pg.sql("CREATE DATABASE other")
+    scene.enter("a")
+    scene.backup()
+    scene.archive()
+    scene.pg.stop()
+    config = write_config(tmp_path / "pgkeep.toml", scene.folder.store.url, {"main": ""})
+    directory = scene.pg.data_directory
+    refused = run_pgkeep("restore", "--target-dir", directory, config=config)
+    assert refused.exit == 87
+    assert "to write over it what differs, add --delta" in refused.stderr
+    into = ("restore", "--target-dir", directory, "--delta")
+    dry = run_pgkeep(*into, "--dry-run", config=config).ok()
+    assert "over what is in" in dry.stdout
+    assert "nothing was written" in dry.stdout
+    done = run_pgkeep(*into, "--database", "postgres", config=config).ok()
+    for words in ("compared", "rewritten", "deleted", "fetched", 'DROP DATABASE "other"'):
+        assert words in done.stdout
+    assert "empty shells" in done.stderr
+    facts = run_pgkeep(*into, "--json", config=config).ok().json
+    assert facts["delta"] is True
+    assert facts["delta_counts"]["rewritten_files"] > 0
+    assert facts["shells"] == []
+
+
+@only(17)
+def test_scenario_162_wrong_binaries(scene: Scene, tmp_path: Path) -> None:
+    """The version is the backup's; programs of another one are refused before a byte is written."""
+    scene.enter("a")
+    scene.backup()
+    scene.archive()
+    scene.pg.stop()
+    config = write_config(tmp_path / "pgkeep.toml", scene.folder.store.url, {"main": ""})
+    directory = scene.pg.data_directory
+    before = snapshot(directory)
+    for wrong in (str(find_binaries(18).directory), str(tmp_path)):
+        command = ("restore", "--target-dir", directory, "--delta", "--start", "--pg-bin", wrong)
+        done = run_pgkeep(*command, config=config)
+        assert done.exit > 2
+        assert "17" in done.stderr
+        assert snapshot(directory) == before
+    report = in_place(scene)
+    assert str(scene.pg.binaries.directory) in report.start_command

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import RecoveryTarget, parse_target
-from pgkeep.restore.delta.compare import DeltaWriter, differing_runs
+from pgkeep.restore.delta.compare import DeltaWriter, OldFiles, differing_runs
 from pgkeep.restore.delta.plan import LocalSegment, LocalWalAtRisk, WalChoice, choose_wal
 from pgkeep.restore.plan import RestorePlan
 from pgkeep.restore.writing import tasks
-from pgkeep.restore.writing.copy import Written
+from pgkeep.restore.writing.copy import FileWriter, Written
 from pgkeep.restore.writing.layout import Layout, Owners
 from pgkeep.restore.writing.tasks import TaskPlan
 from pgkeep.units import MIB
@@ -28,7 +28,8 @@ DAMAGE = st.lists(st.tuples(st.sampled_from(["flip", "cut", "grow", "remove"]), 
 
 def bring_back(stored: StoredFiles, target: Path) -> list[Written]:
     plan = TaskPlan(Layout(stored.tables, str(target), (), Owners({}, {})), 2)
-    writer = DeltaWriter(stored.reader(), SEALER, chown=False, sync=False)
+    files = OldFiles(chown=False, sync=False)
+    writer = DeltaWriter(FileWriter(stored.reader(), files), files, SEALER)
     return [writer.write(task) for task in plan]
 
 

@@ -73,6 +73,7 @@ class RestoreRequest:
     discard_wal: bool = False  # with delta: do without its WAL that is not archived
     databases: tuple[str, ...] = ()  # restore the content of these only; none: of all
     jobs: int = 0  # 0: one per core
+    rate: int = 0  # bytes compared and written per second, all workers together; 0: no limit
     # The words of restore_command before NAME and DEST: pgkeep-wal, its options, "fetch". The
     # restored server runs it, perhaps as another user and for weeks: absolute paths.
     fetch_command: tuple[str, ...] = ("pgkeep-wal", "fetch")

@@ -34,6 +34,7 @@ from pgkeep.restore.writing.write import Tree
 from pgkeep.server.binaries import PgToolsMissing, find_binaries
 from pgkeep.traces import marker_text
 from pgkeep.workers.pool import default_jobs
+from pgkeep.workers.throttle import SharedRate
 
 _CONFIG: Final = "pgkeep_config"  # where files from outside PGDATA are in a backup
 _ADOPTABLE: Final = {  # the setting that named the file at the source, and its usual name
@@ -220,6 +221,7 @@ def _source(cluster: ClusterFolder, prepared: Prepared, *, sync: bool) -> Source
         manifest.tables.pack,
         sync,
         prepared.over is not None,
+        SharedRate(prepared.request.rate),
     )
 
 

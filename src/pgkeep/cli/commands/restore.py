@@ -84,6 +84,9 @@ PgBin = Annotated[
 Jobs = Annotated[
     int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
 ]
+Rate = Annotated[
+    str, typer.Option(help="The most to write per second, like 200MB/s.", show_default=False)
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Say what would be done, and do nothing.")
 ]
@@ -116,6 +119,7 @@ def restore(  # noqa: PLR0913 - the options of the command
     port: Port = None,
     pg_bin: PgBin = None,
     jobs: Jobs = None,
+    rate: Rate = "",
     dry_run: DryRun = False,
 ) -> int:
     """Bring the cluster back as it was at any moment.
@@ -123,6 +127,7 @@ def restore(  # noqa: PLR0913 - the options of the command
     pgkeep list shows which moments there are. What will be done is said before a byte is written.
     """
     from pgkeep.restore.prepare import RestoreRequest
+    from pgkeep.units import parse_rate
 
     context: Context = here.obj
     app = context.app
@@ -141,6 +146,7 @@ def restore(  # noqa: PLR0913 - the options of the command
         discard_wal=discard_wal,
         databases=tuple(database or ()),
         jobs=jobs or app.jobs,
+        rate=parse_rate(rate) if rate else 0,
         fetch_command=app.fetch_command(),
     )
     if dry_run:

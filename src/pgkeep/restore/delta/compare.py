@@ -11,12 +11,20 @@ from typing import Final
 
 import numpy as np
 
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import CHUNK_LIMIT, Array
 from pgkeep.repository.seal import Sealer
-from pgkeep.restore.writing.copy import FileWriter, NewFiles, Written, reserve, told, write_all
+from pgkeep.restore.writing.copy import (
+    NO_LIMIT,
+    FileWriter,
+    NewFiles,
+    Written,
+    reserve,
+    told,
+    write_all,
+)
 from pgkeep.restore.writing.layout import Part
 from pgkeep.restore.writing.tasks import Task, only
+from pgkeep.workers.throttle import SharedRate
 
 _PAGE: Final = 8192  # what is written at least; larger blocks consist of these
 
@@ -24,10 +32,14 @@ _PAGE: Final = 8192  # what is written at least; larger blocks consist of these
 class DeltaWriter:
     """Brings the parts of tasks to what the backup holds. One per worker."""
 
-    def __init__(self, reader: ChunkReader, sealer: Sealer, *, chown: bool, sync: bool) -> None:
+    def __init__(
+        self, writer: FileWriter, files: "OldFiles", sealer: Sealer, rate: SharedRate = NO_LIMIT
+    ) -> None:
+        """`files` are those that `writer` writes to."""
+        self._writer: Final = writer
+        self._files: Final = files
         self._sealer: Final = sealer
-        self._files: Final = OldFiles(NewFiles(chown=chown, sync=sync), chown=chown, sync=sync)
-        self._writer: Final = FileWriter(reader, self._files)
+        self._rate: Final = rate
         self._buffer: Final = memoryview(bytearray(CHUNK_LIMIT))
 
     def write(self, task: Task) -> Written:
@@ -57,6 +69,7 @@ class DeltaWriter:
     def _differs(self, task: Task, descriptor: int, piece: int) -> bool:
         """Tell whether the local bytes of a whole chunk are not those of the backup."""
         here = self._buffer[: int(task.length[piece])]
+        self._rate.take(len(here))
         read = os.preadv(descriptor, [here], int(task.position[piece]))
         wanted: bytes = task.chunks.id[task.chunk[piece]].tobytes()
         return read < len(here) or self._sealer.chunk_id(here) != wanted
@@ -71,8 +84,8 @@ class DeltaWriter:
 class OldFiles:
     """Files that are there already, perhaps: only pages that differ are written."""
 
-    def __init__(self, new: NewFiles, *, chown: bool, sync: bool) -> None:
-        self._new: Final = new
+    def __init__(self, *, chown: bool, sync: bool) -> None:
+        self._new: Final = NewFiles(chown=chown, sync=sync)
         self._sync: Final = sync
         self._chown: Final = chown
         self.fresh: Final[set[str]] = set()  # made or filled from nothing by this task

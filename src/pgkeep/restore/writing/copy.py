@@ -18,7 +18,9 @@ from pgkeep.repository.chunks import ChunkReader
 from pgkeep.restore.writing.layout import Part
 from pgkeep.restore.writing.tasks import Task
 from pgkeep.units import MIB
+from pgkeep.workers.throttle import SharedRate
 
+NO_LIMIT: Final = SharedRate(None)
 _MOST_OPEN: Final = 128  # files at once, per worker
 _LARGE: Final = MIB
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -102,9 +104,10 @@ class Pieces:
 class FileWriter:
     """Writes the parts of tasks. One per worker."""
 
-    def __init__(self, reader: ChunkReader, files: Files) -> None:
+    def __init__(self, reader: ChunkReader, files: Files, rate: SharedRate = NO_LIMIT) -> None:
         self._reader: Final = reader
         self._files: Final = files
+        self._rate: Final = rate
         self._open: dict[int, int] = {}  # descriptors of unfinished parts of the task
 
     def write(self, task: Task) -> Written:
@@ -129,6 +132,7 @@ class FileWriter:
             plain = memoryview(content)
             for owner, position, start, length in pieces.of_chunk(row):
                 part, descriptor = task.parts[owner], self._descriptor(task, owner)
+                self._rate.take(length)
                 rewritten += files.put(part, descriptor, plain[start : start + length], position)
                 left[owner] -= 1
                 if not left[owner]:

@@ -11,10 +11,11 @@ from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
-from pgkeep.restore.delta.compare import DeltaWriter
-from pgkeep.restore.writing.copy import CannotWrite, FileWriter, NewFiles, Written
+from pgkeep.restore.delta.compare import DeltaWriter, OldFiles
+from pgkeep.restore.writing.copy import NO_LIMIT, CannotWrite, FileWriter, NewFiles, Written
 from pgkeep.restore.writing.tasks import Task
 from pgkeep.workers.pool import enough_workers, light_main, make_pool
+from pgkeep.workers.throttle import SharedRate
 
 
 class Source(NamedTuple):
@@ -28,6 +29,7 @@ class Source(NamedTuple):
     packs: PackTable
     sync: bool  # every file by itself
     delta: bool = False  # compare with what is there, and write what differs
+    rate: SharedRate = NO_LIMIT  # of comparing and writing, for all workers together
 
     def writer(self) -> FileWriter | DeltaWriter:
         repository = Repository(open_store(self.url), self.repository_id, self.key)
@@ -35,8 +37,9 @@ class Source(NamedTuple):
         reader = ChunkReader(cluster, sealer, self.packs, backup=self.backup)
         chown = os.geteuid() == 0
         if self.delta:
-            return DeltaWriter(reader, sealer, chown=chown, sync=self.sync)
-        return FileWriter(reader, NewFiles(chown=chown, sync=self.sync))
+            files = OldFiles(chown=chown, sync=self.sync)
+            return DeltaWriter(FileWriter(reader, files, self.rate), files, sealer, self.rate)
+        return FileWriter(reader, NewFiles(chown=chown, sync=self.sync), self.rate)
 
 
 def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Written]:
