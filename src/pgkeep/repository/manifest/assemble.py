@@ -3,7 +3,7 @@
 Every file has at most one layer of its own: a whole copy, or an overlay on the parent's layers.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -55,6 +55,8 @@ def assemble(
     files: FileTable, own: OwnLayers, taken: Taken, parent: Tables, moved: Moved
 ) -> Tables:
     """Return the tables of the new backup; `files` lacks nothing but sizes and layers."""
+    # Where nothing could be read, nothing replaces the parent's overlays: they stay.
+    taken = replace(taken, base_only=taken.base_only & (own.pages > 0))
     size = _sizes(own, taken, parent)
     own, taken = _promoted(own, taken, size)
     kept = np.zeros(len(files), np.int64)
@@ -130,25 +132,36 @@ def _sizes(own: OwnLayers, taken: Taken, parent: Tables) -> Array:
     size[overlaid] = taken.size[overlaid]
     before = np.zeros(len(size), np.int64)
     before[overlaid] = parent.file.size[taken.row[overlaid]]
+    held = np.where(taken.base_only, np.minimum(before, _base_bytes(taken, parent)), before)
     # A file that became shorter while it was read lacks pages, or the page that makes its overlay.
     # What is missing was cut off after the backup began, and WAL cuts it off again.
-    for entry in np.flatnonzero(overlaid & (size > before)).tolist():
-        size[entry] = _reached(own, entry, int(before[entry]), int(size[entry]))
+    for entry in np.flatnonzero(overlaid & (size > held)).tolist():
+        size[entry] = _reached(own, entry, int(held[entry]), int(size[entry]))
     bare = overlaid & (size < before) & (size > 0) & (own.pages == 0)
     size[bare] = before[bare]
     return size
 
 
-def _reached(own: OwnLayers, entry: int, before: int, wanted: int) -> int:
-    """Return how far the pages behind the parent's end reach without a gap."""
+def _base_bytes(taken: Taken, parent: Tables) -> Array:
+    """Return what the first layer of the parent holds of each file of which it alone is taken."""
+    found = np.zeros(len(taken.row), np.int64)
+    entries = np.flatnonzero(taken.base_only & (taken.row >= 0))
+    layer = parent.file.layer_start[taken.row[entries]]
+    plain = starts(parent.chunk.plain)[parent.layer.chunk_start]
+    found[entries] = plain[layer + 1] - plain[layer]
+    return found
+
+
+def _reached(own: OwnLayers, entry: int, held: int, wanted: int) -> int:
+    """Return how far the pages behind those that the parent holds reach without a gap."""
     start = starts(own.pages)
     blocks = own.block[start[entry] : start[entry + 1]]
     page = _page_size(own, entry)
     if not page:
-        return before
-    beyond = blocks[blocks >= before // page]
-    whole = np.count_nonzero(beyond == before // page + np.arange(len(beyond)))
-    return min(wanted, before + int(whole) * page)
+        return held
+    beyond = blocks[blocks >= held // page]
+    whole = np.count_nonzero(beyond == held // page + np.arange(len(beyond)))
+    return min(wanted, held + int(whole) * page)
 
 
 def _page_size(own: OwnLayers, entry: int) -> int:
