@@ -166,8 +166,9 @@ def holes(
 ) -> tuple[list[Hole], list[Hole]]:
     """Return the holes that nobody made on purpose, and those that expiring may have made.
 
-    Expiring lets go what lies between the end of a backup and the start of a later one, before the
-    backup from which the whole window can be restored.
+    Expiring lets go what lies between the end of a backup, or the beginning of a timeline whose
+    parent is still in use, and the start of a later one: before the backup from which the whole
+    window can be restored.
     """
     distinct = {
         (hole.first.name, hole.last.name): hole
@@ -179,19 +180,28 @@ def holes(
         key=lambda b: b.stopped_at,
         default=None,
     )
+    starts = {b.first_segment.number for b in backups}
+    ends = {b.last_segment._replace(number=b.last_segment.number + 1) for b in backups}
+    ends |= _beginnings(found)
     lost: list[Hole] = []
     let_go: list[Hole] = []
     for hole in distinct.values():
-        (let_go if _let_go(hole, backups, base) else lost).append(hole)
+        between = hole.first in ends and hole.last.number + 1 in starts
+        old = base is not None and hole.last.number < base.first_segment.number
+        (let_go if between and old else lost).append(hole)
     return lost, let_go
 
 
-def _let_go(hole: Hole, backups: Sequence[Backup], base: Backup | None) -> bool:
-    if base is None or hole.last.number >= base.first_segment.number:
-        return False
-    begins = any(b.last_segment.number + 1 == hole.first.number for b in backups)
-    ends = any(b.first_segment.number == hole.last.number + 1 for b in backups)
-    return begins and ends
+def _beginnings(found: Coverage) -> set[Segment]:
+    """Return the first segment of each timeline that began at a promotion."""
+    size = found.generation.segment_size
+    beginnings = set()
+    for timeline in found.timelines:
+        ancestors = timeline.history.ancestors
+        children = [*(branch.timeline for branch in ancestors[1:]), timeline.timeline]
+        for branch, child in zip(ancestors, children, strict=False):  # the first one has none
+            beginnings.add(Segment(child, branch.switch // size, size))
+    return beginnings
 
 
 def ranges(segments: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
