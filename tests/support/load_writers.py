@@ -105,6 +105,7 @@ class RunningLoad:
         more: Sequence[Callable[["RunningLoad"], None]] = (),
     ) -> None:
         self.pg = pg
+        self.pace = 1.0  # of every pause; more leaves the machine to others
         self._more = more  # what else is to run beside the clients
         self.load = load
         self.diary = Diary()
@@ -154,7 +155,7 @@ class RunningLoad:
 
     def pause(self, seconds: float) -> bool:
         """Let others have the machine; tell whether the load goes on."""
-        return not self._stop.wait(seconds)
+        return not self._stop.wait(seconds * self.pace)
 
     def _note_moments(self) -> None:
         """Note targets while everything else goes on: nothing stands still for them."""

@@ -1,6 +1,7 @@
 """Decides by the seed what is done next, does it, and has the judge look at it."""
 
 import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -96,7 +97,7 @@ class Director:
     def freeze(self) -> None:
         """All processes of a backup stand still for a while."""
         with self.world.commands.started("backup") as command:
-            self.world.load.pause(self.chance.uniform(0.2, 2))
+            time.sleep(self.chance.uniform(0.2, 2))
             command.freeze(self.chance.uniform(0.5, 3))
         ended = command.end()
         self.world.commands.tell(ended, command.seconds, "frozen")
@@ -186,7 +187,7 @@ class Director:
         self.world.pg.sql("CHECKPOINT")
 
     def idle(self) -> None:
-        self.world.load.pause(self.chance.uniform(0.5, 4))
+        time.sleep(self.chance.uniform(0.5, 4))
 
     def full_disk(self) -> None:
         """A backup meets a full repository: it fails or not, and harms nothing."""
@@ -234,7 +235,7 @@ class Director:
         world.commands.run(*words).ok()
         trunk = world.line
         world.pg.start()
-        wait_for(lambda: world.pg.server.status() == "ready", 120, "the end of recovery")
+        world.wait_promoted(world.pg)
         world.line = self._new_line()
         world.siblings.append(trunk)
         world.journal.say(f"timelines now: {world.line}")

@@ -22,6 +22,7 @@ from support.ledger_script import Identity, Load, Outcome, script
 from support.ledger_wal import Branch, History, Witness
 from support.load_writers import Diary, RunningLoad, prepare_tables
 from support.restores import CLUSTER, Scene
+from support.wait import wait_for
 from torture import shed
 from torture.commands import Commands
 from torture.disk import Disk
@@ -29,6 +30,7 @@ from torture.journal import Journal
 from torture.setting import Setting
 
 PASSPHRASE = "a secret of the torture test"
+PACE = 4.0  # slow enough for two cores to do the rest as well
 Line = tuple[Branch, ...]  # of history: timelines up to where the next one leaves them
 
 
@@ -169,6 +171,7 @@ class World:
         seed = f"{self.setting.seed}:shed:{clients[0]}"
         changers = [shed.Changer(f"{seed}:{n}", self.setting.major).run for n in range(2)]
         load = RunningLoad(self.pg, self.bank.load, clients, changers)
+        load.pace = PACE
         self._running.enter_context(load.running())
         self.rounds.append(Round(self.timeline, load))
 
@@ -189,6 +192,10 @@ class World:
             outcome = script(self.bank.load, Identity.parse(gid)).outcome
             how = "COMMIT" if outcome is Outcome.PREPARE else "ROLLBACK"
             self.pg.sql(f"{how} PREPARED '{gid}'")
+
+    def wait_promoted(self, pg: ScratchCluster) -> None:
+        """Wait until a server's recovery has ended; its pid file says `ready` long before."""
+        wait_for(lambda: not pg.value("SELECT pg_is_in_recovery()"), 120, "the end of recovery")
 
     # What is known
 
