@@ -15,7 +15,7 @@ from support.command import PGKEEP, Result
 from support.wait import wait_for
 from torture.journal import Journal
 
-LIMIT_S = 300  # no command here has more than seconds of work: one that takes longer hangs
+LIMIT_S = 400  # no command here has more than seconds of work: one that takes longer hangs
 Victim = Literal["main", "worker"]
 
 

@@ -32,7 +32,7 @@ class Changer:
     def run(self, load: RunningLoad) -> None:
         with load.pg.connect() as connection:
             connection.execute("SET lock_timeout = '500ms'; SET deadlock_timeout = '100ms'")
-            while load.pause(self._chance.choice([0.02, 0.05, 0.3])):
+            while load.pause(self._chance.choice([0.02, 0.05, 0.2])):
                 try:
                     for statement in self._choose(connection):
                         connection.execute(statement.encode())
@@ -51,7 +51,7 @@ class Changer:
         if found is None:
             unlogged = "UNLOGGED " if chance.random() < 0.15 else ""
             table = f"CREATE {unlogged}TABLE {name} (id int PRIMARY KEY, version int, body text)"
-            return (table, self._fill(name, 0, chance.choice([10, 500, 3000])))
+            return (table, self._fill(name, 0, chance.choice([10, 300, 1500])))
         row = connection.execute(f"SELECT coalesce(max(id), 0) FROM {name}".encode()).fetchone()
         return self._change(name, row[0] if row else 0)
 
@@ -73,7 +73,7 @@ class Changer:
         return chance.choices(
             [
                 (some,),
-                (self._fill(name, last, chance.choice([1, 100, 2000])),),
+                (self._fill(name, last, chance.choice([1, 100, 600])),),
                 # What is at the end goes, and the file shrinks; later it grows again.
                 (f"DELETE FROM {name} WHERE id > {low}", f"VACUUM (TRUNCATE) {name}"),
                 (f"VACUUM FULL {name}",),

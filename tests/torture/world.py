@@ -24,7 +24,7 @@ from support.load_writers import Diary, RunningLoad, prepare_tables
 from support.restores import CLUSTER, Scene
 from support.wait import wait_for
 from torture import shed
-from torture.commands import Commands
+from torture.commands import LIMIT_S, Commands
 from torture.disk import Disk
 from torture.journal import Journal
 from torture.setting import Setting
@@ -200,7 +200,10 @@ class World:
     # What is known
 
     def archive(self) -> None:
-        self.bank.archive(self.pg)
+        """Wait until all that was written so far is in the archive, and with the witness."""
+        segment = self.pg.switch_wal()
+        archived = "SELECT coalesce(last_archived_wal, '') >= %s FROM pg_stat_archiver"
+        wait_for(lambda: self.pg.value(archived, segment), LIMIT_S, f"{segment} in the archive")
 
     def history(self, line: Line | None = None) -> History:
         return self.bank.witness.history(*(line or self.line))
