@@ -50,6 +50,8 @@ def _stops(decided: RestorePlan) -> str:
         return str(decided.stop)
     if decided.asked == str(Immediate()):
         return "at the end of the backup, as soon as it is consistent"
+    if decided.local_wal:
+        return f"at the end of the WAL, the directory's own included: {decided.local_wal[-1]}"
     return "at the end of the archived WAL"
 
 
