@@ -8,7 +8,7 @@ import numpy as np
 
 from pgkeep.backup.incremental.changes import Changes, Fate, Parent, Rules, WentBack, find_changes
 from pgkeep.backup.incremental.cleaning import chunks_to_move, live_chunks
-from pgkeep.backup.incremental.parent import Now, candidates
+from pgkeep.backup.incremental.parent import Now, candidates, may_have_gone_back
 from pgkeep.backup.source import Listing, NoSummaries, Source, Started
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup
@@ -110,6 +110,11 @@ class Search:
         """Return the best parent with the fate of every file; None when there is none."""
         fit, passed_over = candidates(known.backups, now)
         self.notes += map(str, passed_over)
+        self.notes += [
+            f"{unreadable.id} cannot be its parent: {unreadable.why}"
+            for unreadable in known.unreadable
+            if not fit or unreadable.id > fit[0].id
+        ]
         for backup in fit[:_TRIES]:
             try:
                 manifest = catalog.read_manifest(self.cluster, backup.id)
@@ -146,7 +151,9 @@ class Search:
             frozenset(page.path for page in facts.corrupt),
             lost,
         )
-        rules = Rules(now.generation.segment_blocks, summaries, self.cleaning.overlays)
+        doubtful = may_have_gone_back(backup, now)
+        blocks = now.generation.segment_blocks
+        rules = Rules(blocks, summaries, self.cleaning.overlays, doubtful)
         found = find_changes(listing.files(), parent, rules)
         return Base(backup, tables, found, method, reason, lost, self._moving(tables, found, lost))
 
