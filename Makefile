@@ -1,10 +1,12 @@
 # make demo   the whole story on a throwaway PostgreSQL, about a minute
 # make test   every test, on every PostgreSQL that is found
+# make torture MINUTES=5 [SEED=7] [MAJOR=18]   random faults under load: docs/testing.md
 .POSIX:
-.PHONY: setup demo test lint bench clean docs
+.PHONY: setup demo test torture lint bench clean docs
 
 BIN = .venv/bin
 JOBS = 2
+MINUTES = 5
 
 setup: .venv/.ready
 
@@ -16,6 +18,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+
+torture: setup
+	@PYTHONPATH=tests $(BIN)/python -m torture --minutes $(MINUTES) \
+		$(if $(SEED),--seed $(SEED)) $(if $(MAJOR),--major $(MAJOR))
 
 lint: setup
 	@$(BIN)/ruff check .
