@@ -21,7 +21,7 @@ test: setup
 
 torture: setup
 	@PYTHONPATH=tests $(BIN)/python -m torture --minutes $(MINUTES) \
-		$(if $(SEED),--seed $(SEED)) $(if $(MAJOR),--major $(MAJOR))
+		$(SEED:%=--seed=%) $(MAJOR:%=--major=%)
 
 lint: setup
 	@$(BIN)/ruff check .
