@@ -127,6 +127,7 @@ class FakeSource:
             databases=[],
             extensions=[],
             config_files=[],
+            running_since=datetime(2026, 1, 1, tzinfo=UTC),
         )
 
     def start(self, label: str) -> Started:

@@ -250,7 +250,15 @@ class _Job:
         if history is None:
             search.notes.append(f"the history of timeline {started.timeline} is not to be had")
         else:
-            now = Now(self.facts.generation, self.facts.checksums, history, started.lsn)
+            facts = self.facts
+            now = Now(
+                facts.generation,
+                facts.checksums,
+                history,
+                started.lsn,
+                facts.archiving,
+                facts.running_since,
+            )
             base = search.find(past.known, now, started, listing)
         if base is None and self.options.kind is Kind.INCREMENTAL:
             raise NoParent("; ".join(search.notes) or "the cluster has no backup yet")

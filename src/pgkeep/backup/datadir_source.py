@@ -160,6 +160,7 @@ class DataDirectorySource:
             ],
             extensions=[Extension(e.database, e.name, e.version) for e in extensions],
             config_files=[ConfigFile(*item) for item in self._config_files(server)],
+            running_since=server.identity.started_at,
         )
 
     def start(self, label: str) -> Started:

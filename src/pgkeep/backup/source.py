@@ -150,6 +150,7 @@ class ClusterFacts(NamedTuple):
     databases: Sequence[Database]
     extensions: Sequence[Extension]
     config_files: Sequence[ConfigFile]
+    running_since: datetime | None = None  # the server; None: not known
 
 
 class Source(WalSource, Protocol):

@@ -81,6 +81,7 @@ class Rules:
     segment_blocks: int
     summaries: ChangedBlocks | None  # None: pages tell by their LSNs
     overlay_limit: int = 50  # percent of a file
+    doubtful: bool = False  # neither LSNs nor summaries tell: the cluster may have gone back
 
 
 @dataclass(slots=True)
@@ -191,6 +192,8 @@ class _Judge:
             return "replaced by another file"
         if self._folder(index) in self._renewed:
             return "in a directory made anew"
+        if self._rules.doubtful:
+            return "changed since a restart without archiving"
         if self._lost[row]:
             return "missing from the repository"
         if self._files.paths[index] in self._parent.unreliable:

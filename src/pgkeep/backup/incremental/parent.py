@@ -7,6 +7,7 @@ timeline. Checksums that were switched on or off change pages without touching t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pgkeep.model.backup import Backup, BackupId
 from pgkeep.model.cluster import Generation
@@ -22,6 +23,8 @@ class Now:
     checksums: bool
     history: History  # of the timeline that the server is on
     start: Lsn
+    archiving: bool
+    running_since: datetime | None  # the server; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,18 @@ def unfit(backup: Backup, now: Now) -> str:
     if backup.stop_lsn > now.start:
         return f"it ended at {backup.stop_lsn}, and the cluster has gone back to {now.start}"
     return ""
+
+
+def may_have_gone_back(backup: Backup, now: Now) -> bool:
+    """Tell whether the cluster may have been set back since, and have run past this backup again.
+
+    A snapshot of the disk, or files copied over it, take it back without a new timeline. A server
+    that archives gets stuck then: the archive has other WAL of that name. One that ran all the time
+    was not set back.
+    """
+    if now.archiving:
+        return False
+    return now.running_since is None or now.running_since > backup.stopped_at
 
 
 def candidates(backups: Sequence[Backup], now: Now) -> tuple[list[Backup], list[PassedOver]]:
