@@ -158,6 +158,15 @@ class Commands:
         self._journal.say(f"pgkeep {words} -> {result.exit} in {seconds:.1f} s{also}{error}")
 
 
+def works_for(pid: int, *words: bytes) -> bool:
+    """Tell whether all these are in a process's command line."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return all(word in line for word in words)
+
+
 def send(pid: int, what: signal.Signals) -> bool:
     """Send a signal; False when there is no such process."""
     try:

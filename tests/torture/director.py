@@ -1,13 +1,16 @@
 """Decides by the seed what is done next, does it, and has the judge look at it."""
 
 import random
+import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from pgkeep.model.lsn import Lsn
+from pgkeep.server.processes import all_pids
 from support.ledger_wal import Branch
 from support.wait import wait_for
+from torture.commands import send, works_for
 from torture.judging import Judge
 from torture.world import World, chance_of
 
@@ -38,6 +41,8 @@ class Director:
             self.full_disk: 3 if world.disk.mounted else 0,
             self.read_only_disk: 3 if world.disk.mounted else 0,
             self.freeze: 3,
+            self.kill_pushes: 4,
+            self.refused: 3,
             self.at_once: 4,
             self.fork: 4,
             self.idle: 4,
@@ -143,6 +148,16 @@ class Director:
         if any(backup.id == proven.backup.id for backup in backups):
             self.judge.again(proven, backups)
 
+    def refused(self) -> None:
+        """A target before a backup's end: refused, before anything is written."""
+        backup = self.chance.choice(self.world.backups())
+        place = self.world.directory / "refused"
+        to = f"lsn:{Lsn((backup.start_lsn + backup.stop_lsn) // 2)}"
+        words = ("restore", backup.id, "--target-dir", place, "--to", to)
+        result = self.world.commands.run(*words)
+        assert 0 < result.exit < 255, result
+        assert not place.exists()
+
     # Housekeeping
 
     def verify(self) -> None:
@@ -188,6 +203,19 @@ class Director:
 
     def idle(self) -> None:
         time.sleep(self.chance.uniform(0.5, 4))
+
+    def kill_pushes(self) -> None:
+        """Whatever pushes or fetches WAL is killed, again and again, for some seconds."""
+        config, killed = str(self.world.directory / "pgkeep.toml").encode(), 0
+        until = time.monotonic() + self.chance.uniform(1, 4)
+        while time.monotonic() < until:
+            for pid in all_pids():
+                if works_for(pid, b"pgkeep-wal", config):
+                    killed += send(pid, signal.SIGKILL)
+            time.sleep(self.chance.uniform(0.01, 0.2))
+        self.world.journal.say(f"killed {killed} processes of pgkeep-wal")
+        self.world.archive()
+        self._all_is_well()
 
     def full_disk(self) -> None:
         """A backup meets a full repository: it fails or not, and harms nothing."""
