@@ -216,6 +216,12 @@ def test_a_page_damaged_in_the_newest_backup_comes_from_an_older_one(site: Site)
     verdict = only_one(site.repair())
     assert (verdict.fate, verdict.backup) == (Fate.BACKUP, first)
     assert page_of(path, 3) == old
+    # The next backup builds on the damaged one, and must not bring the damage back.
+    site.pg.start()
+    third = site.scene.backup()
+    report = site.scene.restore("immediate", backup=third)
+    back = Path(report.plan.target_dir) / path.relative_to(site.root)
+    assert page_of(back, 3) == old
 
 
 @only(15, 18)
