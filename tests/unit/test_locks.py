@@ -325,5 +325,50 @@ def test_a_stopped_holder_is_alive(on_disk: ClusterFolder, tmp_path: Path) -> No
 def test_lock_errors_pickle() -> None:
     import pickle
 
-    error: PgkeepError = LockTaken("main", "backup", "pgkeep backup", "db1", 1, "postgres", "now", 3.0)
+    error: PgkeepError = LockTaken(
+        "main", "backup", "pgkeep backup", "db1", 1, "postgres", "now", 3.0
+    )
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_the_end_of_an_expire_is_waited_for(cluster: ClusterFolder) -> None:
+    told: list[str] = []
+    other = hold(cluster, "expire", "pgkeep expire", {"backup"})
+    other.__enter__()
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            other.__exit__(None, None, None)
+
+    timing = Timing(clock=lambda: 0.0, pause=pause)
+    wanted = hold(
+        cluster, "backup", "pgkeep backup", {"expire"}, waiting=told.append, timing=timing
+    )
+    with wanted:
+        assert told == ["pgkeep expire"]
+        assert len(pauses) == 3
+
+
+def test_nobody_waits_for_an_expire_for_ever(cluster: ClusterFolder) -> None:
+    times = iter([0.0, 1.0, 1.0, 1.0, 700.0, 700.0, 700.0, *[701.0] * 100])
+    timing = Timing(clock=lambda: next(times), pause=lambda _: None)
+    with (
+        hold(cluster, "expire", "pgkeep expire", {"backup"}),
+        pytest.raises(LockTaken, match="'pgkeep expire' is at work"),
+        hold(cluster, "backup", "pgkeep backup", {"expire"}, waiting=lambda _: None, timing=timing),
+    ):
+        pass
+
+
+def test_another_backup_is_not_waited_for(cluster: ClusterFolder) -> None:
+    told: list[str] = []
+    timing = Timing(clock=lambda: 0.0, pause=lambda _: None)
+    with (
+        hold(cluster, "backup", "pgkeep backup", {"backup"}),
+        pytest.raises(LockTaken),
+        hold(cluster, "backup", "pgkeep backup", {"backup"}, waiting=told.append, timing=timing),
+    ):
+        pass
+    assert told == []

@@ -18,7 +18,6 @@ from pgkeep.backup.incremental.attempts import Past
 from pgkeep.backup.incremental.base import DEFAULT_CLEANING, Base, Cleaning, NoParent, Search
 from pgkeep.backup.incremental.parent import Now
 from pgkeep.backup.interruption import interruptible
-from pgkeep.backup.lock import take_lock
 from pgkeep.backup.record import CopiedFiles, describe
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
@@ -28,7 +27,7 @@ from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog
+from pgkeep.repository import catalog, locks
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.repository import ClusterFolder
@@ -84,7 +83,7 @@ def run(  # noqa: PLR0913  # the last two are for tests
     """
     progress = progress or Silent()
     check_step_back(options.nice, options.ionice)
-    with interruptible(), take_lock(cluster, progress) as lock:
+    with interruptible(), _lock(cluster, progress) as lock:
         for holder in lock.took_over:
             progress.note(f"took over from {holder}: that process is dead")
         facts = source.facts()
@@ -99,6 +98,17 @@ def run(  # noqa: PLR0913  # the last two are for tests
             with contextlib.suppress(PgkeepError):
                 attempts.discard(cluster, job.id)
             raise
+
+
+def _lock(cluster: ClusterFolder, progress: Progress) -> Lock:
+    """Two backups of one cluster at once would only slow each other down."""
+    return locks.hold(
+        cluster,
+        "backup",
+        "pgkeep backup",
+        {"backup", "expire"},
+        waiting=lambda command: progress.phase(f"waiting for the end of {command!r}"),
+    )
 
 
 def new_id(moment: datetime) -> BackupId:

@@ -167,7 +167,14 @@ def _demand_stopped(root: str) -> ControlFile:
 def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -> None:
     """Keep backups from being deleted under us; a read-only repository can be used as well."""
     try:
-        stack.enter_context(locks.hold(cluster, "restore", "pgkeep repair", {"expire"}))
+        wanted = locks.hold(
+            cluster,
+            "restore",
+            "pgkeep repair",
+            {"expire"},
+            waiting=lambda command: progress.phase(f"waiting for the end of {command!r}"),
+        )
+        stack.enter_context(wanted)
     except StoreFailed as error:
         progress.note(f"repairing without a lock, nothing must delete backups meanwhile: {error}")
 

@@ -27,6 +27,10 @@ BEAT_S: Final = 30.0  # between heartbeats; ten may be lost before anyone takes 
 STALE_S: Final = 300.0  # after which a holder on another host counts as dead
 _NEWCOMER_S: Final = 5.0  # a lock younger than this may be about to be withdrawn
 _ATTEMPTS: Final = 4
+# Whoever holds a lock of this kind deletes objects, which takes seconds to minutes: worth a wait.
+PASSING: Final = "expire"
+_PATIENCE_S: Final = 600.0
+_PAUSE_S: Final = 1.0
 
 
 class Process(NamedTuple):
@@ -120,16 +124,29 @@ class Timing(NamedTuple):
 REAL_TIME: Final = Timing()
 
 
-def hold(
+def hold(  # noqa: PLR0913  # all but four are named
     cluster: "ClusterFolder",
     kind: str,
     command: str,
     conflicts: Collection[str],
     *,
+    waiting: Callable[[str], None] | None = None,
     timing: Timing = REAL_TIME,
 ) -> "Lock":
-    """Return a lock for a `with` statement. Entering it raises LockTaken."""
-    return Lock(cluster, kind, command, conflicts, timing)
+    """Return a lock for a `with` statement. Entering it raises LockTaken.
+
+    With `waiting` the end of an expire is waited for, up to ten minutes: a backup at night must not
+    fail because of it. `waiting` is told, once, which command it is.
+    """
+    return Lock(cluster, _Wanted(kind, command, frozenset(conflicts)), timing, waiting)
+
+
+class _Wanted(NamedTuple):
+    """What a lock is to be."""
+
+    kind: str
+    command: str
+    conflicts: frozenset[str]  # kinds of locks that must not be held beside it
 
 
 class Lock:
@@ -138,32 +155,38 @@ class Lock:
     def __init__(
         self,
         cluster: "ClusterFolder",
-        kind: str,
-        command: str,
-        conflicts: Collection[str],
+        wanted: _Wanted,
         timing: Timing,
+        waiting: Callable[[str], None] | None,
     ) -> None:
         self._store: Store = cluster.store
         self._cluster = cluster.name
-        self._kind = kind
-        self._command = command
-        self._conflicts = frozenset(conflicts)
+        self._kind, self._command, self._conflicts = wanted
         self._clock, self._pause = timing
+        self._waiting = waiting
         self._name = ""
         self._facts: dict[str, Any] = {}
         self._beaten = 0.0
         self.took_over: list[Holder] = []  # dead holders whose locks were removed: tell the user
 
     def __enter__(self) -> "Lock":
-        for attempt in range(1, _ATTEMPTS + 1):
+        deadline = self._clock() + _PATIENCE_S
+        told, attempt = False, 0
+        while True:
             taken = self._try_to_take()
             if taken is None:
                 return self
+            if self._waiting and taken.kind == PASSING and self._clock() < deadline:
+                if not told:
+                    self._waiting(taken.command)
+                told = True
+                self._pause(_PAUSE_S)
+                continue
             # Two that came at once have both withdrawn; one of them should get through.
+            attempt += 1
             if attempt == _ATTEMPTS or taken.silent_s > _NEWCOMER_S:
                 raise _taken(self._cluster, taken)
             self._pause(random.uniform(0.05, 0.5))  # noqa: S311 - not a secret
-        raise AssertionError
 
     def __exit__(
         self,

@@ -189,7 +189,14 @@ def _clear(tree: Tree, prepared: Prepared, progress: Progress) -> Deleted:
 def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -> Lock | None:
     """Keep backups from being deleted under us; a read-only repository can be restored as well."""
     try:
-        return stack.enter_context(locks.hold(cluster, "restore", "pgkeep restore", {"expire"}))
+        wanted = locks.hold(
+            cluster,
+            "restore",
+            "pgkeep restore",
+            {"expire"},
+            waiting=lambda command: progress.phase(f"waiting for the end of {command!r}"),
+        )
+        return stack.enter_context(wanted)
     except StoreFailed as error:
         progress.note(f"restoring without a lock, nothing must delete backups meanwhile: {error}")
         return None

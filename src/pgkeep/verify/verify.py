@@ -116,7 +116,8 @@ def _rest() -> None:
 def _try_to_hold(cluster: ClusterFolder, stack: ExitStack) -> tuple[Lock | None, list[str]]:
     """Keep backups from being deleted under us; a read-only repository can be verified as well."""
     try:
-        return stack.enter_context(locks.hold(cluster, "verify", "pgkeep verify", {"expire"})), []
+        wanted = locks.hold(cluster, "verify", "pgkeep verify", {"expire"}, waiting=lambda _: None)
+        return stack.enter_context(wanted), []
     except StoreFailed as error:
         why = f"nothing can be written, so the result is not recorded: {error}"
         return None, [why]
