@@ -4,13 +4,18 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from pgkeep.model.lsn import Lsn
+from pgkeep.postgres.pages import page_lsns
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.processes import wait_until
 from pgkeep.server.scratch import ScratchCluster
+from pgkeep.units import MIB
 
 SMALL_TABLES = 10_000
 LARGE_TABLES = 3
@@ -36,13 +41,20 @@ class Dataset:
 
     @classmethod
     @contextmanager
-    def build(cls, directory: Path, major: int, gigabytes: float) -> Iterator["Dataset"]:
+    def build(
+        cls,
+        directory: Path,
+        major: int,
+        gigabytes: float,
+        settings: Mapping[str, str | int] | None = None,
+    ) -> Iterator["Dataset"]:
         """Make the cluster in a few minutes, or take the copy kept from an earlier run."""
         kept = directory.with_name(f"{directory.name}-kept-{gigabytes:g}")
         binaries = find_binaries(major)
         template = kept if kept.is_dir() else None
         shutil.rmtree(directory, ignore_errors=True)
-        with ScratchCluster(binaries, directory, settings=SETTINGS, template=template) as cluster:
+        wanted = {**SETTINGS, **(settings or {})}
+        with ScratchCluster(binaries, directory, settings=wanted, template=template) as cluster:
             data = cls(cluster)
             if template is None:
                 data._fill(gigabytes)
@@ -107,6 +119,55 @@ class Dataset:
         self._cluster.sql(f"ALTER SYSTEM SET archive_command = '{command}'")
         self._cluster.sql("SELECT pg_reload_conf()")
 
+    def checkpoint(self) -> None:
+        self._cluster.sql("CHECKPOINT")
+
+    def switch(self, setting: str, value: str) -> None:
+        """Change a setting of the running server."""
+        self._cluster.sql(f"ALTER SYSTEM SET {setting} = '{value}'")
+        self._cluster.sql("SELECT pg_reload_conf()")
+
+    def transactions(self, count: int) -> None:
+        """Run so many of pgbench's, then a checkpoint."""
+        self._cluster.work(transactions=count // 2, clients=2)
+        self.checkpoint()
+
+    def update_at_random(self, share: float, seed: int) -> None:
+        """Update rows all over the large tables, each in another page, then make a checkpoint.
+
+        So many rows as are `share` of the tables' pages. Each row's new version goes to a page
+        with room, and to a page of an index: twice as many pages change as rows do.
+        """
+        tables = ["pgbench_accounts", *(f"letters_{n}" for n in range(LARGE_TABLES))]
+        for name in tables:
+            self._cluster.sql(f"ANALYZE {name}")
+            pages, rows = self._cluster.sql(
+                "SELECT pg_relation_size(oid) / 8192, greatest(reltuples, 1) FROM pg_class"
+                f" WHERE relname = '{name}'"
+            )[0]
+            column = "abalance = abalance + 1" if name.startswith("pgbench") else "id = id"
+            self._cluster.sql(
+                f"UPDATE {name} SET {column} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {name} "
+                f"TABLESAMPLE BERNOULLI ({100 * share * pages / rows}) REPEATABLE ({seed})))"
+            )
+            # Hint bits are set now, or they would change these pages in the next round.
+            self._cluster.sql(f"SELECT count(*) FROM {name}")
+        self.checkpoint()
+
+    def lsn(self) -> int:
+        return int(Lsn.parse(self._cluster.value("SELECT pg_current_wal_lsn()::text")))
+
+    def pages_since(self, lsn: int) -> tuple[int, int]:
+        """Return how many pages changed since an LSN, and how many there are."""
+        changed = total = 0
+        for path in self.directory.glob("base/*/*"):
+            if path.name.split(".")[0].isdigit() and path.stat().st_size:
+                for part in _parts(path):
+                    lsns = page_lsns(part)
+                    changed += int(np.count_nonzero(lsns >= np.uint64(lsn)))
+                    total += len(lsns)
+        return changed, total
+
     def segments(self, count: int) -> list[Path]:
         """Return whole WAL segments that lie in pg_wal, oldest first."""
         current = self._cluster.value("SELECT pg_walfile_name(pg_current_wal_lsn())")
@@ -116,3 +177,9 @@ class Dataset:
             if len(name) == 24 and name < current
         )
         return [self.directory / "pg_wal" / name for name in names[-count:]]
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while part := file.read(4 * MIB):
+            yield part

@@ -23,9 +23,19 @@ class Peer(Protocol):
 
     def archive_command(self) -> str: ...
 
-    def backup(self) -> list[str]: ...
+    def backup(self) -> list[str]:
+        """A full one."""
+        ...
 
-    def restore(self, target: Path) -> list[str]: ...
+    def incremental(self) -> list[str]: ...
+
+    def restore(self, target: Path) -> list[str]:
+        """Into an empty directory."""
+        ...
+
+    def delta(self, target: Path) -> list[str]:
+        """Into what an earlier restore made."""
+        ...
 
     def push(self, segment: Path) -> list[str]: ...
 
@@ -39,6 +49,10 @@ class Peer(Protocol):
 
     def stored(self) -> int:
         """Return the bytes in the repository."""
+        ...
+
+    def backups_stored(self) -> int:
+        """Return the bytes in it that are no WAL."""
         ...
 
 
@@ -85,10 +99,16 @@ class Pgkeep:
     def backup(self) -> list[str]:
         return self._run("backup", "--type", "full", "--jobs", str(self.jobs))
 
+    def incremental(self) -> list[str]:
+        return self._run("backup", "--type", "incremental", "--jobs", str(self.jobs))
+
     def restore(self, target: Path) -> list[str]:
         return self._run(
             "restore", "--target-dir", str(target), "--to", "immediate", "--jobs", str(self.jobs)
         )
+
+    def delta(self, target: Path) -> list[str]:
+        return [*self.restore(target), "--delta"]
 
     def push(self, segment: Path) -> list[str]:
         return self._wal("push", str(segment))
@@ -111,6 +131,10 @@ class Pgkeep:
     def stored(self) -> int:
         return tree_size(self.work / "repository")
 
+    def backups_stored(self) -> int:
+        cluster = self.work / "repository" / "clusters" / "bench"
+        return tree_size(cluster / "packs") + tree_size(cluster / "backups")
+
 
 @dataclass
 class PgBackRest:
@@ -118,6 +142,31 @@ class PgBackRest:
     work: Path
     jobs: int
     name: str = "pgbackrest"
+    blocks: bool = False  # incremental backups of blocks, where it has them
+
+    @staticmethod
+    def version() -> tuple[int, ...]:
+        """Return its version; () when it is not installed."""
+        program = shutil.which("pgbackrest")
+        if program is None:
+            return ()
+        said = subprocess.run([program, "version"], check=True, capture_output=True, text=True)
+        return tuple(map(int, said.stdout.split()[-1].split(".")))
+
+    @classmethod
+    def knows(cls, major: int) -> bool:
+        """Tell whether it is installed and supports this PostgreSQL."""
+        version = cls.version()
+        newest = 15 if version < (2, 48) else 17 if version < (2, 57) else 18
+        return bool(version) and major <= newest
+
+    @classmethod
+    def kind(cls) -> str:
+        """Return what incremental backups it has."""
+        version = cls.version()
+        if version < (2, 45):
+            return "whole files"
+        return "blocks, a beta feature" if version < (2, 46) else "blocks"
 
     def _run(self, *arguments: str) -> list[str]:
         program = shutil.which("pgbackrest") or "pgbackrest"
@@ -128,7 +177,7 @@ class PgBackRest:
             (self.work / folder).mkdir(parents=True, exist_ok=True)
         (self.work / "pgbackrest.conf").write_text(
             f"[global]\nrepo1-path={self.work}/repository\nrepo1-bundle=y\nlog-path={self.work}/log\n"
-            f"lock-path={self.work}/lock\nspool-path={self.work}/spool\nprocess-max={self.jobs}\n"
+            f"lock-path={self.work}/lock\n{self._blocks()}spool-path={self.work}/spool\nprocess-max={self.jobs}\n"
             f"compress-type=zst\ncompress-level={LEVEL}\nstart-fast=y\nlog-level-file=off\n"
             f"log-level-console=error\n[bench]\npg1-path={self.data.directory}\n"
             f"pg1-socket-path={self.data.socket_directory}\npg1-port={self.data.port}\n"
@@ -139,11 +188,22 @@ class PgBackRest:
     def archive_command(self) -> str:
         return " ".join(self._run("archive-push", "%p"))
 
+    def _blocks(self) -> str:
+        if not self.blocks or self.kind() == "whole files":
+            return ""
+        return "repo1-block=y\n" + ("beta=y\n" if self.version() < (2, 46) else "")
+
     def backup(self) -> list[str]:
         return self._run("--type=full", "backup")
 
+    def incremental(self) -> list[str]:
+        return self._run("--type=incr", "backup")
+
     def restore(self, target: Path) -> list[str]:
         return self._run(f"--pg1-path={target}", "--type=immediate", "restore")
+
+    def delta(self, target: Path) -> list[str]:
+        return [*self.restore(target), "--delta"]
 
     def push(self, segment: Path) -> list[str]:
         return self._run("archive-push", str(segment))
@@ -160,3 +220,6 @@ class PgBackRest:
 
     def stored(self) -> int:
         return tree_size(self.work / "repository")
+
+    def backups_stored(self) -> int:
+        return tree_size(self.work / "repository" / "backup")

@@ -9,18 +9,18 @@ import shutil
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 from bench.dataset import Dataset
 from bench.measure import Cost, measure
 from bench.peers import Peer, PgBackRest, Pgkeep
+from bench.table import Costs, table
 from pgkeep.postgres.conf import SPOOL_REMOVAL
+from pgkeep.units import MIB
 
 SEGMENTS = 50
 IN_ORDER = f"{SEGMENTS} fetches in order"
 STEPS = ("full backup", "restore", "push", "fetch", IN_ORDER)
-Costs = dict[tuple[str, str], list[Cost]]
 
 
 def main() -> int:
@@ -28,13 +28,13 @@ def main() -> int:
     out = Path(options.out).absolute()
     with Dataset.build(out / f"data-{options.major}", options.major, options.gigabytes) as data:
         peers: list[Peer] = [Pgkeep(data, out / "pgkeep", options.jobs)]
-        if (
-            shutil.which("pgbackrest") and options.major <= 15
-        ):  # what Debian's pgbackrest 2.45 knows
+        if PgBackRest.knows(options.major):
             peers.append(PgBackRest(data, out / "pgbackrest", options.jobs))
         print(f"{data.describe()}; {options.jobs} workers, zstd 1, page checksums on", flush=True)
         costs, sizes = _rounds(peers, data, out, options.rounds)
-    print(_table([peer.name for peer in peers], costs, sizes))
+    print(table([peer.name for peer in peers], STEPS, costs))
+    for name, size in sizes.items():
+        print(f"repository of {name}: {size / MIB:,.0f} MiB")
     if not options.keep:
         shutil.rmtree(out)
     return 0
@@ -107,31 +107,6 @@ def _line(found: dict[str, list[Cost]]) -> str:
         f"{step} {statistics.median(cost.wall for cost in costs):.3f} s"
         for step, costs in found.items()
     )
-
-
-def _median(costs: Iterable[Cost], field: str) -> float:
-    return float(statistics.median(getattr(cost, field) for cost in costs))
-
-
-def _table(names: list[str], costs: Costs, sizes: dict[str, int]) -> str:
-    """Return a Markdown table: medians, and ratios of each peer to the first."""
-    lines = [
-        "| step | tool | wall s | CPU s | memory MiB | wall ratio | CPU ratio |",
-        "|---" * 7 + "|",
-    ]
-    for step in STEPS:
-        base = costs[names[0], step]
-        for name in names:
-            own = costs[name, step]
-            wall, cpu = _median(own, "wall"), _median(own, "cpu")
-            ratios = (wall / _median(base, "wall"), cpu / max(_median(base, "cpu"), 1e-9))
-            memory = max(cost.memory for cost in own) / (1 << 20)
-            lines.append(
-                f"| {step} | {name} | {wall:.3f} | {cpu:.3f} | {memory:.0f} "
-                f"| {ratios[0]:.2f} | {ratios[1]:.2f} |"
-            )
-    lines += [f"repository of {name}: {sizes[name] / (1 << 20):,.0f} MiB" for name in names]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

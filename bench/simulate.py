@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.simulation.chart import chart
 from bench.simulation.cluster import SimulatedCluster
-from bench.simulation.record import Day, Story
+from bench.simulation.record import Story
 from pgkeep.backup.backup import Kind
 from pgkeep.backup.incremental.base import Cleaning
 from pgkeep.units import MIB

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.large import GENERATION, ID, LISTED_NS, START
+from bench.large import GENERATION, ID, LISTED_NS
 from pgkeep.backup.copying.tasks import Tasks
 from pgkeep.backup.incremental.base import DEFAULT_CLEANING, Base, Search
 from pgkeep.backup.incremental.changes import ChangedBlocks, Fate

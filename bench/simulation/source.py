@@ -49,7 +49,7 @@ class SimulatedSource:
     def start(self, label: str) -> Started:  # noqa: ARG002
         return Started(Lsn(self.cluster.lsn), 1, self.now)
 
-    def changed_blocks(self, since: Lsn, started: Started, history: History) -> ChangedBlocks:
+    def changed_blocks(self, since: Lsn, started: Started, history: History) -> ChangedBlocks:  # noqa: ARG002
         raise NoSummaries("the server is simulated")
 
     def listing(self) -> Listing:
