@@ -39,10 +39,11 @@ LISTED = {
 PLAN = {
     "cluster", "backup", "target_dir", "target", "timeline", "action", "stops", "stop_lsn",
     "settings", "first_segment", "last_segment", "wal_bytes", "standby", "tablespaces", "reasons",
-    "warnings",
+    "warnings", "delta", "local_wal", "databases", "shells",
 }  # fmt: skip
 RESTORED = PLAN | {
     "files", "size", "seconds", "start_command", "promote_command", "notes", "recovery",
+    "delta_counts",
 }  # fmt: skip
 RECOVERY = {
     "ending", "words", "stopped", "last_transaction", "timeline", "pid", "log_file", "seconds",

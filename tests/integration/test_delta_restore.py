@@ -8,6 +8,7 @@ import pytest
 
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
+from pgkeep.repository.catalog import read_manifest
 from pgkeep.restore.delta.existing import OtherCluster
 from pgkeep.restore.delta.plan import LocalWalAtRisk
 from pgkeep.restore.preflight import TargetNotEmpty, TargetUnsafe
@@ -133,6 +134,42 @@ def test_wal_that_is_not_archived_is_not_lost(
     again = in_place(scene, time, discard_wal=True)
     with scene.started(again) as (restored, _):
         assert read_ledger(restored) == "archived"
+
+
+@only(15, 17)
+def test_from_an_incremental_backup(scene: Scene, tmp_path: Path) -> None:
+    """Files with overlays, in a tablespace inside the data directory too."""
+    rows = "AS SELECT g, repeat('x', 900) t FROM generate_series(1, 9000) g"
+    inside = scene.pg.data_directory / "space"
+    add_tablespace(scene.pg, "inside", inside)
+    scene.pg.sql(f"CREATE TABLE big {rows}")
+    scene.pg.sql(f"CREATE TABLE small TABLESPACE inside {rows}")
+    scene.pg.sql("VACUUM FREEZE")
+    scene.backup()
+    for table in ("big", "small"):
+        scene.pg.sql(f"UPDATE {table} SET t = 'changed' WHERE g % 500 = 0")
+    scene.enter("a")
+    incremental = scene.backup()
+    manifest = read_manifest(scene.folder, incremental)
+    assert len(manifest.tables.overlaid()) >= 2
+    scene.pg.sql("UPDATE big SET t = 'later' WHERE g % 300 = 0")
+    scene.pg.sql("DROP TABLE small")
+    scene.archive()
+    scene.pg.stop()
+    plain = scene.restore("immediate", "plain")
+    expected = snapshot(Path(plain.plan.target_dir))
+    with scene.started(plain) as (restored, _):
+        assert restored.value("SELECT count(*) FROM big WHERE t = 'changed'") == 18
+        assert restored.value("SELECT count(*) FROM small WHERE t = 'changed'") == 18
+    report = in_place(scene, "immediate", discard_wal=True)
+    assert report.delta is not None
+    assert 0 < report.delta.rewritten_bytes < report.delta.compared_bytes / 2
+    left = snapshot(scene.pg.data_directory)
+    links = {name for name in left if name.startswith("pg_tblspc/")}
+    differing = {name for name in left if left[name] != expected.get(name)} - links
+    # The tablespace lies where the directory is, and so do two texts that tell its place.
+    assert differing <= {"postgresql.auto.conf", "tablespace_map"}
+    assert left.keys() == expected.keys()
 
 
 @only(18)

@@ -15,11 +15,12 @@ from pgkeep.model.segment import Segment
 from pgkeep.model.target import Action, BadTarget, RecoveryTarget, TimelineChoice, parse_target
 from pgkeep.model.timeline import History
 from pgkeep.restore.plan import Question, RestorePlan, candidates, choose_timeline, plan_restore
-from pgkeep.restore.target.found import Change
-from pgkeep.restore.target.locate import RestorePoint, Stretch, locate
+from pgkeep.restore.target.found import Change, Damage
+from pgkeep.restore.target.locate import RestorePoint, SegmentUnusable, Stretch, locate
 from pgkeep.restore.target.unreachable import (
     BackupCannotReach,
     NothingToRestore,
+    TargetBehindDamage,
     TargetInHole,
     TargetNotFound,
     TargetTooEarly,
@@ -42,7 +43,8 @@ class Sketch:
 
     Each word is a record, 256 bytes after the one before: 'commit:XID@MINUTE', 'abort:...',
     'point:NAME@MINUTE', '.' for any other record; 'B@MINUTE' is a whole backup, three records
-    long, complete at that minute. '|' begins a new segment, '-' one that is missing.
+    long, complete at that minute. '|' begins a new segment, '-' one that is missing, '#' one that
+    is damaged.
     """
 
     changes: dict[int, list[Change]] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Sketch:
     records: list[Lsn] = field(default_factory=list)
     backups: list[Backup] = field(default_factory=list)
     archived: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)  # segments that were looked into
 
     @classmethod
@@ -59,10 +62,12 @@ class Sketch:
         for word in text.split():
             lsn = Lsn(number * SIZE + position)
             kind, _, minute = word.partition("@")
-            if word in ("|", "-"):
+            if word in ("|", "-", "#"):
                 number, position = number + 1, 40
-                if word == "|":
+                if word != "-":
                     sketch.archived.append(number)
+                if word == "#":
+                    sketch.damaged.append(number)
                 continue
             if number not in sketch.archived:
                 sketch.archived.append(number)
@@ -94,15 +99,21 @@ class Sketch:
         elif name == "point":
             self.named.setdefault(number, []).append(RestorePoint(lsn, value, at(minute)))
 
-    def points(self, segment: Segment) -> Sequence[RestorePoint]:
+    def _look(self, segment: Segment) -> None:
         self.read.append(segment.number)
+        if segment.number in self.damaged:
+            raise SegmentUnusable(Damage(segment, "cannot use wal/x, it is damaged: bits flipped"))
+
+    def points(self, segment: Segment) -> Sequence[RestorePoint]:
+        self._look(segment)
         return self.named.get(segment.number, [])
 
     def changes_of(self, segment: Segment) -> Sequence[Change]:
-        self.read.append(segment.number)
+        self._look(segment)
         return self.changes.get(segment.number, [])
 
     def first_record(self, segment: Segment, lsn: Lsn) -> Lsn | None:
+        self._look(segment)
         ours = [r for r in self.records if r // SIZE == segment.number and r >= lsn]
         return ours[0] if ours else None
 
@@ -432,3 +443,54 @@ def test_the_plan_as_json() -> None:
     assert facts["backup"] == "20261123T120030Z-0000"
     assert facts["stop_lsn"] == "0/100428"
     assert facts["first_segment"] == "000000010000000000000001"
+
+
+DAMAGED = "B@0 commit:5@1 point:p@2 commit:6@3 | . # commit:7@5 | commit:8@7"
+
+
+@pytest.mark.parametrize(
+    ("to", "stops"),
+    [
+        ("2026-11-23 12:01:30+00", "right before the commit of transaction 6"),
+        ("2026-11-23 12:03:00+00", "right after the commit of transaction 6"),
+        ("xid:5", "right after the commit of transaction 5"),
+        ("name:p", "right after restore point 'p'"),
+    ],
+)
+def test_moments_before_damaged_wal_are_found(to: str, stops: str) -> None:
+    decided = plan(Sketch.of(DAMAGED), to)
+    assert str(decided.stop).startswith(stops)
+
+
+@pytest.mark.parametrize(
+    "to", ["latest", "2026-11-23 12:05:00+00", "xid:8", "xid:99", "name:q", "lsn:0/300100"]
+)
+def test_moments_behind_damaged_wal_are_refused_by_its_name(to: str) -> None:
+    with pytest.raises(TargetBehindDamage) as caught:
+        plan(Sketch.of(DAMAGED.replace("| commit:8@7", "# .")), to)
+    assert caught.value.segment == "000000010000000000000003"
+    assert "WAL segment 000000010000000000000003, on the way there, is damaged (cannot" in str(
+        caught.value
+    )
+    assert caught.value.hint.startswith(
+        "the last reachable moment before it: --to '2026-11-23 12:03:00+00'; for more, bring "
+    )
+
+
+def test_damage_right_behind_the_target_turns_prefetching_off() -> None:
+    """The server would ask for that segment while its target is still before it."""
+    decided = plan(Sketch.of("B@0 commit:5@1 commit:6@3 # ."), "xid:5")
+    assert ("recovery_prefetch", "off") in decided.settings
+    assert decided.warnings == (
+        "WAL segment 000000010000000000000002, behind the target, is damaged: nothing later can be "
+        "restored from backups before it; take a new backup now (cannot use wal/x, it is damaged: "
+        "bits flipped)",
+    )
+    whole = plan(Sketch.of("B@0 commit:5@1 commit:6@3 | ."), "xid:5")
+    assert "recovery_prefetch" not in dict(whole.settings)
+
+
+def test_a_backup_behind_the_damage_does_not_mind_it() -> None:
+    decided = plan(Sketch.of("B@0 commit:5@1 # commit:6@2 | B@4 commit:7@5"), "latest")
+    assert decided.backup.stopped_at == at(4)
+    assert decided.warnings == ()

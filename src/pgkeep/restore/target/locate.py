@@ -83,7 +83,7 @@ def locate(recovery: RecoveryTarget, stretches: Sequence[Stretch], wal: Wal) -> 
         try:
             found = _search(recovery, stretches, wal)
             if found.stop is not None:
-                _look_behind(found.stop, stretches[-1], wal)
+                _look_behind(found.stop, stretches, wal)
         except SegmentUnusable as unusable:
             damage = unusable.damage
             shorter = [_before(damage, stretch) for stretch in stretches]
@@ -102,10 +102,11 @@ def _before(damage: Damage, stretch: Stretch) -> Stretch:
     return replace(stretch, end=segment.start)
 
 
-def _look_behind(stop: StopPoint, stretch: Stretch, wal: Wal) -> None:
+def _look_behind(stop: StopPoint, stretches: Sequence[Stretch], wal: Wal) -> None:
     """Read the segment behind the target's: a recovering server asks for it in advance."""
-    behind = stop.lsn // stretch.segment_size + 1
-    if behind in stretch.numbers:
+    behind = stop.lsn // stretches[-1].segment_size + 1
+    stretch = next((stretch for stretch in stretches if behind in stretch.numbers), None)
+    if stretch is not None:
         wal.changes(stretch.segment(behind))
 
 
