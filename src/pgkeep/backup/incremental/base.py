@@ -8,7 +8,7 @@ import numpy as np
 
 from pgkeep.backup.incremental.changes import Changes, Fate, Parent, Rules, WentBack, find_changes
 from pgkeep.backup.incremental.cleaning import chunks_to_move, live_chunks
-from pgkeep.backup.incremental.parent import Now, candidates, may_have_gone_back
+from pgkeep.backup.incremental.parent import NO_PARENT, Now, candidates, may_have_gone_back
 from pgkeep.backup.source import Listing, NoSummaries, Source, Started
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup
@@ -111,7 +111,7 @@ class Search:
         fit, passed_over = candidates(known.backups, now)
         self.notes += map(str, passed_over)
         self.notes += [
-            f"{unreadable.id} cannot be its parent: {unreadable.why}"
+            f"{unreadable.id} {NO_PARENT}: {unreadable.why}"
             for unreadable in known.unreadable
             if not fit or unreadable.id > fit[0].id
         ]
@@ -124,7 +124,7 @@ class Search:
             except (
                 BadManifest, Damaged, FormatTooNew, ShortRead, UnsafePath, WrongKey, WentBack,
             ) as error:  # fmt: skip
-                self.notes.append(f"{backup.id} cannot be its parent: {error}")
+                self.notes.append(f"{backup.id} {NO_PARENT}: {error}")
         return None
 
     def _open(

@@ -7,12 +7,15 @@ timeline. Checksums that were switched on or off change pages without touching t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from datetime import datetime
 
 from pgkeep.model.backup import Backup, BackupId
 from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.timeline import History
+
+NO_PARENT: Final = "cannot be its parent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class PassedOver:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.backup} cannot be its parent: {self.why}"
+        return f"{self.backup} {NO_PARENT}: {self.why}"
 
 
 def unfit(backup: Backup, now: Now) -> str:

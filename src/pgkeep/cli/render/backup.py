@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pgkeep.backup.incremental.parent import NO_PARENT
 from pgkeep.backup.report import BackupReport
 from pgkeep.cli.render import verify as render_verify
 from pgkeep.cli.text import Look, fields, not_before, plain, plural, safe, table
@@ -35,7 +36,7 @@ def report(made: BackupReport, look: Look) -> str:
             ],
             indent="  ",
         ),
-        *(f"  note: {safe(note)}" for note in made.notes),
+        *_notes(made, look),
     ]
     if backup.corrupt_pages:
         lines.append(look.bad(f"  {plural(backup.corrupt_pages, 'damaged page')} in the cluster:"))
@@ -43,6 +44,16 @@ def report(made: BackupReport, look: Look) -> str:
             f"    {safe(page.relation or page.path)} block {page.block}" for page in made.corrupt
         ]
     return "\n".join(lines)
+
+
+def _notes(made: BackupReport, look: Look) -> list[str]:
+    """Return the notes; why a backup took longer than anybody expects comes first, and loudly."""
+    why_full = [note for note in made.notes if made.reuse is None and NO_PARENT in note]
+    others = [note for note in made.notes if note not in why_full]
+    return [
+        *(look.bad(f"  FULL, although there are older ones: {safe(note)}") for note in why_full),
+        *(f"  note: {safe(note)}" for note in others),
+    ]
 
 
 def _reuse(reuse: Reuse | None, resumed: int) -> list[tuple[str, str]]:
