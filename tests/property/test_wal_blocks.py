@@ -30,6 +30,7 @@ SEGMENTS = WAL.segments()
 WRITTEN = len(WAL.content)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([14, 15, 18]))
 def test_random_records_are_refused_or_read(content: bytes, major: int) -> None:
     with suppress(BadRecord):
@@ -41,6 +42,7 @@ def test_random_records_are_refused_or_read(content: bytes, major: int) -> None:
                     assert len(page_of(reference.image)) == 8192
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200),
     st.integers(0, 9000),

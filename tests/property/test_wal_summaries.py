@@ -78,6 +78,7 @@ def test_the_union_is_that_of_sets(summaries: list[list[Told]]) -> None:
             assert listed == sorted(b - first for b in expected if first <= b < first + SEGMENT)
 
 
+@settings(deadline=None)
 @given(st.lists(told, max_size=5))
 def test_what_is_written_is_read(entries: list[Told]) -> None:
     found = [
@@ -92,7 +93,7 @@ SAMPLE = write_summary(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(SAMPLE) - 5), st.binary(min_size=1, max_size=4), st.booleans())
 def test_a_damaged_summary_is_refused_or_harmless(at: int, new: bytes, resealed: bool) -> None:
     damaged = (SAMPLE[:at] + new + SAMPLE[at + len(new) :])[: len(SAMPLE) - 4]
@@ -105,6 +106,7 @@ def test_a_damaged_summary_is_refused_or_harmless(at: int, new: bytes, resealed:
         assert all((block.blocks() >= 0).all() for block in entries)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_no_summary(content: bytes) -> None:
     for candidate in (content, SAMPLE[:4] + content):
@@ -131,7 +133,7 @@ histories = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(spans, max_size=12), histories, st.integers(0, 40), st.integers(0, 25))
 def test_a_range_is_covered_or_a_gap_is_named(
     spans: list[tuple[int, int, int]], history: History, start: int, length: int

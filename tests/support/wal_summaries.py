@@ -14,7 +14,7 @@ class Told:
     number: int
     fork: int = 0
     limit: int | None = None
-    blocks: set[int] = field(default_factory=set)
+    blocks: set[int] = field(default_factory=set, repr=False)  # may be thousands
     database: int = 1
     tablespace: int = 1663
 
