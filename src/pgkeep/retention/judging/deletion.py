@@ -1,10 +1,11 @@
 """What deleting one backup loses, and which WAL then serves nobody. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import Backup
+from pgkeep.model.backup import Backup, BackupId
 from pgkeep.model.coverage import Coverage, Span, TimelineCoverage, coverage
 from pgkeep.model.lsn import Lsn
 from pgkeep.retention.judging.branches import Branch, Known
@@ -45,6 +46,10 @@ class LastBackup(PgkeepError):
     @property
     def hint(self) -> str:
         return "take a new one first: pgkeep backup"
+
+
+_Numbered = tuple[int, int]  # a timeline, and the number of a segment
+_Piece = tuple[int, int, int]  # a timeline, a segment, and the one beyond the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,44 +105,75 @@ def _demand_deletable(known: Sequence[Known], marks: Marks, backup: Backup) -> N
 
 
 def _useless(known: Known, backup: Backup, left: Sequence[Backup]) -> Iterator[WalVerdict]:
-    """Yield the WAL up to the next backup, as far as none of the others needs it.
+    """Yield the WAL up to the next backup, or of an island, as far as none of the others needs it.
 
-    What follows the newest backup stays: whether its timeline is over, expire decides.
+    What goes on behind the newest backup stays: whether its timeline is over, expire decides.
     """
-    needed = {segment for other in left for segment in _used(known, other)}
-    going = sorted(_used(known, backup, until_next=left) - needed)
+    needed = _merged(piece for other in left for piece in _needed(known, other))
+    going = [segment for segment in sorted(_going(known, backup, left)) if not needed(segment)]
     for timeline, first, last in _ranges(going):
         why = f"only backup {backup.id} needs it"
         yield WalVerdict(known.generation, timeline, first, last, keep=False, why=why)
 
 
-def _used(
-    known: Known, backup: Backup, until_next: Iterable[Backup] | None = None
-) -> set[tuple[int, int]]:
-    """Return timelines and numbers of the archived segments that recovery from a backup reads.
+def _merged(pieces: Iterable[_Piece]) -> Callable[[_Numbered], bool]:
+    """Return what tells whether a segment is in one of these pieces, of which there may be many."""
+    joined: list[_Piece] = []
+    for timeline, begin, end in sorted(pieces):
+        if joined and joined[-1][0] == timeline and begin <= joined[-1][2]:
+            joined[-1] = (timeline, joined[-1][1], max(end, joined[-1][2]))
+        else:
+            joined.append((timeline, begin, end))
 
-    With `until_next` only those before the first segment of the next of these.
-    """
+    def holds(segment: _Numbered) -> bool:
+        place = bisect_right(joined, segment, key=lambda piece: piece[:2]) - 1
+        return place >= 0 and joined[place][0] == segment[0] and segment[1] < joined[place][2]
+
+    return holds
+
+
+def _needed(known: Known, backup: Backup) -> Iterator[_Piece]:
+    """Yield the segments that recovery from a backup may read, along whatever timeline."""
     first, last = backup.first_segment.number, backup.last_segment.number
-    used = {(backup.timeline, number) for number in range(first, last + 1)}
+    yield backup.timeline, first, last + 1
     for timeline in known.coverage.timelines:
-        ends = {
-            reach.backup: int(reach.end) // known.generation.segment_size
-            for reach in timeline.reaches
-        }
+        beyond = _ends(timeline, known).get(backup.id, first)
+        yield from _along(known, backup, timeline, beyond)
+
+
+def _going(known: Known, backup: Backup, left: Sequence[Backup]) -> set[_Numbered]:
+    """Return what only serves to reach the next backup, or an island as a whole."""
+    first, island = backup.first_segment.number, backup.last_segment.number + 1
+    going: set[_Numbered] = set()
+    for timeline in known.coverage.timelines:
+        ends = _ends(timeline, known)
         if backup.id not in ends:
             continue
-        beyond = ends[backup.id]
-        if until_next is not None:
-            firsts = [b.first_segment.number for b in until_next if b.id in ends]
-            beyond = min((n for n in firsts if n > first), default=first)
-        for part, begin, end in Branch(known.generation, timeline.history, backup, ()).shares():
-            used.update((part, number) for number in range(begin, min(end, beyond)))
-    there = {(timeline, n) for timeline, numbers in known.segments.items() for n in numbers}
-    return used & there
+        newer = [b.first_segment.number for b in left if b.id in ends]
+        beyond = min((number for number in newer if number > first), default=0)
+        if beyond or ends[backup.id] == island:
+            for part, begin, end in _along(known, backup, timeline, beyond or island):
+                numbers = known.segments.get(part, ())
+                there = numbers[bisect_left(numbers, begin) : bisect_left(numbers, end)]
+                going |= {(part, number) for number in there}
+    return going
 
 
-def _ranges(segments: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+def _ends(timeline: TimelineCoverage, known: Known) -> dict[BackupId, int]:
+    """Return, for backups that reach along a timeline, the first segment that is not there."""
+    size = known.generation.segment_size
+    return {reach.backup: int(reach.end) // size for reach in timeline.reaches}
+
+
+def _along(
+    known: Known, backup: Backup, timeline: TimelineCoverage, beyond: int
+) -> Iterator[_Piece]:
+    for part, begin, end in Branch(known.generation, timeline.history, backup, ()).shares():
+        if begin < min(end, beyond):
+            yield part, begin, min(end, beyond)
+
+
+def _ranges(segments: Iterable[_Numbered]) -> Iterator[tuple[int, int, int]]:
     held: tuple[int, int, int] | None = None
     for timeline, number in segments:
         if held is not None and held[0] == timeline and held[2] + 1 == number:

@@ -51,7 +51,9 @@ def judge_wal(
     islands = [backup for backup in kept if backup.generation.id == known.generation.id]
     for timeline in sorted(known.segments):
         gone = _why_gone(known, mine, timeline, has_backups=bool(islands))
-        yield from _cut(known, timeline, _stays(mine, islands, timeline), gone)
+        stays = _stays(mine, islands, timeline)
+        stays += [stay for backup in islands for stay in _elsewhere(known, backup, timeline)]
+        yield from _cut(known, timeline, stays, gone)
 
 
 def is_needed(branches: Iterable[Branch], kept: Iterable[Backup], at: Segment, of: str) -> bool:
@@ -72,6 +74,23 @@ def _stays(branches: Iterable[Branch], islands: Iterable[Backup], timeline: int)
 def _island(backup: Backup) -> _Stay:
     first, last = backup.first_segment.number, backup.last_segment.number
     return _Stay(first, last + 1, f"makes backup {backup.id} consistent")
+
+
+def _elsewhere(known: Known, backup: Backup, timeline: int) -> Iterator[_Stay]:
+    """Yield what a backup needs of timelines that branched off while it ran.
+
+    After a promotion the segment of the switch may have been archived as the child's alone.
+    """
+    reaching = [
+        t for t in known.coverage.timelines if any(r.backup == backup.id for r in t.reaches)
+    ]
+    if any(found.timeline == backup.timeline for found in reaching):
+        return
+    beyond = backup.last_segment.number + 1
+    for found in reaching:
+        for part, first, end in Branch(known.generation, found.history, backup, ()).shares():
+            if part == timeline and first < min(end, beyond):
+                yield _island(backup)._replace(first=first, beyond=min(end, beyond))
 
 
 def _along(branch: Branch, timeline: int) -> Iterator[_Stay]:
