@@ -413,6 +413,27 @@ def test_scenario_77_damage_in_one_backup_of_five(
 
 
 @only(18)
+def test_scenario_78_a_backup_on_top_of_one_that_is_known_to_be_damaged(
+    new_cluster: NewCluster, repository_directory: Path, tmp_path: Path
+) -> None:
+    """Once a verify has told, the next backup does not build on what is lost."""
+    scene, goods = cluster_with_shop(new_cluster, repository_directory, tmp_path)
+    take(scene)
+    kept = Kept(scene, goods, repository_directory)
+    place = kept.place(kept.ids[0], goods)
+    place.path.write_bytes(flipped(place.offset + 70)(place.path.read_bytes()))
+    assert kept.verdicts("bytes") == ["damaged"]
+    take(scene, "auto")
+    scene.archive()
+    assert kept.verdicts("bytes") == ["damaged", "good"]
+    assert kept.place(kept.ids[1], goods).name != place.name
+    command = ["restore", "--target-dir", str(tmp_path / "restored")]
+    run_pgkeep("--repository", repository_directory, *command).ok()
+    assert (tmp_path / "restored" / goods).stat().st_size > 0
+    scene.pg.stop()
+
+
+@only(18)
 def test_the_command_shows_and_records_what_it_found(kept: Kept) -> None:
     first, second = kept.ids
     place = kept.place(first, kept.goods)

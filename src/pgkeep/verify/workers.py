@@ -3,7 +3,8 @@
 Memory, in MiB: 60 for the owner, the fork server and what all share; for each worker 45: 30 of its
 own, a window of 8 and what a chunk takes on its way. For the owner of large repositories besides,
 at the bytes level, 32 bytes a chunk (a TiB has a million of them) and one manifest at a time, of
-40 bytes a chunk and 200 a file.
+40 bytes a chunk and 200 a file. Measured with two workers: 107 in all on 2 GB, of which 342 MiB
+were stored; 300 for the owner beside a manifest of 2 million chunks.
 """
 
 import multiprocessing
