@@ -60,6 +60,7 @@ class Director:
         self.act(self.back_up)
         self.act(self.restore)
         self.act(self.verify)
+        self.world.stop_load()
         self.world.archive()
         self.world.check_diaries()
 
