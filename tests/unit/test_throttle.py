@@ -104,9 +104,10 @@ def test_two_processes_share_a_rate_fairly() -> None:
     with make_pool(2, begin, (SharedRate(rate),)) as pool:
         with light_main():
             list(pool.map(read_for, [0.05, 0.05], [1000, 1000]))  # both are up
-            futures = [pool.submit(read_for, seconds, size) for size in (1 << 20, 1 << 20)]
+            futures = [pool.submit(read_for, seconds, size) for size in (1 << 18, 1 << 18)]
         shares = [future.result() for future in futures]
-    assert sum(shares) == pytest.approx(rate * seconds, rel=0.1)
+    ahead = 0.1  # what may be read at once in the beginning
+    assert sum(shares) == pytest.approx(rate * (seconds + ahead), rel=0.1)
     assert min(shares) > 0.4 * sum(shares)
 
 
