@@ -12,8 +12,20 @@ MARKER: Final = "pgkeep-restore-in-progress"
 SETTINGS_HEADING: Final = "# pgkeep restore: "
 
 
-def marker_text(backup: str, target: str, started: str, generation: str) -> str:
-    facts = {"backup": backup, "target": target, "started": started, "generation": generation}
+# How the words on a marker end when the directory was not empty: it may hold what is nowhere else.
+OVER: Final = ", over an older state of the cluster"
+
+
+def marker_text(
+    backup: str, target: str, started: str, generation: str, *, over: bool = False
+) -> str:
+    facts = {
+        "backup": backup,
+        "target": target,
+        "started": started,
+        "generation": generation,
+        "over": over,
+    }
     return json.dumps(facts) + "\n"
 
 
@@ -37,7 +49,8 @@ def describe_marker(directory: str | os.PathLike[str]) -> str:
         text = ""
     try:
         facts = json.loads(text)
-        return f"half-restored by pgkeep at {facts['started']} from backup {facts['backup']}"
+        words = f"half-restored by pgkeep at {facts['started']} from backup {facts['backup']}"
+        return words + (OVER if facts.get("over") else "")
     except (ValueError, KeyError, TypeError):
         return "half-restored by pgkeep"
 

@@ -157,6 +157,13 @@ def test_scenario_84_a_delta_restore_killed_anywhere_is_finished_by_the_next(
             killed += 1
             half = (target / "pgkeep-restore-in-progress").exists()
             assert half == (inspect(str(target)).state is State.HALF_RESTORED), (call, count)
+            if half:
+                # It may hold WAL that is nowhere else: nobody is told to remove it.
+                assert not any("rm -r" in step for step in inspect(str(target)).next_steps)
+                with pytest.raises(TargetNotEmpty) as caught:
+                    prepare(scene.folder, scene.request("latest", target.name))
+                assert "safe to delete" not in str(caught.value)
+                assert caught.value.hint.startswith("finish it with --delta")
             if half and killed % 5 == 0 and not (target / "global/pg_control").exists():
                 assert refuses_to_start(scene, target), (call, count)
             if not half:

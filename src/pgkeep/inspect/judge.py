@@ -10,6 +10,7 @@ from typing import Final
 
 from pgkeep.inspect.seen import InspectReport, Seen, State
 from pgkeep.postgres.control import State as Control
+from pgkeep.traces import OVER
 from pgkeep.units import format_size
 
 # Deleting one of these "to make it start" is how a hurt cluster becomes a lost one.
@@ -89,6 +90,8 @@ def _running(seen: Seen) -> InspectReport:
 
 
 def _half_restored(seen: Seen) -> InspectReport:
+    if seen.marker.endswith(OVER):
+        return _half_restored_over(seen)
     return InspectReport(
         seen.directory,
         State.HALF_RESTORED,
@@ -98,6 +101,22 @@ def _half_restored(seen: Seen) -> InspectReport:
         next_steps=(
             f"rm -r {seen.directory}: nothing in it is worth keeping, the backup is unharmed",
             f"pgkeep restore --target-dir {seen.directory} ...: run the restore again",
+        ),
+        facts=_facts(seen),
+    )
+
+
+def _half_restored_over(seen: Seen) -> InspectReport:
+    """Say what to do with an old directory that a delta restore had begun with."""
+    return InspectReport(
+        seen.directory,
+        State.HALF_RESTORED,
+        f"This directory is half-restored and must not be started: {seen.marker}.",
+        False,
+        problems=("the restore did not finish: files are of the backup, or still the old ones",),
+        never_delete=("pg_wal: it may hold the newest changes, which are in no archive yet",),
+        next_steps=(
+            f"pgkeep restore --target-dir {seen.directory} --delta ...: run the restore again",
         ),
         facts=_facts(seen),
     )

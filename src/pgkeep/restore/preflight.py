@@ -14,7 +14,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.restore.tablespaces import BadTablespace, TablespaceMove, is_within
 from pgkeep.restore.writing.layout import Owners
 from pgkeep.server.instance import running_server
-from pgkeep.traces import MARKER, describe_marker
+from pgkeep.traces import MARKER, OVER, describe_marker
 from pgkeep.units import MIB, format_size
 
 _SPARE: Final = 64 * MIB  # for what a server writes at once when it starts
@@ -35,6 +35,8 @@ class TargetNotEmpty(PgkeepError):
 
     @property
     def hint(self) -> str:
+        if self.what.endswith(OVER):
+            return "finish it with --delta; its pg_wal may hold changes that are nowhere else"
         if "half-restored" in self.what:
             delta = ", or finish it with --delta" if self.ours else ""
             return f"remove it (rm -r {self.directory}) and run the restore again{delta}"
@@ -103,7 +105,7 @@ def check_target(directory: str, repository: str | None, *, over: bool = False) 
     refuse_running(directory)
     if not over:
         _refuse_content(directory)
-    why = _unwritable(directory)
+    why = unwritable(directory)
     if why:
         raise TargetUnsafe(directory, why, "run as the server's user or as root, or choose another")
 
@@ -134,7 +136,7 @@ def check_tablespaces(moves: Sequence[TablespaceMove], repository: str | None) -
             raise BadTablespace(move.new, f"it cannot be read: {error.strerror}", advice) from error
         if names:
             raise BadTablespace(move.new, "the directory is in use (it is not empty)", advice)
-        why = _unwritable(move.new)
+        why = unwritable(move.new)
         if why:
             raise BadTablespace(move.new, why, advice)
 
@@ -217,14 +219,16 @@ def _refuse_content(directory: str) -> None:
     if not names:
         return
     if MARKER in names:
-        raise TargetNotEmpty(directory, f"it was {describe_marker(directory)}, safe to delete")
+        words = describe_marker(directory)
+        safe = "" if words.endswith(OVER) else ", safe to delete"
+        raise TargetNotEmpty(directory, f"it was {words}{safe}")
     if "PG_VERSION" in names:
         raise TargetNotEmpty(directory, "there is a PostgreSQL data directory in it")
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     raise TargetNotEmpty(directory, f"it is not empty ({shown})")
 
 
-def _unwritable(directory: str) -> str:
+def unwritable(directory: str) -> str:
     """Return why `directory` cannot be made or written to; '' when it can."""
     place = _nearest(directory)
     if not stat.S_ISDIR(os.stat(place).st_mode):

@@ -148,8 +148,9 @@ def carry_out(
         stack.callback(tree.close)
         lock = _try_to_hold(cluster, stack, progress)
         when = moment(now.replace(microsecond=0))
-        marker = marker_text(plan.backup.id, plan.asked, when, plan.backup.generation.id)
-        tree.begin(marker, over=prepared.over is not None)
+        over = prepared.over is not None
+        marker = marker_text(plan.backup.id, plan.asked, when, plan.backup.generation.id, over=over)
+        tree.begin(marker, over=over)
         deleted = _clear(tree, prepared, progress)
         tree.make_directories()
         source = _source(cluster, prepared, sync=not tree.syncs_at_once)

@@ -12,7 +12,7 @@ from pgkeep.restore.delta.clean import Ground
 from pgkeep.restore.delta.existing import Existing, OtherCluster, local_wal, others_with
 from pgkeep.restore.delta.plan import WalChoice, choose_wal
 from pgkeep.restore.plan import RestorePlan
-from pgkeep.restore.preflight import Need, check_tablespaces
+from pgkeep.restore.preflight import Need, check_tablespaces, unwritable
 from pgkeep.restore.tablespaces import BadTablespace, TablespaceMove, is_within
 
 
@@ -75,6 +75,9 @@ def check_spaces(
         if ours or (in_place and move.old == move.new):
             if repository and (is_within(move.new, repository) or is_within(repository, move.new)):
                 raise BadTablespace(move.new, "it overlaps the repository")
+            why = unwritable(move.new)
+            if why:
+                raise BadTablespace(move.new, why, "run as the server's user or as root")
             continue
         check_tablespaces([move], repository)
 

@@ -46,7 +46,10 @@ class CannotWrite(PgkeepError):
 
     @property
     def hint(self) -> str:
-        return "the backup is unharmed: remove the directory, mend the cause, restore again"
+        return (
+            "the backup is unharmed: mend the cause, then run the restore again with --delta, "
+            "or remove the directory first"
+        )
 
 
 @dataclass(frozen=True, slots=True)
