@@ -266,9 +266,8 @@ def _write(
     root = stopped.root
     if _demand_stopped(root) != stopped.control:
         raise CannotRepair(root, "somebody started it meanwhile", "stop it, and run it again")
-    kept_in = f"{root}.{_KEPT}-{now:%Y%m%dT%H%M%S}"
-    writer = PageWriter(root, kept_in)
-    writer.begin()
+    writer = PageWriter(root, f"{root}.{_KEPT}-{now:%Y%m%dT%H%M%S}")
+    kept_in = writer.begin()
     progress.phase("repairing pages", len(good), "pages")
     for done, verdict in enumerate(good, 1):
         writer.write(verdict)

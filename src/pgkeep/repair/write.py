@@ -14,22 +14,29 @@ class PageWriter:
     """Overwrites damaged pages of one cluster."""
 
     def __init__(self, root: str, kept_in: str) -> None:
-        """`kept_in` is a directory that is made for the copies; it must not exist yet."""
+        """`kept_in` is the directory that is made for the copies, or what its name begins with."""
         self._root: Final = root
-        self._kept_in: Final = kept_in
+        self._kept_in = kept_in
         self._checker: Final = PageChecker()
 
-    def begin(self) -> None:
-        """Make the directory for the copies. Raise RepairFailed."""
+    def begin(self) -> str:
+        """Make the directory for the copies and return its name. Raise RepairFailed."""
+        wanted, count = self._kept_in, 1
+        while os.path.lexists(self._kept_in):  # of another run within this second
+            count += 1
+            self._kept_in = f"{wanted}-{count}"
         with _told("make", self._kept_in):
             os.mkdir(self._kept_in, 0o700)
             self._give(os.open(self._kept_in, os.O_RDONLY | os.O_DIRECTORY))
         _sync_directory(os.path.dirname(self._kept_in))
+        return self._kept_in
 
     def write(self, verdict: Verdict) -> None:
         """Put the page in its place, durably, and read it again. Raise RepairFailed."""
         page = verdict.page
         path = os.path.join(self._root, page.path)
+        if not is_intact(verdict.content, page.block, self._checker):
+            raise RepairFailed(path, "write", f"the new block {page.block} is not intact either")
         with _told("write", path):
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(path, flags)
@@ -44,7 +51,7 @@ class PageWriter:
                 new = os.pread(descriptor, PAGE_SIZE, page.position)
             finally:
                 os.close(descriptor)
-        if new != verdict.content or not is_intact(new, page.block, self._checker):
+        if new != verdict.content:
             raise RepairFailed(path, "read back", f"block {page.block} is not what was written")
 
     def _give(self, descriptor: int) -> None:
