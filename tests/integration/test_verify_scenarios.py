@@ -367,7 +367,11 @@ def test_workers_find_what_one_process_finds(
 ) -> None:
     """In an encrypted repository, where nothing that was changed can pass."""
     scene, goods = cluster_with_shop(
-        new_cluster, repository_directory, tmp_path, passphrase="correct horse battery"
+        new_cluster,
+        repository_directory,
+        tmp_path,
+        passphrase="correct horse battery",
+        wal_segsize=16,
     )
     scene.pg.sql("CREATE TABLE noise AS SELECT md5(g::text) FROM generate_series(1, 600000) g")
     take(scene)
