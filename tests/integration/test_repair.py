@@ -329,7 +329,7 @@ def test_the_command(site: Site, tmp_path: Path) -> None:
     command = (*place, "repair", "--target-dir", site.root)
     shown = run_pgkeep(*command, "--dry-run")
     assert shown.exit == 3
-    assert f"2 pages of {site.root} were damaged: 1 could be repaired, 1 stays" in shown.stdout
+    assert f"1 of 2 damaged pages of {site.root} can be repaired\n" in shown.stdout
     assert "nothing was written" in shown.stdout
     done = run_pgkeep(*command, "--json")
     assert done.exit == 3

@@ -18,9 +18,11 @@ _DONE: Final = {
 
 def report(done: RepairReport, look: Look) -> str:
     """Say how the cluster stands now, then each page and why."""
-    lines = [_headline(done, look)]
+    paint = look.bad if done.cannot else look.good
+    looked = f"{plural(done.pages, 'page')} of {plural(done.files, 'file')}"
+    lines = [paint(_headline(done)), f"checked {looked} in {format_duration(done.seconds)}"]
     if done.kept_in:
-        lines.append(f"the damaged pages are kept in {safe(done.kept_in)}")
+        lines.append(f"what was overwritten is kept in {safe(done.kept_in)}")
     for verdict in done.verdicts:
         lines += ["", *_page(verdict, done, look)]
     lines += [look.weak(f"note: {safe(note)}") for note in done.notes]
@@ -29,23 +31,15 @@ def report(done: RepairReport, look: Look) -> str:
     return "\n".join(lines)
 
 
-def _headline(done: RepairReport, look: Look) -> str:
-    looked = f"checked {plural(done.pages, 'page')} of {plural(done.files, 'file')} in "
-    looked += format_duration(done.seconds)
-    if not done.verdicts:
-        return look.good(f"no page of {safe(done.directory)} is damaged: {looked}")
-    count = len(done.verdicts)
+def _headline(done: RepairReport) -> str:
+    where, count = safe(done.directory), len(done.verdicts)
     good = count - done.cannot
-    what = f"{plural(count, 'page')} of {safe(done.directory)} "
-    what += "was damaged" if count == 1 else "were damaged"
-    verb = "could be repaired" if done.dry_run else "repaired"
-    if not done.cannot:
-        every = "it" if count == 1 else f"all {count:,}"
-        how = f"{every} can be repaired" if done.dry_run else f"{every} is repaired"
-        how = how.replace(f"all {count:,} is", f"all {count:,} are")
-        return look.good(f"{what}, {how}: {looked}")
-    left = "stays damaged" if done.cannot == 1 else "stay damaged"
-    return look.bad(f"{what}: {good:,} {verb}, {done.cannot:,} {left}: {looked}")
+    if not count:
+        return f"no page of {where} is damaged"
+    pages = f"{good:,} of {plural(count, 'damaged page')} of {where}"
+    if done.dry_run:
+        return f"{pages} can be repaired"
+    return f"{pages} {'is' if good == 1 else 'are'} repaired"
 
 
 def _page(verdict: Verdict, done: RepairReport, look: Look) -> list[str]:
