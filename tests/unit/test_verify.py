@@ -119,7 +119,9 @@ def test_scenario_79_a_control_file_of_something_else(content: bytes, why: str) 
         ({"tablespace_map": "rubbish"}, "cut off"),
     ],
 )
-def test_scenario_22_facts_that_no_restore_would_take(small: Small, facts: dict[str, Any], why: str) -> None:
+def test_scenario_22_facts_that_no_restore_would_take(
+    small: Small, facts: dict[str, Any], why: str
+) -> None:
     first = ids(small)[0]
     forge(small, first, **facts)
     done = run(small.folder, VerifyOptions())
