@@ -41,13 +41,17 @@ class Known:
         stranded = self.stranded
         return [b for b in self.backups if b.id not in stranded and b.id not in damaged]
 
-    def seen(self, damaged: Container[BackupId]) -> dict[int, datetime]:
+    def seen(self, damaged: Container[BackupId], start: datetime) -> dict[int, datetime]:
         """Return the newest sign that somebody wrote on each timeline.
 
-        Only of backups that count: others may go, and what is alive must not depend on them.
+        Of backups that count, or are in the window: others may go, and what is alive must not
+        depend on them.
         """
         signs = dict(self.archived_at)
-        for backup in self.sound(damaged):
+        sound = {backup.id for backup in self.sound(damaged)}
+        for backup in self.backups:
+            if backup.id not in sound and backup.stopped_at <= start:
+                continue
             former = signs.get(backup.timeline, backup.stopped_at)
             signs[backup.timeline] = max(former, backup.stopped_at)
         return signs
@@ -92,17 +96,19 @@ def living(
 ) -> dict[str, set[int]]:
     """Return the timelines in use, by generation: seen in the window, or newer than all others."""
     since = now - max(window, _ALIVE)
-    newest = max((sign for k in known for sign in k.seen(damaged).values()), default=None)
+    seen = [k.seen(damaged, now - window) for k in known]
+    newest = max((sign for signs in seen for sign in signs.values()), default=None)
     found = {}
-    for k in known:
-        last = max(k.seen(damaged).values(), default=None)
+    for k, signs in zip(known, seen, strict=True):
+        last = max(signs.values(), default=None)
         if last is not None and (last >= since or last == newest):
-            found[str(k.generation.id)] = _living(k, damaged, min(since, last))
+            recent = {timeline for timeline, sign in signs.items() if sign >= min(since, last)}
+            found[str(k.generation.id)] = _living(k, damaged, recent)
     return found
 
 
-def _living(known: Known, damaged: Container[BackupId], since: datetime) -> set[int]:
-    found = {timeline for timeline, moment in known.seen(damaged).items() if moment >= since}
+def _living(known: Known, damaged: Container[BackupId], recent: set[int]) -> set[int]:
+    found = set(recent)
     newest = max(known.sound(damaged), key=age, default=None)
     if newest is not None:
         found.add(newest.timeline)

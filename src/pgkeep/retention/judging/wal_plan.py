@@ -81,16 +81,19 @@ def _elsewhere(known: Known, backup: Backup, timeline: int) -> Iterator[_Stay]:
 
     After a promotion the segment of the switch may have been archived as the child's alone.
     """
-    reaching = [
-        t for t in known.coverage.timelines if any(r.backup == backup.id for r in t.reaches)
-    ]
-    if any(found.timeline == backup.timeline for found in reaching):
+    first, beyond = backup.first_segment.number, backup.last_segment.number + 1
+    own = known.segments.get(backup.timeline, ())
+    if bisect_left(own, beyond) - bisect_left(own, first) == beyond - first:
         return
-    beyond = backup.last_segment.number + 1
+    reaching = [
+        found
+        for found in known.coverage.timelines
+        if any(reach.backup == backup.id for reach in found.reaches)
+    ]
     for found in reaching:
-        for part, first, end in Branch(known.generation, found.history, backup, ()).shares():
-            if part == timeline and first < min(end, beyond):
-                yield _island(backup)._replace(first=first, beyond=min(end, beyond))
+        for part, begin, end in Branch(known.generation, found.history, backup, ()).shares():
+            if part == timeline and begin < min(end, beyond):
+                yield _island(backup)._replace(first=begin, beyond=min(end, beyond))
 
 
 def _along(branch: Branch, timeline: int) -> Iterator[_Stay]:
