@@ -37,15 +37,20 @@ def main() -> int:
             story.live_through(cluster, closely=closely)
         if closely:
             print(f"day {day}: {_progress(stories)}", file=sys.stderr, flush=True)
+            _keep(stories, options)
         cluster.next_day()
     print(_by_day(stories[0]), "", _by_story(stories), sep="\n")
+    shutil.rmtree(out)
+    return 0
+
+
+def _keep(stories: list[Story], options: argparse.Namespace) -> None:
+    """Write down what is known so far."""
     if options.json:
         days = {story.name: [day._asdict() for day in story.days] for story in stories}
         Path(options.json).write_text(json.dumps(days))
     if options.svg:
         Path(options.svg).write_text(chart(stories[0].days))
-    shutil.rmtree(out)
-    return 0
 
 
 def _options() -> argparse.Namespace:
