@@ -157,7 +157,9 @@ def omit_segment(prepared: Prepared, place: Path) -> None:
     file = place / "postgresql.auto.conf"
     text = file.read_text()
     (command,) = re.findall(r"^restore_command = '(.*)'$", text, re.MULTILINE)
-    file.write_text(f"{text}\nrestore_command = 'test %f != {prepared.segment} && {command}'\n")
+    file.write_text(
+        f"{text}\nrestore_command = '[ %f = {prepared.segment} ] && exit 1; {command}'\n"
+    )
 
 
 def stop_early(prepared: Prepared, place: Path) -> None:
