@@ -155,6 +155,7 @@ class Command:
     limits: Cleaning = DEFAULT_CLEANING
     moves: bool = False
     adopts: bool = False
+    overlays: bool = False
 
     def run(self, world: World, store: Store | None = None) -> BackupReport:
         return world.back_up(store, cleaning=self.limits)
@@ -162,8 +163,8 @@ class Command:
 
 COMMANDS = {
     "full": Command(full),
-    "incremental": Command(incremental, Cleaning(50, 0)),
-    "incremental with cleaning": Command(incremental, Cleaning(50, 100), moves=True),
+    "incremental": Command(incremental, Cleaning(50, 0), overlays=True),
+    "incremental with cleaning": Command(incremental, Cleaning(50, 100), moves=True, overlays=True),
     "resumed": Command(resumed, adopts=True),
 }
 
@@ -201,6 +202,7 @@ def test_scenario_83_whatever_call_a_backup_dies_at(
     report = command.run(ready)
     assert (report.reuse is not None and report.reuse.moved_bytes > 0) is command.moves
     assert (report.resumed > 0) is command.adopts
+    assert (report.reuse is not None and report.reuse.changed_pages > 0) is command.overlays
 
 
 def demand_next(command: Command, world: World, where: str) -> None:

@@ -75,7 +75,7 @@ if __name__ == "__main__":
     cluster = Repository.open(open_store(sys.argv[2]), None).cluster("main")
     try:
         copying = lambda: print("copying", flush=True)
-        back_up(Cluster, cluster, rate=20_000_000, after_listing=copying)
+        back_up(Cluster, cluster, rate=40_000_000, after_listing=copying)
     except PgkeepError as error:
         sys.exit(error.exit_status)
 """
@@ -87,7 +87,7 @@ def test_scenario_83_kill_9_of_workers_and_of_the_backup_at_many_moments(
 ) -> None:
     """What dead attempts have stored is made use of, and the backup in the end is exact."""
     pg = new_cluster(settings={"wal_keep_size": "1GB", "autovacuum": "off"})
-    pg.sql("CREATE TABLE t AS SELECT g, repeat('x', 900) AS t FROM generate_series(1, 16000) g")
+    pg.sql("CREATE TABLE t AS SELECT g, repeat('x', 900) AS t FROM generate_series(1, 30000) g")
     first = back_up(pg, cluster).id
     pg.sql("UPDATE t SET t = repeat('y', 900) WHERE g % 3 = 0")
     seed = random.randrange(1 << 32)
