@@ -1,7 +1,6 @@
 """Incremental backups of a server whose history was not a quiet one."""
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from pgkeep.model.lsn import Lsn
 from support.clusters import NewCluster
-from support.incremental import Lab, fill, make_lab, methods, reuse, sums
+from support.incremental import Lab, fill, make_lab, methods, pgbench, reuse, sums
 from support.wait import wait_for
 
 
@@ -41,24 +40,6 @@ def test_killed_between_two_backups(archived: Lab) -> None:
     lab.check(report)
     with lab.restored(report) as server:
         assert sums(server, ["t", "late"]) == sums(lab.pg, ["t", "late"])
-
-
-@contextmanager
-def pgbench(lab: Lab) -> Iterator[None]:
-    """Keep the server busy."""
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            lab.pg.work(transactions=100)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @methods()

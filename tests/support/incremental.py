@@ -6,8 +6,9 @@ one difference allowed is named by `Hints`: it occurs only where a cluster has n
 
 import shutil
 import struct
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from support.wait import wait_for
 
 PAGE: Final = 8192
 ROWS: Final = "SELECT g, repeat(md5(g::text), 15) AS t FROM generate_series(1, %d) g"
-_CASES = [(15, "lsn"), (17, "summaries"), (17, "lsn"), (18, "summaries"), (18, "lsn")]
+EVERY: Final = ((15, "lsn"), (17, "summaries"), (17, "lsn"), (18, "summaries"), (18, "lsn"))
 
 # Nothing may be written behind the back of a test.
 _QUIET: Final[Mapping[str, str | int]] = {
@@ -41,13 +42,14 @@ _QUIET: Final[Mapping[str, str | int]] = {
     "max_prepared_transactions": 5,
     "allow_in_place_tablespaces": "on",
 }
+Mask = Callable[[bytes], bytes]
 _RECENT: Final = 2.0  # seconds: files younger than this are not trusted by their times
 _READ_AT_THE_END: Final = "global/pg_control"
 
 
-def methods(*majors: int) -> pytest.MarkDecorator:
-    """Run a test that uses `lab` on these versions (or all), with each way to find changes."""
-    cases = [case for case in _CASES if not majors or case[0] in majors]
+def methods(*cases: tuple[int, str]) -> pytest.MarkDecorator:
+    """Run a test on versions with ways to find changes; without any, in all combinations."""
+    cases = cases or EVERY
     return pytest.mark.parametrize(
         ("postgres_version", "method"),
         cases,
@@ -178,6 +180,24 @@ def sums(pg: ScratchCluster, tables: Sequence[str]) -> Mapping[str, object]:
     return {table: pg.value(query % table) for table in tables}
 
 
+@contextmanager
+def pgbench(lab: Lab) -> Iterator[None]:
+    """Keep the server busy."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            lab.pg.work(transactions=100)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def reuse(report: BackupReport) -> Reuse:
     """Return what an incremental backup took over."""
     assert report.reuse is not None, report.notes
@@ -221,16 +241,17 @@ def differences(stored: Mapping[str, bytes], root: Path, *, hints: bool = False)
             continue
         if len(content) != len(on_disk):
             found.append(f"{path}: {len(content)} bytes, on disk {len(on_disk)}")
-        found += different_pages(path, content, on_disk, hints=hints)
+        found += different_pages(path, content, on_disk, without_hints if hints else bytes)
     return found
 
 
-def different_pages(path: str, one: bytes, other: bytes, *, hints: bool) -> list[str]:
+def different_pages(path: str, one: bytes, other: bytes, mask: Mask) -> list[str]:
+    """Return where two versions of a file differ when `mask` is applied to both."""
     found = []
     for at in range(0, min(len(one), len(other)), PAGE):
         ours, theirs = one[at : at + PAGE], other[at : at + PAGE]
-        if hints and len(ours) == len(theirs) == PAGE:
-            ours, theirs = without_hints(ours), without_hints(theirs)
+        if ours != theirs and len(ours) == len(theirs) == PAGE:
+            ours, theirs = mask(ours), mask(theirs)
         if ours != theirs:
             where = [i for i in range(min(len(ours), len(theirs))) if ours[i] != theirs[i]]
             lsns = [struct.unpack_from("<II", page) for page in (ours, theirs)]
@@ -241,8 +262,34 @@ def different_pages(path: str, one: bytes, other: bytes, *, hints: bool) -> list
 
 _FULL, _FREE_LINES = 0x2, 0x1  # bits of pd_flags (bufpage.h) that PostgreSQL calls hints
 _XID_HINTS: Final = 0x0F00  # t_infomask: XMIN and XMAX committed or invalid (htup_details.h)
-_GARBAGE: Final = 1 << 6  # BTP_HAS_GARBAGE
+_GARBAGE, _SPLIT_END = 1 << 6, 1 << 5  # BTP_HAS_GARBAGE, BTP_SPLIT_END (nbtree.h)
 _NORMAL, _DEAD = 1, 3  # states of a line pointer (itemid.h)
+
+
+def as_replayed(page: bytes) -> bytes:
+    """Blank out what a page that WAL brought about need not share with the server's own.
+
+    PostgreSQL's list of it is bufmask.c with heap_mask() and btree_mask(): hints, and the checksum
+    that covers them; what is left behind in unused space, of which WAL has no image; command ids,
+    which only the transaction itself needs; and what a running VACUUM notes of page splits.
+    """
+    if page == bytes(PAGE):
+        return page
+    content = bytearray(without_hints(page))
+    struct.pack_into("<H", content, 8, 0)
+    _, lower, upper, special = struct.unpack_from("<HHHH", content, 10)
+    content[lower:upper] = bytes(upper - lower)
+    if special == PAGE:
+        for at in range(24, lower, 4):
+            (pointer,) = struct.unpack_from("<I", content, at)
+            if (pointer >> 15) & 3 == _NORMAL:
+                start, length = pointer & 0x7FFF, pointer >> 17
+                content[start + 8 : start + 12] = bytes(4)  # t_cid
+                content[start + length : start + -(-length // 8) * 8] = bytes(-length % 8)
+    elif special == PAGE - 16:
+        (bits,) = struct.unpack_from("<H", content, special + 12)
+        struct.pack_into("<HH", content, special + 12, bits & ~_SPLIT_END, 0)  # and btpo_cycleid
+    return bytes(content)
 
 
 def without_hints(page: bytes) -> bytes:
