@@ -96,6 +96,7 @@ def run(  # noqa: PLR0913  # the last two are for tests
         except StoreFull:
             # Whoever archives WAL needs the room more than a backup that cannot be completed.
             with contextlib.suppress(PgkeepError):
+                lock.check()  # who took us for dead may use our packs by now
                 attempts.discard(cluster, job.id)
             raise
 
