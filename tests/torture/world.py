@@ -30,6 +30,7 @@ from torture.journal import Journal
 from torture.setting import Setting
 
 PASSPHRASE = "a secret of the torture test"
+BACKLOG_MB = 6  # of WAL that waits for the archiver, before the load slows down
 PACE = 4.0  # slow enough for two cores to do the rest as well
 Line = tuple[Branch, ...]  # of history: timelines up to where the next one leaves them
 
@@ -170,10 +171,19 @@ class World:
                 clients.append(self._client)
         seed = f"{self.setting.seed}:shed:{clients[0]}"
         changers = [shed.Changer(f"{seed}:{n}", self.setting.major).run for n in range(2)]
-        load = RunningLoad(self.pg, self.bank.load, clients, changers)
+        load = RunningLoad(self.pg, self.bank.load, clients, [*changers, self._brake])
         load.pace = PACE
         self._running.enter_context(load.running())
         self.rounds.append(Round(self.timeline, load))
+
+    def _brake(self, load: RunningLoad) -> None:
+        """Slow the load down for as long as its WAL is not archived as fast as it is written."""
+        waiting = self.pg.data_directory / "pg_wal/archive_status"
+        going_on = True
+        while going_on:
+            backlog = len(list(waiting.glob("*.ready"))) * self.setting.segment_mb
+            load.pace = PACE * max(1, backlog / BACKLOG_MB)
+            going_on = load.pause(0.5 / load.pace)
 
     def stop_load(self) -> None:
         self._running.close()
