@@ -22,7 +22,7 @@ from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import Placed, StoredPack, read_contents
 from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer
+from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer, WrongKey
 from pgkeep.repository.store.base import BlobMissing, ShortRead, StoreFailed
 
 _TAG: Final = slice(1, 7)  # of a pack's id; the first byte spreads packs over folders
@@ -155,7 +155,7 @@ def adopt(cluster: ClusterFolder, sealer: Sealer, packs: Sequence[StoredPack]) -
     for pack in packs:
         try:
             rows = read_contents(cluster, sealer, pack.id)
-        except (BlobMissing, Damaged, FormatTooNew, ShortRead):
+        except (BlobMissing, Damaged, FormatTooNew, ShortRead, WrongKey):
             continue
         count += len(rows)
         if count > _MOST_CHUNKS:
