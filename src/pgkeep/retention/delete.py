@@ -1,11 +1,11 @@
 """Deletes one backup, after showing what would be lost with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pgkeep.coverage.dates import newest_change
-from pgkeep.model.backup import BackupId
+from pgkeep.model.backup import Backup, BackupId
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import catalog, locks, names
 from pgkeep.repository.catalog import Catalog, Unreadable
@@ -99,20 +99,24 @@ def _preview(
         backup.id,
         plan,
         None,
-        tuple(_dated(cluster, plan, lost) for lost in plan.lost),
+        tuple(_dated(cluster, everything, plan, lost) for lost in plan.lost),
         sort_found(cluster, found, {backup.id}, now, tick),
         tuple(_wal_files(found, plan)),
     )
 
 
-def _dated(cluster: ClusterFolder, plan: DeletePlan, lost: Lost) -> DatedLoss:
+def _dated(
+    cluster: ClusterFolder, backups: Iterable[Backup], plan: DeletePlan, lost: Lost
+) -> DatedLoss:
     generation, history = plan.backup.generation, lost.timeline.history
     archive = cluster.wal(generation.id)
-    known = {plan.backup.stop_lsn: plan.backup.stopped_at}
+    known = {b.stop_lsn: b.stopped_at for b in backups if b.generation.id == generation.id}
     start = known.get(lost.start) or newest_change(
         archive, history, lost.start, plan.backup.stop_lsn, generation.segment_size
     )
-    end = newest_change(archive, history, lost.end, lost.start, generation.segment_size)
+    end = known.get(lost.end) or newest_change(
+        archive, history, lost.end, lost.start, generation.segment_size
+    )
     return DatedLoss(lost.timeline.timeline, start, end or start, lost)
 
 

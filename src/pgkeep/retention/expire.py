@@ -181,17 +181,13 @@ class _Job:
 
     def _manifests(self, dropped: list[Backup]) -> tuple[list[BackupId], dict[BackupId, str]]:
         """Delete manifests, first of all: nobody may be offered what is no longer complete."""
-        gone: list[BackupId] = []
-        stuck: dict[BackupId, str] = {}
-        for backup in dropped:
-            name = names.manifest(self.cluster.name, backup.id)
-            if self.remover.remove("deleting manifests", [(name, 0)]).objects:
-                gone.append(backup.id)
-                self.remover.remove(
-                    "deleting ended pins", ended_pins(self.cluster, self.found, backup.id)
-                )
-            else:
-                stuck[backup.id] = self.remover.failures[-1].why
+        manifests = {backup.id: names.manifest(self.cluster.name, backup.id) for backup in dropped}
+        self.remover.remove("deleting manifests", ((name, 0) for name in manifests.values()))
+        why = {failure.name: failure.why for failure in self.remover.failures}
+        stuck = {backup: why[name] for backup, name in manifests.items() if name in why}
+        gone = [backup for backup in manifests if backup not in stuck]
+        pins = [pin for backup in gone for pin in ended_pins(self.cluster, self.found, backup)]
+        self.remover.remove("deleting ended pins", pins)
         return gone, stuck
 
     def _hold_back(

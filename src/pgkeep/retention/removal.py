@@ -71,15 +71,16 @@ class Remover:
         self._lock.check()
         self._progress.phase(title, len(found), "objects")
         gone, size, refused = 0, 0, 0
-        for name, length in found:
+        for place, (name, length) in enumerate(found):
             self._lock.beat()
             if self._remove(name):
                 gone, size, refused = gone + 1, size + length, 0
             else:
                 refused += 1
             if refused == _GIVE_UP:
-                left = len(found) - gone - refused
-                self._progress.note(f"{title}: given up, {left} more were not tried")
+                left = [name for name, _ in found[place + 1 :]]
+                self._progress.note(f"{title}: given up, {len(left)} more were not tried")
+                self.failures += (Failure(name, "not tried after many refusals") for name in left)
                 break
             self._progress.advance(gone)
         return Removed(gone, size)

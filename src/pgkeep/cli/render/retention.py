@@ -299,8 +299,10 @@ def _described(backup: Backup, look: Look) -> str:
 def _loss(loss: DatedLoss, look: Look) -> str:
     start, end = _moment(loss.start, look), _moment(loss.end, look)
     place = f"timeline {loss.timeline}, {loss.lost.start} to {loss.lost.end}"
-    if start == end:
+    if loss.lost.start == loss.lost.end:
         return f"the moment {start} ({place})"
+    if start == end:
+        return f"what followed {start} ({place})"
     return f"every moment from {start} to {end} ({place})"
 
 
