@@ -130,6 +130,8 @@ class Dataset:
     def transactions(self, count: int) -> None:
         """Run so many of pgbench's, then a checkpoint."""
         self._cluster.work(transactions=count // 2, clients=2)
+        for name in ("accounts", "branches", "tellers", "history"):
+            self._look_at(f"pgbench_{name}")
         self.checkpoint()
 
     def update_at_random(self, share: float, seed: int) -> None:
@@ -150,9 +152,12 @@ class Dataset:
                 f"UPDATE {name} SET {column} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {name} "
                 f"TABLESAMPLE BERNOULLI ({100 * share * pages / rows}) REPEATABLE ({seed})))"
             )
-            # Hint bits are set now, or they would change these pages in the next round.
-            self._cluster.sql(f"SELECT count(*) FROM {name}")
+            self._look_at(name)
         self.checkpoint()
+
+    def _look_at(self, table: str) -> None:
+        """Have hint bits set now, or they would change the same pages again in the next round."""
+        self._cluster.sql(f"SELECT count(*) FROM {table}")
 
     def lsn(self) -> int:
         return int(Lsn.parse(self._cluster.value("SELECT pg_current_wal_lsn()::text")))
