@@ -7,8 +7,8 @@ timeline. Checksums that were switched on or off change pages without touching t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 from datetime import datetime
+from typing import Final
 
 from pgkeep.model.backup import Backup, BackupId
 from pgkeep.model.cluster import Generation
