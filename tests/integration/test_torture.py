@@ -16,7 +16,7 @@ from torture.world import World
 
 @only(18)
 def test_a_short_run_finds_nothing(postgres_version: int, tmp_path: Path) -> None:
-    assert torture(Setting.chosen(3, postgres_version), tmp_path, 40)
+    assert torture(Setting.chosen(3, postgres_version), tmp_path, 25)
 
 
 @pytest.fixture
