@@ -152,8 +152,8 @@ class Commands:
         words = result.command.removeprefix(" ".join(self._base)).strip()
         error = ""
         if result.exit > 0:
-            lines = [line for line in result.stderr.splitlines() if line.strip()]
-            error = f": {lines[0] if lines else ''}"
+            lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+            error = f"; {lines[0] if lines else result.stderr[-200:]}"
         also = f" ({what})" if what else ""
         self._journal.say(f"pgkeep {words} -> {result.exit} in {seconds:.1f} s{also}{error}")
 

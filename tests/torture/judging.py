@@ -147,8 +147,6 @@ class Judge:
     ) -> None:
         usable = self.world.usable(line, backups)
         held = [b.id for b in candidates if self.promises.hold(b, usable)]
-        if line != self.world.line and self.promises.floor is not None:
-            held = []  # a branch that nobody writes on may go
         assert not held, f"{result.command}: refused, though {held} must reach it:\n{result.stderr}"
         self.refusals += 1
 
