@@ -1,20 +1,28 @@
 """Incremental backups of a cluster made of pages: what is told, and what could fool them."""
 
+import random
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from pgkeep.backup import plan
 from pgkeep.backup.backup import BackupOptions, Kind, run
 from pgkeep.backup.incremental import changes
 from pgkeep.backup.incremental.base import Cleaning, NoParent
+from pgkeep.backup.plan import CHUNK
 from pgkeep.backup.report import BackupReport
+from pgkeep.backup.source import ClusterFacts
 from pgkeep.model.backup import BackupType
-from pgkeep.repository import names
+from pgkeep.progress import Silent
+from pgkeep.repository import catalog, locks, names
+from pgkeep.repository.locks import LockTaken
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.memory import MemoryStore
+from support import page_model
 from support.backups import contents, inline
-from support.page_model import During, ModelSource, PageModel
+from support.page_model import During, ModelSource, PageModel, make_page
 
 
 @pytest.fixture
@@ -120,7 +128,7 @@ def test_scenario_a_damaged_parent_manifest_makes_a_full_backup_loudly(
     assert note.startswith(f"{first.id} cannot be its parent: ")
     demand_whole(cluster, model, second.id)
     spoil(cluster, second.id, at=100 if where == "facts" else -10)
-    with pytest.raises(NoParent, match="not possible: .* cannot be its parent: "):
+    with pytest.raises(NoParent, match=r"not possible: .* cannot be its parent: "):
         back_up(cluster, model, kind=Kind.INCREMENTAL)
 
 
@@ -129,4 +137,176 @@ def spoil(cluster: ClusterFolder, backup_id: str, at: int = 100) -> None:
     name = names.manifest("main", backup_id)
     content = bytearray(cluster.store.get(name))
     content[at] ^= 1
-    cluster.store.put(name, [content])
+    cluster.store.put(name, [bytes(content)])
+
+
+# A clock that was set back.
+
+DAY_NS = 86_400_000_000_000
+
+
+def set_back(model: PageModel, *paths: str) -> None:
+    """Change files by a clock that is a day behind the one before."""
+    for path in paths:
+        model.write(path, 3, 42)
+        file = model.files[path]
+        file.mtime_ns -= DAY_NS
+        file.ctime_ns -= DAY_NS
+
+
+@pytest.mark.parametrize("method", ["lsn", "summaries"])
+def test_scenario_a_clock_set_back_by_a_day_makes_a_full_backup_loudly(
+    cluster: ClusterFolder, model: PageModel, method: str
+) -> None:
+    first = back_up(cluster, model)
+    set_back(model, "base/5/1000")
+    second = back_up(cluster, model, method)
+    assert second.backup.type is BackupType.FULL
+    assert second.notes == [
+        f"{first.id} cannot be its parent: base/5/1000 was changed later then than now: the disk, "
+        "or the clock, was set back"
+    ]
+    demand_whole(cluster, model, second.id)
+    model.write("base/6/1000", 5, 43)
+    third = back_up(cluster, model, method)
+    assert third.reuse is not None
+    assert third.reuse.parent == second.id
+    demand_whole(cluster, model, third.id)
+
+
+def test_scenario_a_clock_set_back_with_nothing_changed_since(
+    cluster: ClusterFolder, model: PageModel
+) -> None:
+    back_up(cluster, model)
+    model.create("base/6/7777", 12)
+    file = model.files["base/6/7777"]
+    file.mtime_ns = file.ctime_ns = file.ctime_ns - DAY_NS
+    second = back_up(cluster, model)
+    assert second.reuse is not None
+    assert second.reuse.whole_files == 1
+    demand_whole(cluster, model, second.id)
+
+
+def test_scenario_files_from_the_future_are_read_each_time(
+    cluster: ClusterFolder, model: PageModel
+) -> None:
+    """The clock was set back between their last change and the backup: nothing vouches for them."""
+    for path in ("PG_VERSION", "base/5/1000"):
+        model.files[path].mtime_ns = model.files[path].ctime_ns = time.time_ns() + DAY_NS
+    back_up(cluster, model)
+    source = ModelSource({}, model=model)
+    model.files["base/5/1000"].content[:8192] = make_page(0, model.lsn + 10, 99)  # unseen
+    model.lsn += 10
+    report = run(source, cluster, BackupOptions(jobs=1), make_workers=inline(cluster))
+    assert report.reuse is not None
+    assert sorted(set(source.opened)) == ["PG_VERSION", "base/5/1000"]
+    demand_whole(cluster, model, report.id)
+
+
+# Others at work.
+
+
+def test_scenario_two_backups_at_once_the_second_is_refused(
+    cluster: ClusterFolder, model: PageModel
+) -> None:
+    first = back_up(cluster, model)
+    model.write("base/5/1000", 3, 42)
+    refused: list[LockTaken] = []
+
+    def second() -> None:
+        with pytest.raises(LockTaken) as caught:
+            back_up(cluster, model)
+        refused.append(caught.value)
+
+    third = back_up(cluster, model, during=During([(0, second)]))
+    assert [error.exit_status for error in refused] == [40]
+    assert {backup.id for backup in catalog.backups(cluster).backups} == {first.id, third.id}
+    demand_whole(cluster, model, third.id)
+
+
+def test_scenario_a_backup_waits_for_the_end_of_an_expire(
+    cluster: ClusterFolder, model: PageModel
+) -> None:
+    seen: list[str] = []
+    conflicts = {"backup", "restore", "verify", "expire"}
+    expire = locks.hold(cluster, "expire", "pgkeep expire", conflicts)
+
+    class Watching(Silent):
+        def phase(self, title: str, total: int | None = None, unit: str = "bytes") -> None:
+            seen.append(title)
+            if title.startswith("waiting for the end of"):
+                expire.__exit__(None, None, None)
+
+    source = ModelSource({}, model=model)
+    with expire:
+        report = run(
+            source, cluster, BackupOptions(jobs=1), Watching(), make_workers=inline(cluster)
+        )
+    assert seen[0] == "waiting for the end of 'pgkeep expire'"
+    demand_whole(cluster, model, report.id)
+
+
+# Torn, truncated and vanished files.
+
+
+@pytest.mark.parametrize("method", ["lsn", "summaries"])
+@pytest.mark.parametrize("left", [0, 1, 11, 12, 15])
+def test_a_file_that_shrinks_while_it_is_read(
+    cluster: ClusterFolder, model: PageModel, method: str, left: int
+) -> None:
+    back_up(cluster, model)
+    for block in (2, 11, 12, 13, 14, 15):
+        model.write("base/5/1000", block, 8)
+    during = During([(1, lambda: model.truncate("base/5/1000", left))])
+    source = ModelSource({}, model=model, method=method, during=during)
+    options = BackupOptions(jobs=1, cleaning=Cleaning(100, 0))
+    report = run(source, cluster, options, make_workers=inline(cluster))
+    assert report.reuse is not None
+    assert report.reuse.paged_files == 1
+    assert source.replayed(contents(cluster, report.id)) == source.truth
+
+
+def test_without_archiving_a_restarted_server_is_not_trusted(
+    cluster: ClusterFolder, model: PageModel
+) -> None:
+    class Restarted(ModelSource):
+        def facts(self) -> ClusterFacts:
+            return super().facts()._replace(running_since=datetime(2027, 1, 1, tzinfo=UTC))
+
+    back_up(cluster, model)
+    model.write("base/5/1000", 3, 42)
+    source = Restarted({}, model=model)
+    report = run(source, cluster, BackupOptions(jobs=1), make_workers=inline(cluster))
+    assert report.reuse is not None
+    assert report.reuse.whole_reasons == {"changed since a restart without archiving": 1}
+    demand_whole(cluster, model, report.id)
+
+
+@pytest.mark.parametrize("method", ["lsn", "summaries"])
+@pytest.mark.parametrize("left", [None, 70, 400], ids=["calm", "cut early", "cut late"])
+def test_a_large_file_that_several_tasks_read_in_parts(
+    cluster: ClusterFolder,
+    model: PageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    left: int | None,
+) -> None:
+    monkeypatch.setattr(page_model, "SEGMENT_BLOCKS", 131072)
+    monkeypatch.setattr(plan, "_SMALLEST", CHUNK)
+    path, chance = "base/5/9000", random.Random(7)
+    model.create(path)
+    for block in range(500):
+        model.write(path, block, block % 200 + 1)
+    back_up(cluster, model, jobs=2)
+    for block in [*chance.sample(range(500), 40), *range(150, 300), *range(500, 530)]:
+        model.write(path, block, 222)
+    during = During()
+    if left is not None:
+        during.steps.append((3, lambda: model.truncate(path, left)))
+    source = ModelSource({}, model=model, method=method, during=during)
+    report = run(source, cluster, BackupOptions(jobs=2), make_workers=inline(cluster))
+    assert report.reuse is not None
+    assert report.reuse.paged_files == 1
+    assert source.opened.count(path) > 1
+    assert source.replayed(contents(cluster, report.id)) == source.truth
+    demand_whole(cluster, model, back_up(cluster, model).id)
