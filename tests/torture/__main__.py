@@ -45,11 +45,9 @@ def torture(setting: Setting, directory: Path, seconds: float, *, keep: bool = F
 
         journal.say("FAILED\n" + traceback.format_exc())
     finally:
+        if director is not None:
+            journal.say(director.summary())
         world.close(keep=failed or keep)
-    if director is not None:
-        judge = director.judge
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(director.counts.items()))
-        journal.say(f"{judge.restores} restores were exact, {judge.refusals} refused; {counts}")
     if failed:
         journal.say(f"seed {setting.seed} failed; everything is kept in {directory}")
     return not failed

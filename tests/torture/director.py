@@ -71,6 +71,12 @@ class Director:
         act()
         self.world.load.wait_for(0)  # raises what a client met
 
+    def summary(self) -> str:
+        """Say how much was done."""
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+        judge = self.judge
+        return f"{judge.restores} restores were exact, {judge.refusals} refused; {counts}"
+
     # Backups
 
     def _kind(self) -> str:
