@@ -29,13 +29,13 @@ class Director:
             name: world.commands.run(name, "--help").exit == 0 for name in ("expire", "delete")
         }
         self._acts: dict[Act, int] = {
-            self.back_up: 26,
+            self.back_up: 20,
             self.kill_a_backup: 12,
-            self.restore: 24,
+            self.restore: 18,
             self.restore_again: 8,
-            self.verify: 5,
-            self.expire: 8 if self._offers["expire"] else 0,
-            self.delete: 3 if self._offers["delete"] else 0,
+            self.verify: 4,
+            self.expire: 9 if self._offers["expire"] else 0,
+            self.delete: 5 if self._offers["delete"] else 0,
             self.crash: 5,
             self.checkpoint: 4,
             self.full_disk: 3 if world.disk.mounted else 0,
@@ -44,8 +44,8 @@ class Director:
             self.kill_pushes: 4,
             self.refused: 3,
             self.at_once: 4,
-            self.fork: 4,
-            self.idle: 4,
+            self.fork: 6,
+            self.idle: 3,
         }
 
     def run(self, seconds: float) -> None:
