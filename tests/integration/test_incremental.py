@@ -1,12 +1,30 @@
 """Incremental backups of real clusters: whatever happened in between, they hold what is there."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pgkeep.backup.backup import Kind
+from pgkeep.backup.report import BackupReport
+from pgkeep.units import GIB
+from support.backups import damage
 from support.clusters import NewCluster
-from support.incremental import ROWS, Lab, fill, make_lab, methods, page_count, reuse, sums
+from support.incremental import (
+    FEW,
+    OLD_AND_NEW,
+    ROWS,
+    Lab,
+    check_large_file,
+    fill,
+    make_lab,
+    methods,
+    page_count,
+    reuse,
+    sums,
+)
+
+SEGMENT_BLOCKS = GIB // 8192
 
 
 @pytest.fixture
@@ -14,7 +32,15 @@ def lab(new_cluster: NewCluster, repository_directory: Path, tmp_path: Path, met
     return make_lab(new_cluster, repository_directory, tmp_path, method)
 
 
-@methods()
+@pytest.fixture
+def archived(
+    new_cluster: NewCluster, repository_directory: Path, tmp_path: Path, method: str
+) -> Lab:
+    """One that archives: a restart alone raises no doubts then."""
+    return make_lab(new_cluster, repository_directory, tmp_path, method, archiving=True)
+
+
+@methods(*FEW)
 def test_little_is_stored_when_little_changed(lab: Lab) -> None:
     fill(lab.pg, "t", "u")
     lab.age()
@@ -81,7 +107,7 @@ def test_scenario_126_rewritten(lab: Lab) -> None:
     lab.check(second)
 
 
-@methods()
+@methods(*FEW)
 def test_scenario_120_truncated_and_grown_again(lab: Lab) -> None:
     fill(lab.pg, "t", "u")
     size = lab.pg.value("SELECT pg_relation_size('t')")
@@ -177,8 +203,9 @@ def test_a_database_with_the_number_of_another(lab: Lab) -> None:
         assert server.value("SELECT count(*) FROM t WHERE t LIKE 'two%'", dbname="reused") == 750
 
 
-@methods()
-def test_a_table_with_the_file_name_of_another(lab: Lab) -> None:
+@methods(*FEW)
+def test_a_table_with_the_file_name_of_another(archived: Lab) -> None:
+    lab = archived
     fill(lab.pg, "old")
     path = lab.path("old")
     full = lab.full()
@@ -196,7 +223,7 @@ def test_a_table_with_the_file_name_of_another(lab: Lab) -> None:
         assert sums(server, ["young"]) == sums(lab.pg, ["young"])
 
 
-@methods()
+@methods(*OLD_AND_NEW)
 @pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "disabled"])
 def test_scenario_124_checksums_switched(
     new_cluster: NewCluster,
@@ -225,7 +252,7 @@ def test_scenario_124_checksums_switched(
     lab.check(following, hints=not enabled)
 
 
-@methods()
+@methods(*FEW)
 def test_scenario_133_odd_wal_records(lab: Lab) -> None:
     pg = lab.pg
     fill(pg, "t", "prepared")
@@ -255,3 +282,59 @@ def test_scenario_133_odd_wal_records(lab: Lab) -> None:
         server.sql("COMMIT PREPARED 'open'")
         assert server.value("SELECT count(*) FROM prepared WHERE t = 'open'") == 15
     pg.sql("COMMIT PREPARED 'open'")
+
+
+@methods(*OLD_AND_NEW)
+def test_scenario_121_truncation_in_a_relation_of_several_files(lab: Lab) -> None:
+    """Growth over the border, truncation in the second file, at the border, and in the first."""
+    pg = lab.pg
+    fill(pg, "large", rows=30)
+    path = lab.path("large")
+    first, second = lab.root / path, lab.root / f"{path}.1"
+    pg.sql("ALTER TABLE large ALTER t SET STORAGE PLAIN")  # one row a page
+    pg.stop()
+    os.truncate(first, GIB - 4 * 8192)  # new pages, which the file system does not even store
+    pg.start()
+    insert = "INSERT INTO large SELECT g, repeat('x', 7000) FROM generate_series(%d, %d) g"
+    pg.sql(insert % (1001, 1003))
+    report = lab.full()
+    assert not second.exists()
+
+    def check(parent: BackupReport) -> BackupReport:
+        child = lab.incremental(parent)
+        check_large_file(lab, child, path)
+        check_large_file(lab, child, f"{path}.1")
+        check_large_file(lab, child, f"{path}_vm")
+        check_large_file(lab, child, f"{path}_fsm")
+        return child
+
+    pg.sql(insert % (1004, 3500))
+    report = check(report)
+    assert second.stat().st_size > 2400 * 8192
+    for left in (SEGMENT_BLOCKS + 1200, SEGMENT_BLOCKS, 100):
+        pg.sql(f"DELETE FROM large WHERE ctid >= '({left},0)'")
+        pg.sql("VACUUM (INDEX_CLEANUP ON) large")
+        report = check(report)
+        assert second.stat().st_size == max(0, left - SEGMENT_BLOCKS) * 8192
+    assert first.stat().st_size < 100 * 8192
+    with lab.restored(report) as server:
+        assert sums(server, ["large"]) == sums(pg, ["large"])
+
+
+@methods(*OLD_AND_NEW)
+def test_scenario_125_a_damaged_page_that_was_repaired_by_hand(archived: Lab) -> None:
+    """No WAL tells of it, but the parent knows that it has a bad page there."""
+    lab = archived
+    fill(lab.pg, "t")
+    path = lab.path("t")
+    lab.pg.stop()
+    damage(lab.root / path, 7)
+    lab.pg.start()
+    parent = lab.full()
+    assert [(page.path, page.block) for page in parent.corrupt] == [(path, 7)]
+    lab.pg.stop()
+    damage(lab.root / path, 7)  # flips the same bits once more
+    lab.pg.start()
+    report = lab.incremental(parent)
+    assert report.backup.corrupt_pages == 0
+    lab.check(report)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.backup.wait_wal import WalIncomplete
 from pgkeep.model.lsn import Lsn
+from pgkeep.repository import catalog
 from support.clusters import NewCluster
-from support.incremental import Lab, fill, make_lab, methods, pgbench, reuse, sums
+from support.incremental import FEW, OLD_AND_NEW, Lab, fill, make_lab, methods, pgbench, reuse, sums
 from support.wait import wait_for
 
 
@@ -26,7 +28,7 @@ def archived(
     return make_lab(new_cluster, repository_directory, tmp_path, method, archiving=True)
 
 
-@methods()
+@methods(*FEW)
 def test_killed_between_two_backups(archived: Lab) -> None:
     lab = archived
     fill(lab.pg, "t")
@@ -64,7 +66,7 @@ def promote(lab: Lab) -> None:
     wait_for(lambda: not lab.pg.value("SELECT pg_is_in_recovery()"), what="promotion")
 
 
-@methods()
+@methods(*FEW)
 def test_a_new_timeline_between_parent_and_child(archived: Lab) -> None:
     lab = archived
     fill(lab.pg, "t")
@@ -97,7 +99,7 @@ def dead_end(lab: Lab) -> Iterator[None]:
     aside.rename(lab.root)
 
 
-@methods()
+@methods(*OLD_AND_NEW)
 def test_a_parent_beyond_the_point_where_its_timeline_was_left(lab: Lab) -> None:
     fill(lab.pg, "t", "u")
     full = lab.full()
@@ -118,7 +120,7 @@ def test_a_parent_beyond_the_point_where_its_timeline_was_left(lab: Lab) -> None
         assert sums(server, ["t", "u"]) == sums(lab.pg, ["t", "u"])
 
 
-@methods()
+@methods(*OLD_AND_NEW)
 def test_scenario_127_the_server_went_back(lab: Lab) -> None:
     fill(lab.pg, "t", "u")
     full = lab.full()
@@ -134,7 +136,7 @@ def test_scenario_127_the_server_went_back(lab: Lab) -> None:
     lab.check(report)
 
 
-@methods()
+@methods(*OLD_AND_NEW)
 def test_scenario_127_the_server_went_back_and_ran_ahead(lab: Lab) -> None:
     fill(lab.pg, "t", "u")
     lab.full()
@@ -155,7 +157,7 @@ def run_ahead(lab: Lab, lsn: Lsn) -> None:
         lab.pg.switch_wal()
 
 
-@methods()
+@methods(*FEW)
 def test_scenario_127_the_disk_was_set_back_and_the_server_ran_ahead(lab: Lab) -> None:
     """As from a snapshot: the very same files. Nothing but their content tells."""
     fill(lab.pg, "t", "u")
@@ -184,11 +186,14 @@ def test_scenario_127_the_disk_was_set_back_and_the_server_ran_ahead(lab: Lab) -
         assert sums(server, ["t", "u"]) == sums(lab.pg, ["t", "u"])
 
 
-@methods()
-def test_scenario_129_a_stretch_of_wal_that_tells_nothing(lab: Lab) -> None:
-    fill(lab.pg, "t")
+@methods(*FEW)
+def test_scenario_129_a_stretch_of_wal_that_tells_nothing(archived: Lab) -> None:
+    lab = archived
+    fill(lab.pg, "t", "u")
     full = lab.full()
-    lab.pg.configure(wal_level="minimal", max_wal_senders=0, summarize_wal=_off(lab))
+    lab.pg.configure(
+        wal_level="minimal", archive_mode="off", max_wal_senders=0, summarize_wal=_off(lab)
+    )
     lab.pg.restart()
     with lab.pg.connect() as connection:
         connection.execute("BEGIN; CREATE TABLE silent (g int, t text)")
@@ -200,8 +205,9 @@ def test_scenario_129_a_stretch_of_wal_that_tells_nothing(lab: Lab) -> None:
         connection.execute("INSERT INTO t SELECT g, 'silent' FROM generate_series(1, 9000) g")
         connection.execute("COMMIT")
         connection.execute("CREATE INDEX ON silent (g)")
+        connection.execute("UPDATE u SET t = 'told' WHERE g % 50 = 0")
     settings = {"summarize_wal": "on"} if lab.method == "summaries" else {}
-    lab.pg.configure(wal_level="replica", max_wal_senders=10, **settings)
+    lab.pg.configure(wal_level="replica", archive_mode="on", max_wal_senders=10, **settings)
     lab.pg.restart()
     lab.pg.sql("UPDATE t SET t = 'new' WHERE g % 50 = 0")
     report = lab.backup()
@@ -211,7 +217,7 @@ def test_scenario_129_a_stretch_of_wal_that_tells_nothing(lab: Lab) -> None:
         assert reuse(report).reason.startswith("no WAL summary covers timeline 1 from ")
     lab.check(report)
     with lab.restored(report) as server:
-        assert sums(server, ["t", "silent"]) == sums(lab.pg, ["t", "silent"])
+        assert sums(server, ["t", "u", "silent"]) == sums(lab.pg, ["t", "u", "silent"])
     lab.check(lab.incremental(report))
 
 
@@ -245,3 +251,20 @@ def test_a_wal_summary_is_lost(lab: Lab, how: str) -> None:
     why = reuse(report).reason
     assert why.startswith("no WAL summary covers") if how == "removed" else victim.name in why
     lab.check(report)
+
+
+@methods((18, "summaries"))
+def test_scenario_127_an_archive_refuses_the_wal_of_another_past(archived: Lab) -> None:
+    lab = archived
+    fill(lab.pg, "t")
+    full = lab.full()
+    with dead_end(lab):
+        lab.pg.sql("UPDATE t SET t = 'lost' WHERE g % 200 = 0")
+        lost = lab.incremental(full)
+    lab.pg.start()
+    lab.pg.sql("UPDATE t SET t = 'kept' WHERE g % 333 = 0")
+    run_ahead(lab, lost.backup.stop_lsn)
+    with pytest.raises(WalIncomplete) as caught:
+        lab.backup(archive_timeout=2)
+    assert "archiving 0000000100000000000000" in caught.value.why
+    assert len(catalog.backups(lab.folder).backups) == 2

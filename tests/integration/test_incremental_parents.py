@@ -13,6 +13,7 @@ from pgkeep.repository import catalog, names
 from pgkeep.retention.delete import delete as carry_out
 from support.clusters import NewCluster
 from support.incremental import (
+    OLD_AND_NEW,
     Lab,
     as_replayed,
     different_pages,
@@ -22,8 +23,6 @@ from support.incremental import (
     pgbench,
     sums,
 )
-
-EACH_WAY = methods((15, "lsn"), (18, "summaries"))
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def chain(lab: Lab, links: int = 3) -> list[BackupReport]:
     return made
 
 
-@EACH_WAY
+@methods(*OLD_AND_NEW)
 def test_scenario_132_each_backup_restores_without_the_others(lab: Lab) -> None:
     first, second, third = chain(lab)
     delete(lab, first)
@@ -55,7 +54,7 @@ def test_scenario_132_each_backup_restores_without_the_others(lab: Lab) -> None:
         assert sums(server, ["t", "u"]) == expected
 
 
-@EACH_WAY
+@methods(*OLD_AND_NEW)
 def test_scenario_128_choosing_the_parent(
     lab: Lab, new_cluster: NewCluster, repository_directory: Path
 ) -> None:
@@ -75,7 +74,7 @@ def test_scenario_128_choosing_the_parent(
     lab.check(lab.incremental(second))
 
 
-@EACH_WAY
+@methods(*OLD_AND_NEW)
 @pytest.mark.parametrize("how", ["gone", "cut off"])
 def test_scenario_78_the_parent_lost_a_pack(lab: Lab, repository_directory: Path, how: str) -> None:
     first, second = chain(lab, 2)
@@ -101,7 +100,7 @@ def test_scenario_78_the_parent_lost_a_pack(lab: Lab, repository_directory: Path
     assert first.id != following.id
 
 
-@EACH_WAY
+@methods(*OLD_AND_NEW)
 def test_scenario_130_two_roads_lead_to_the_same_pages(
     new_cluster: NewCluster, repository_directory: Path, tmp_path: Path, method: str
 ) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pytest
 
 from pgkeep.backup.backup import BackupOptions, Kind, run
@@ -21,6 +22,7 @@ from pgkeep.backup.datadir_source import DataDirectorySource
 from pgkeep.backup.report import BackupReport
 from pgkeep.model.backup import BackupType
 from pgkeep.repository import catalog
+from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.scratch import ScratchCluster
@@ -31,6 +33,8 @@ from support.wait import wait_for
 
 PAGE: Final = 8192
 ROWS: Final = "SELECT g, repeat(md5(g::text), 15) AS t FROM generate_series(1, %d) g"
+FEW: Final = ((15, "lsn"), (17, "summaries"), (18, "lsn"))
+OLD_AND_NEW: Final = ((15, "lsn"), (18, "summaries"))
 EVERY: Final = ((15, "lsn"), (17, "summaries"), (17, "lsn"), (18, "summaries"), (18, "lsn"))
 
 # Nothing may be written behind the back of a test.
@@ -77,9 +81,11 @@ class Lab:
     def root(self) -> Path:
         return self.pg.data_directory
 
-    def backup(self, kind: Kind = Kind.AUTO, *, processes: bool = False) -> BackupReport:
+    def backup(
+        self, kind: Kind = Kind.AUTO, *, processes: bool = False, archive_timeout: float = 30
+    ) -> BackupReport:
         """Make a backup, in this process unless `processes`."""
-        options = BackupOptions(kind=kind, jobs=2, archive_timeout=30.0)
+        options = BackupOptions(kind=kind, jobs=2, archive_timeout=archive_timeout)
         more: dict[str, Any] = {} if processes else {"make_workers": inline(self.folder)}
         with DataDirectorySource.connect(self.pg.conninfo) as source:
             return run(source, self.folder, options, **more)
@@ -211,6 +217,26 @@ def page_count(lab: Lab, report: BackupReport, path: str) -> int:
     first, end = tables.file.layer_start[row : row + 2].tolist()
     assert end - first in {1, 2}
     return int(tables.layer.pages[end - 1])
+
+
+def check_large_file(lab: Lab, report: BackupReport, path: str) -> None:
+    """Hold one file against that on disk, without ever having all of it in memory."""
+    tables = catalog.read_manifest(lab.folder, report.id).tables
+    number = tables.find(path)
+    assert number is not None, path
+    pieces: dict[int, list[tuple[int, int, int]]] = {}
+    for row, _, *piece in zip(*tables.placements(np.array([number])), strict=True):
+        pieces.setdefault(int(row), []).append((int(piece[0]), int(piece[1]), int(piece[2])))
+    rows = np.array(sorted(pieces), np.int64)
+    sealer = lab.folder.repository.sealer()
+    reader = ChunkReader(lab.folder, sealer, tables.pack, backup=report.id)
+    place = lab.root / path
+    assert sum(length for some in pieces.values() for _, _, length in some) == place.stat().st_size
+    with place.open("rb") as file:
+        for index, plain in reader.read(tables.chunk.take(rows)):
+            for position, start, length in pieces[int(rows[index])]:
+                file.seek(position)
+                assert file.read(length) == plain[start : start + length], (path, position)
 
 
 def relation_files(pg: ScratchCluster) -> list[str]:
