@@ -45,6 +45,7 @@ PLAIN = ["pg_xact/0000", "postgresql.conf"]
 blocks = st.integers(0, 15)
 fills = st.integers(1, 255)
 mains, maps = st.sampled_from(MAIN), st.sampled_from(MAPS)
+methods = st.sampled_from(["lsn", "summaries"])
 percents = st.sampled_from([0, 30, 50, 80, 100])
 Step = Callable[[], object]
 
@@ -151,18 +152,24 @@ class ClusterLife(RuleBasedStateMachine):
         if path in self.model.files:
             self.model.touch(path, mode_only=mode_only)
 
-    @rule(path=mains, block=blocks, fill=fills, kind=st.sampled_from(Kind))
-    def write_twice_in_a_tick(self, path: str, block: int, fill: int, kind: Kind) -> None:
+    @rule(path=mains, block=blocks, fill=fills, method=methods)
+    def write_twice_in_a_tick(self, path: str, block: int, fill: int, method: str) -> None:
         """A backup comes between two writes that leave the same times."""
         if path in self.model.files:
             self.model.write_young(path, block, fill)
-            self._back_up(BackupOptions(jobs=1, kind=Kind.AUTO), "lsn")
+            self._back_up(BackupOptions(jobs=1), method)
             self.model.write_unseen(path, block, fill ^ 255)
+
+    @rule(changed=st.dictionaries(mains, st.sets(blocks, max_size=4)), fill=fills, method=methods)
+    def a_day_and_a_night(self, changed: dict[str, set[int]], fill: int, method: str) -> None:
+        for path, numbers in changed.items():
+            self._write(path, numbers, fill)
+        self._back_up(BackupOptions(jobs=1, cleaning=Cleaning(100, 50)), method)
 
     # What happens to the repository.
 
     @rule(
-        method=st.sampled_from(["lsn", "summaries"]),
+        method=methods,
         overlays=percents,
         live=percents,
         full=st.sampled_from([False] * 5 + [True]),
@@ -219,7 +226,7 @@ class ClusterLife(RuleBasedStateMachine):
         deadly=st.integers(5, 40),
         after=st.booleans(),
         error=st.sampled_from([Killed, StoreFull]),
-        method=st.sampled_from(["lsn", "summaries"]),
+        method=methods,
     )
     def a_backup_that_fails(
         self, deadly: int, after: bool, error: type[BaseException], method: str
