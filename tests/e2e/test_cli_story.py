@@ -35,7 +35,6 @@ LISTED = {
     "id", "type", "label", "generation", "system_identifier", "major", "timeline", "start_lsn",
     "stop_lsn", "started_at", "stopped_at", "first_segment", "last_segment", "files", "size",
     "stored", "corrupt_pages", "restorable", "missing_segment", "proofs", "damaged", "pinned",
-    "pinned",
 }  # fmt: skip
 PLAN = {
     "cluster", "backup", "target_dir", "target", "timeline", "action", "stops", "stop_lsn",
