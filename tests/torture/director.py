@@ -15,6 +15,7 @@ from torture.judging import Judge
 from torture.world import World, chance_of
 
 Act = Callable[[], None]
+NO_PARENT = 68  # the exit status: there is nothing to which a backup could be incremental
 
 
 class Director:
@@ -83,7 +84,10 @@ class Director:
         return self.chance.choice(["auto", "auto", "incremental", "full"])
 
     def back_up(self) -> None:
-        self.world.commands.run("backup", "--type", self._kind()).ok()
+        result = self.world.commands.run("backup", "--type", self._kind())
+        if result.exit == NO_PARENT:
+            result = self.world.commands.run("backup")
+        result.ok()
         if self.chance.random() < 0.5:
             self._restore_from_newest()
 
@@ -100,7 +104,7 @@ class Director:
 
     def at_once(self) -> None:
         """A backup while a restore or a verify is at work."""
-        with self.world.commands.started("backup", "--type", self._kind()) as command:
+        with self.world.commands.started("backup") as command:
             self.chance.choice([self.restore, self.verify])()
         ended = command.end()
         self.world.commands.tell(ended, command.seconds, "at once")
