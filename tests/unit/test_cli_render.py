@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pgkeep.cli.render import backup as render_backup
+from pgkeep.cli.render import listing as render_listing
 from pgkeep.cli.render import setup as render_setup
 from pgkeep.cli.text import Look
 from pgkeep.coverage.listing import Dated, Listing
@@ -54,7 +54,7 @@ def listing(backups: list[Backup], segments: list[int], *bad: Unreadable) -> Lis
 
 
 def text(found: Listing) -> list[str]:
-    return render_backup.listings([found], Look()).splitlines()
+    return render_listing.text([found], Look()).splitlines()
 
 
 def test_nothing_yet_is_a_normal_state() -> None:
@@ -104,11 +104,11 @@ def test_a_list_with_everything_in_it() -> None:
 
 
 def test_json_tells_the_same() -> None:
-    facts = render_backup.listing_facts([listing([backup(3)], [3, 5])], all_clusters=False)
+    facts = render_listing.facts([listing([backup(3)], [3, 5])], all_clusters=False)
     assert facts["backups"][0]["restorable"]
     assert facts["coverage"][0]["spans"][0]["to"]["lsn"] == Lsn.parse("0/4000000")
     assert [hole["segments"] for hole in facts["coverage"][0]["holes"]] == [1]
-    several = render_backup.listing_facts([listing([], [])], all_clusters=True)
+    several = render_listing.facts([listing([], [])], all_clusters=True)
     assert [cluster["cluster"] for cluster in several["clusters"]] == ["main"]
 
 

@@ -78,8 +78,11 @@ def list_backups(
     ] = False,
 ) -> None:
     """Show the backups, and which moments can be restored."""
-    from pgkeep.cli.render import backup as render_backup
+    from datetime import UTC, datetime
+
+    from pgkeep.cli.render import listing as render_listing
     from pgkeep.coverage.listing import list_cluster
+    from pgkeep.retention.pins import holding, read_pins
 
     context: Context = here.obj
     app = context.app
@@ -89,9 +92,11 @@ def list_backups(
         else [app.cluster]
     )
     found = [list_cluster(folder) for folder in folders]
+    now = datetime.now(UTC)
+    pins = {folder.name: holding(read_pins(folder), now) for folder in folders}
     context.result(
-        render_backup.listing_facts(found, all_clusters=all_clusters),
-        lambda look: render_backup.listings(found, look),
+        render_listing.facts(found, pins, all_clusters=all_clusters),
+        lambda look: render_listing.text(found, look, pins),
     )
 
 
@@ -102,14 +107,21 @@ def show(
     ] = "latest",
 ) -> None:
     """Show one backup in full."""
+    from datetime import UTC, datetime
+
     from pgkeep.cli.render import backup as render_backup
     from pgkeep.repository import catalog
+    from pgkeep.retention.pins import holding, read_pins
 
     context: Context = here.obj
     folder = context.app.cluster
     backup = catalog.find_backup(catalog.backups(folder), backup_id)
     facts = catalog.read_facts(folder, backup.id)
-    context.result(render_backup.facts(facts), lambda look: render_backup.facts_text(facts, look))
+    pinned = holding(read_pins(folder), datetime.now(UTC)).get(backup.id)
+    context.result(
+        {**render_backup.facts(facts), "pinned": pinned},
+        lambda look: render_backup.facts_text(facts, look, pinned or ""),
+    )
 
 
 def point(
