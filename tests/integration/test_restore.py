@@ -12,12 +12,12 @@ import pytest
 
 from pgkeep.inspect.look import inspect
 from pgkeep.inspect.seen import State
-from pgkeep.restore.writing.copy import CannotWrite
 from pgkeep.restore.preflight import Need, NoRoom, TargetNotEmpty, TargetUnsafe, check_room
 from pgkeep.restore.prepare import prepare
 from pgkeep.restore.restore import carry_out, run
 from pgkeep.restore.start import Ending
 from pgkeep.restore.target.unreachable import NothingToRestore, TargetTooEarly
+from pgkeep.restore.writing.copy import CannotWrite
 from pgkeep.server.instance import ServerProcess
 from pgkeep.server.processes import Process
 from support.clusters import NewCluster, only
@@ -277,7 +277,7 @@ def test_killing_pgkeep_ends_its_workers(tmp_path: Path) -> None:
     """No orphan goes on writing into a directory that somebody may be clearing."""
     program = (
         "import os, sys, time\n"
-        "from pgkeep.workers import make_pool\n"
+        "from pgkeep.workers.pool import make_pool\n"
         "def begin(): pass\n"
         "if __name__ == '__main__':\n"
         "    pool = make_pool(2, print)\n"
