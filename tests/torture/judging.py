@@ -2,7 +2,6 @@
 
 import random
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ from support.ledger_wal import Event, History
 from torture.shed import fingerprint
 from torture.world import Line, World
 
-Spoil = Callable[[Path], object]
+MARKER = "pgkeep-restore-in-progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +135,7 @@ class Judge:
         commands = self.world.commands
         if self._chance.random() < 0.15:
             struck = commands.killed(self._chance, *words)  # without --start
-            whole = (place / "global/pg_control").exists()
-            assert whole == (struck.exit == 0) or not place.exists(), "half a restore would start"
+            assert _never_half(place, delta=delta), f"half a restore would start: {place}"
             if struck.exit == 0 or place.exists():
                 words += [] if delta else ["--delta", "--discard-wal"]
         return commands.run(*words, *started)
@@ -194,6 +192,14 @@ class Judge:
         """Note what expire was allowed to remove."""
         floor = now - timedelta(seconds=self.world.setting.window_s)
         self.promises.floor = max(floor, self.promises.floor or floor)
+
+
+def _never_half(place: Path, *, delta: bool) -> bool:
+    """Tell whether a killed restore left nothing that starts, or all of it, or all that was."""
+    if not (place / "global/pg_control").exists():
+        return True
+    whole = all((place / name).exists() for name in ("backup_label", "recovery.signal"))
+    return whole or (delta and not (place / MARKER).exists())
 
 
 def _replayed(history: History, shot: Shot, backup: Backup) -> tuple[Event, ...] | None:
