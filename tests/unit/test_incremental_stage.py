@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgkeep.backup.copying.stage import PageStage
@@ -65,6 +65,7 @@ def test_chunks_of_pages(adds: list[tuple[int, list[int]]], chunks: list[tuple[i
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), max_size=8))
+@settings(deadline=None)
 def test_every_page_is_stored_once_and_in_order(adds: list[tuple[int, int]]) -> None:
     stage, wanted, nxt = Stage(), list[tuple[int, int]](), 0
     for entry, count in adds:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgkeep.repository.manifest.builder import (
@@ -240,5 +240,6 @@ def lives(draw: st.DrawFn) -> Layered:
 
 
 @given(lives())
+@settings(deadline=None, max_examples=60)
 def test_any_number_of_backups_upon_each_other(made: Layered) -> None:
     made.demand_right()
