@@ -310,3 +310,17 @@ def test_a_large_file_that_several_tasks_read_in_parts(
     assert source.opened.count(path) > 1
     assert source.replayed(contents(cluster, report.id)) == source.truth
     demand_whole(cluster, model, back_up(cluster, model).id)
+
+
+def test_packs_of_the_parent_that_are_gone_are_told_and_their_files_read_again(
+    cluster: ClusterFolder, model: PageModel
+) -> None:
+    first = back_up(cluster, model)
+    (pack, *_) = catalog.read_packs(cluster, first.id).id
+    cluster.store.delete(names.pack("main", pack.tobytes()))
+    second = back_up(cluster, model)
+    assert second.notes == [
+        f"1 packs that {first.id} needs are gone or damaged, so it cannot be restored whole; this "
+        "backup reads their files again"
+    ]
+    demand_whole(cluster, model, second.id)
