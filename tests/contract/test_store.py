@@ -88,6 +88,14 @@ def test_what_is_not_there(store: Store) -> None:
     assert names(store, "nothing/") == []
 
 
+@pytest.mark.parametrize("prefix", ["", "a/", "a/b/", "nothing/", "nothing/at/all/"])
+def test_securing_changes_nothing(store: Store, prefix: str) -> None:
+    store.create("a/b/x", [b"1"])
+    store.secure(prefix)
+    assert store.get("a/b/x") == b"1"
+    assert names(store) == ["a/b/x"]
+
+
 def test_delete_and_again(store: Store) -> None:
     store.put("x", [b"1"])
     store.delete("x")

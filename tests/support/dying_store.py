@@ -57,6 +57,9 @@ class DyingStore:
     def delete(self, name: str) -> None:
         self._call("delete", name)
 
+    def secure(self, prefix: str) -> None:
+        self._call("secure", prefix)
+
     def free_space(self) -> int | None:
         return None
 

@@ -101,9 +101,14 @@ def test_order_is_manifests_then_packs_then_wal_oldest_first() -> None:
             deleted.append(name.split("/")[2])
             super().delete(name)
 
+        def secure(self, prefix: str) -> None:
+            deleted.append(f"secured {prefix}")
+
     watching = Watching(clock=shelf.clock)
     watching._blobs = shelf.store._blobs
     expire(shelf.seen_through(watching), wish())
+    # Should a power cut bring back a manifest that an expire deleted which died: not after that.
+    assert deleted.pop(0) == "secured clusters/main/backups/"
     assert deleted == ["backups"] * 2 + ["packs"] * 3 + ["wal"] * 9 + ["locks"]
 
 

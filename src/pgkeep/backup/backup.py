@@ -27,7 +27,7 @@ from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog, locks
+from pgkeep.repository import catalog, locks, names
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.repository import ClusterFolder
@@ -212,6 +212,8 @@ class _Job:
             if base is not None:
                 sizes = listing.files().size
                 listing.builder.take_over(base.taken_over(sizes))
+                for number in base.changes.left_out():
+                    listing.builder.leave_out(number)
                 reuse = base.reuse(sizes)
             tasks = Tasks(listing, base, started.lsn)
             plan = tasks.plan(self.options.jobs)
@@ -328,6 +330,10 @@ class _Job:
                 patience=self.options.archive_timeout,
                 tick=self.lock.beat,
             )
+        # They can be seen before whoever stores them has come to his fsync.
+        objects = (names.wal(self.cluster.name, generation.id, segment.name) for segment in wanted)
+        for folder in sorted({name.rpartition("/")[0] for name in objects}):
+            self.cluster.store.secure(f"{folder}/")
         return wanted
 
     def _history(self, timeline: int) -> str:

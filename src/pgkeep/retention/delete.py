@@ -11,7 +11,7 @@ from pgkeep.repository import catalog, locks, names
 from pgkeep.repository.catalog import Catalog, Unreadable
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.retention.expire import CONFLICTS, agreed_time, ended_pins
+from pgkeep.retention.expire import CONFLICTS, agreed_time, ended_pins, secure_manifests
 from pgkeep.retention.judging.deletion import BackupPinned, DeletePlan, Lost, plan_delete
 from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of, oldest_first
 from pgkeep.retention.packs import Packs
@@ -132,6 +132,7 @@ def _carry_out(
     """Delete the manifest, then packs, then WAL: whatever stops it, the others are whole."""
     remover = Remover(cluster.store, lock, progress)
     took_over = tuple(map(str, lock.took_over))
+    secure_manifests(cluster)
     manifest = names.manifest(cluster.name, preview.id)
     if not remover.remove("deleting the manifest", [(manifest, 0)]).objects:
         return Outcome(took_over=took_over, problem=remover.problem(cluster.name))

@@ -158,6 +158,7 @@ class _Job:
     remover: Remover
 
     def run(self, decision: Decision, packs: Packs, now: datetime) -> Outcome:
+        secure_manifests(self.cluster)
         gone, stuck = self._manifests(decision.plan.dropped)
         files = decision.wal_files
         if stuck:
@@ -201,6 +202,14 @@ class _Job:
         needed = set(packs.needed).union(*named)
         left = sort_packs(packs.stored, needed, set(packs.freed), now.timestamp())
         return left, tuple(_going(plan, self.found))
+
+
+def secure_manifests(cluster: ClusterFolder) -> None:
+    """Let no power cut bring back a manifest whose packs are taken for orphans.
+
+    Whoever deleted it may have died before his fsync.
+    """
+    cluster.store.secure(names.backups_prefix(cluster.name))
 
 
 def ended_pins(cluster: ClusterFolder, found: Survey, backup_id: BackupId) -> list[tuple[str, int]]:

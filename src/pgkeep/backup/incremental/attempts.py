@@ -114,6 +114,8 @@ class Past:
 
     def adopt(self, cluster: ClusterFolder) -> "Adopted":
         packs = [p for p in packs_of(self.unfinished, self.packs) if p.id not in self.damaged]
+        if packs:  # whoever stored them may have died before his last fsync
+            cluster.store.secure(names.packs_prefix(cluster.name))
         return adopt(cluster, cluster.repository.sealer(), packs)
 
 

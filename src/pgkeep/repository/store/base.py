@@ -59,6 +59,14 @@ class Store(Protocol):
         """Remove a blob. Deleting what is not there succeeds."""
         ...
 
+    def secure(self, prefix: str) -> None:
+        """Make durable what others have stored or deleted below `prefix`, a folder with its slash.
+
+        What put(), create() and delete() do can be seen before they return: whoever relies on what
+        he sees of another's work must ask for this first. Nothing there is no error.
+        """
+        ...
+
     def free_space(self) -> int | None:
         """Return the bytes still free, or None where there is no such limit."""
         ...

@@ -97,6 +97,19 @@ class LocalStore:
             # What refers to a blob is deleted before it: that order must survive a power cut too.
             durable.sync_folder(os.path.dirname(path))
 
+    def secure(self, prefix: str) -> None:
+        check_prefix(prefix)
+        with self._translated(f"sync {prefix}"):
+            self._demand_root(f"sync {prefix}")
+            path = self._root
+            # From the top, like new folders: who made one may have died before he synced it.
+            for part in prefix.split("/")[:-1]:
+                durable.sync_folder(path)
+                path = os.path.join(path, part)
+                if not os.path.isdir(path):
+                    return
+            self._secure(path, _DEPTH)
+
     def free_space(self) -> int | None:
         with self._translated("measure the free space"):
             room = os.statvfs(self._root)
@@ -144,6 +157,12 @@ class LocalStore:
             give_name()
         # Until now a power cut could take the name back.
         durable.sync_folder(os.path.join(self._root, folder))
+
+    def _secure(self, path: str, depth: int) -> None:
+        durable.sync_folder(path)
+        for entry in _entries(path) if depth else ():
+            if is_part(entry.name) and entry.is_dir():
+                self._secure(entry.path, depth - 1)
 
     def _path(self, name: str) -> str:
         check_name(name)

@@ -59,6 +59,9 @@ class MemoryStore:
         check_name(name)
         self._blobs.pop(name, None)
 
+    def secure(self, prefix: str) -> None:
+        check_prefix(prefix)
+
     def free_space(self) -> int | None:
         return None
 

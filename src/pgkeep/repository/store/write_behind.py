@@ -47,6 +47,9 @@ class WriteBehind:
     def delete(self, name: str) -> None:
         self._store.delete(name)
 
+    def secure(self, prefix: str) -> None:
+        self._store.secure(prefix)
+
     def free_space(self) -> int | None:
         return self._store.free_space()
 
