@@ -134,6 +134,9 @@ class Disk:
         """Return the files as they are now, as long as the power is on."""
         return dict(_there(self.root, ""))
 
+    def contents_of(self, path: str) -> bytes:
+        return self._file(path).content()
+
     def _put(self, path: str, node: Node | None) -> None:
         above, _, name = path.rpartition("/")
         folder = self._find(above)

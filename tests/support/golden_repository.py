@@ -119,7 +119,7 @@ class Story:
         reports = [self._back_up()]
         self._change(11)
         reports.append(self._back_up())
-        pinned = reports[-1].id
+        pinned = reports[-1].backup.id
         add_pin(self.cluster, pinned, "the audit of January", None, next(self.days))
         self._change(22)
         reports.append(self._back_up())

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,47 +21,67 @@ _OPEN: Final = re.compile(r"^(?:AT_FDCWD|\d+)<((?:\\x[0-9a-f]{2})*)(?:\(deleted\
 
 
 class Timed(NamedTuple):
-    """An operation, and when it had come to its end."""
+    """An operation and its place among those of all processes.
+
+    Names and content count from the beginning of a call, for others may see them before its end; a
+    promise counts from its end.
+    """
 
     at: float
     operation: Operation
 
 
+def can_trace() -> bool:
+    if shutil.which("strace") is None:
+        return False
+    return subprocess.run(["strace", "-qq", "-o", os.devnull, "true"], check=False).returncode == 0
+
+
 def trace_words(log: Path | str) -> list[str]:
     """Return the words that run a command and record its calls."""
-    options = ["-f", "-ttt", "-T", "-y", "-xx", "-s", "8388608", "--seccomp-bpf", "-qq"]
+    options = ["-f", "-ttt", "-T", "-y", "-xx", "-s", "8388608", "--seccomp-bpf", "-q"]
     return ["strace", *options, "-e", "abbrev=none", "-e", f"trace={_CALLS}", "-o", str(log)]
 
 
 def read_trace(log: Path, root: Path) -> list[Timed]:
-    """Return what was done within `root`, in the order in which it was done."""
+    """Return what was done within `root`."""
     found = []
-    for at, call, words, result in _calls(log):
+    for begun, ended, call, words, result in _calls(log):
         operation = _operation(call, words, result, os.fspath(root))
         if operation is not None:
+            at = ended if operation.kind is Kind.SYNC else begun
             found.append(Timed(at, operation))
     return found
 
 
-def _calls(log: Path) -> Iterator[tuple[float, str, str, int]]:
-    """Yield every call that succeeded, when it ended."""
-    begun: dict[str, str] = {}
+def read_end(log: Path) -> tuple[float, int]:
+    """Return when the traced command ended, and its status."""
+    ends = re.findall(r"^\d+ +(\d+\.\d+) \+\+\+ exited with (\d+) ", log.read_text(), re.MULTILINE)
+    return float(ends[-1][0]), int(ends[-1][1])
+
+
+def _calls(log: Path) -> Iterator[tuple[float, float, str, str, int]]:
+    """Yield every call that succeeded, with its beginning and end."""
+    begun: dict[str, tuple[float, str]] = {}
     with log.open() as lines:
         for line in lines:
             match = _LINE.match(line)
             if match is None:
                 continue
-            thread, stamp, text = match.groups()
+            thread, stamp, text = match[1], float(match[2]), match[3]
             if text.endswith("<unfinished ...>"):
-                begun[thread] = text.removesuffix("<unfinished ...>").rstrip()
+                begun[thread] = stamp, text.removesuffix("<unfinished ...>").rstrip()
                 continue
-            resumed = text.startswith("<... ")
-            if resumed:
-                text = begun.pop(thread) + text.partition(" resumed>")[2]
+            first, ended = stamp, stamp
+            if resumed := text.startswith("<... "):
+                first, head = begun.pop(thread)
+                text = head + text.partition(" resumed>")[2]
             done = _DONE.match(text)
             if done is None or done[3].startswith("-"):
                 continue
-            yield float(stamp) + (0 if resumed else float(done[5])), done[1], done[2], int(done[3])
+            if not resumed:
+                ended = first + float(done[5])
+            yield first, ended, done[1], done[2], int(done[3])
 
 
 def _operation(call: str, words: str, result: int, root: str) -> Operation | None:
@@ -67,6 +89,9 @@ def _operation(call: str, words: str, result: int, root: str) -> Operation | Non
     paths = [_within(_text(part), root) for part in _HEX.findall(words)[:2]]
     opened = _OPEN.match(words)
     by_handle = _within(_text(opened[1]), root) if opened else None
+    if call in ("mkdir", "unlink", "link", "rename", "rmdir", "truncate"):
+        # Relative to what is not recorded.
+        assert all(_text(part).startswith("/") for part in _HEX.findall(words)), words
     match call:
         case "openat" if "O_CREAT" in words:
             assert "O_EXCL" in words or paths[0] is None, words
