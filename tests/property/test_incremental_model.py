@@ -59,9 +59,29 @@ class Taken:
 
     def check(self, cluster: ClusterFolder, backup_id: str) -> None:
         got = self.source.replayed(contents(cluster, backup_id))
-        assert got.keys() == self.truth.keys()
-        wrong = [path for path in got if got[path] != self.truth[path]]
+        left_out = self.truth.keys() - got.keys()
+        assert got.keys() <= self.truth.keys()
+        assert all(path.endswith("_vm") for path in left_out)
+        if left_out:  # then nothing tells the server to trust these pages' marks
+            tables = tuple(path.removesuffix("_vm") for path in left_out)
+            got = {path: bare(path, content, tables) for path, content in got.items()}
+        truth = {
+            path: bare(path, content, tables) if left_out else content
+            for path, content in self.truth.items()
+        }
+        wrong = [path for path in got if got[path] != truth[path]]
         assert not wrong, f"{backup_id}: {wrong}"
+
+
+def bare(path: str, content: bytes, tables: tuple[str, ...]) -> bytes:
+    """Return a file of one of these tables without marks and checksums of its pages."""
+    if path.partition(".")[0] not in tables:
+        return content
+    pages = bytearray(content)
+    for page in range(0, len(pages), 8192):
+        pages[page + 8 : page + 10] = b"\0\0"
+        pages[page + 10] &= ~4
+    return bytes(pages)
 
 
 class ClusterLife(RuleBasedStateMachine):

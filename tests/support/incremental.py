@@ -267,8 +267,19 @@ def differences(stored: Mapping[str, bytes], root: Path, *, hints: bool = False)
             continue
         if len(content) != len(on_disk):
             found.append(f"{path}: {len(content)} bytes, on disk {len(on_disk)}")
-        found += different_pages(path, content, on_disk, without_hints if hints else bytes)
+        mask: Mask = without_hints if hints else bytes
+        table = path.partition(".")[0]
+        if hints and f"{table}_vm" not in stored and (root / f"{table}_vm").exists():
+            mask = without_marks  # its map was left out for that reason
+        found += different_pages(path, content, on_disk, mask)
     return found
+
+
+def without_marks(page: bytes) -> bytes:
+    """Blank out hints, and PD_ALL_VISIBLE (bufpage.h): right only where there is no map."""
+    content = bytearray(without_hints(page))
+    content[10] &= ~0x4
+    return bytes(content)
 
 
 def different_pages(path: str, one: bytes, other: bytes, mask: Mask) -> list[str]:

@@ -34,7 +34,6 @@ _BASE: Final = np.array(
 # columns of the page header in 16-bit words
 _CHECKSUM, _FLAGS, _LOWER, _UPPER, _SPECIAL = 4, 5, 6, 7, 8
 _VALID_FLAGS: Final = np.uint16(0x0007)  # PD_VALID_FLAG_BITS
-_ALL_VISIBLE: Final = np.uint16(0x0004)  # PD_ALL_VISIBLE
 
 Buffer = bytes | bytearray | memoryview
 Words = NDArray[np.uint32]
@@ -119,15 +118,6 @@ class PageChecker:
 def page_lsns(buf: Buffer) -> NDArray[np.uint64]:
     """Return each page's LSN: the byte after the last WAL record that changed it."""
     return _lsns(_words(buf))
-
-
-def all_visible(buf: Buffer) -> NDArray[np.bool_]:
-    """Tell of each page whether it is marked as visible to everybody, as the visibility map says.
-
-    Unless hints are logged (checksums, wal_log_hints) the mark comes without a new LSN.
-    """
-    flags = _words(buf).view(np.uint16)[:, _FLAGS]
-    return np.asarray((flags & _ALL_VISIBLE) != 0)
 
 
 def _numbers(blocks: Numbers, start: int, batch: Words) -> Numbers:

@@ -19,7 +19,7 @@ from pgkeep.backup.copying.work import ChangedPages, Copied, Reading, Work
 from pgkeep.backup.incremental.attempts import Adopted, pack_id
 from pgkeep.backup.plan import CHUNK
 from pgkeep.backup.source import BackupAborted, OpenFile, Reader
-from pgkeep.postgres.pages import PAGE_SIZE, all_visible, page_lsns
+from pgkeep.postgres.pages import PAGE_SIZE, page_lsns
 from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import ChunkLog
 from pgkeep.repository.manifest.tables import Array
@@ -272,8 +272,6 @@ def _changed(filled: _Filled, content: Array, pages: int, changed: ChangedPages)
         return np.arange(pages)
     lsns = page_lsns(content.data)
     chosen = (lsns >= np.uint64(changed.since)) | (lsns < np.uint64(_FIRST_LSN))
-    if changed.visible:
-        chosen |= all_visible(content.data)
     first = filled.position // PAGE_SIZE
     low, high = np.searchsorted(changed.blocks, (first, first + pages))
     chosen[changed.blocks[low:high].astype(np.int64) - first] = True

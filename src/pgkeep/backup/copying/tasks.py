@@ -16,6 +16,7 @@ from pgkeep.repository.manifest.tables import Array, PackTable
 from pgkeep.repository.pack import Placed
 from pgkeep.units import KIB, MIB
 
+_READ_WHOLE: Final = frozenset({Fate.WHOLE, Fate.SCAN})
 _OPENING: Final = 32 * KIB  # opening a file takes as long as reading that much
 _MOVED: Final = 64 * MIB  # stored bytes that one task carries
 
@@ -55,7 +56,7 @@ class Tasks:
             fate = self._fate(index)
             if fate is Fate.PAGES:
                 yield FileToCopy(index, len(self._blocks(index)) * PAGE_SIZE, splittable=True)
-            elif fate is not Fate.KEPT and (size or first_block < 0):
+            elif fate in _READ_WHOLE and (size or first_block < 0):
                 yield FileToCopy(index, size, splittable=first_block >= 0)
 
     def _fate(self, index: int) -> Fate:
@@ -83,10 +84,7 @@ class Tasks:
         assert self.base is not None
         low = np.searchsorted(blocks, start // PAGE_SIZE)
         high = len(blocks) if end is None else np.searchsorted(blocks, end // PAGE_SIZE)
-        parent = self.base.parent
-        # Without checksums VACUUM marks pages as all-visible without touching their LSNs. They must
-        # not be older than the visibility map, which is copied whole (visibilitymap_set()).
-        changed = ChangedPages(blocks[low:high], int(parent.start_lsn), not parent.checksums)
+        changed = ChangedPages(blocks[low:high], int(self.base.parent.start_lsn))
         return Reading(entry, path, first, start, end or listing.sizes[entry], changed)
 
     def _known(self, entry: int) -> Mapping[bytes, Placed] | None:

@@ -14,7 +14,6 @@ class ChangedPages(NamedTuple):
 
     blocks: Array  # these in any case, rising
     since: int | None  # and, reading all of it, those changed since this LSN; None: `blocks` alone
-    visible: bool = False  # and those marked all-visible: no LSN tells since when
 
 
 class Reading(NamedTuple):

@@ -68,7 +68,7 @@ class Base:
 
     def taken_over(self, sizes: Array) -> TakenOver:
         """Return what the builder must know of files that begin with the parent's layers."""
-        number = np.flatnonzero(self.changes.fate != Fate.WHOLE)
+        number = self.changes.taken_over()
         base_only = np.zeros(len(sizes), bool)
         base_only[list(self.changes.base_only)] = True
         return TakenOver(number, self.changes.row[number], sizes[number], base_only[number])
@@ -77,7 +77,7 @@ class Base:
         """Return what goes on record; the rest is known when everything is copied."""
         fate = self.changes.fate
         kept, whole = fate == Fate.KEPT, fate == Fate.WHOLE
-        paged = ~kept & ~whole
+        paged = (fate == Fate.PAGES) | (fate == Fate.SCAN)
         return Reuse(
             parent=self.parent.id,
             parent_lsn=str(self.parent.start_lsn),
@@ -90,6 +90,7 @@ class Base:
             whole_files=int(whole.sum()),
             whole_bytes=int(sizes[whole].sum()),
             whole_reasons=self.changes.reasons,
+            maps_left_out=len(self.changes.left_out()),
         )
 
 
@@ -153,7 +154,7 @@ class Search:
         )
         doubtful = may_have_gone_back(backup, now)
         blocks = now.generation.segment_blocks
-        rules = Rules(blocks, summaries, self.cleaning.overlays, doubtful)
+        rules = Rules(blocks, summaries, self.cleaning.overlays, facts.checksums, doubtful)
         found = find_changes(listing.files(), parent, rules)
         return Base(backup, tables, found, method, reason, lost, self._moving(tables, found, lost))
 
@@ -168,7 +169,7 @@ class Search:
         )
 
     def _moving(self, tables: Tables, found: Changes, lost: frozenset[int]) -> Array:
-        numbers = np.flatnonzero(found.fate != Fate.WHOLE)
+        numbers = found.taken_over()
         base_only = np.isin(numbers, list(found.base_only))
         live = live_chunks(tables, found.row[numbers], base_only)
         return chunks_to_move(tables, live, self.cleaning.live, lost)

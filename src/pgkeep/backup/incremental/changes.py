@@ -17,6 +17,7 @@ from pgkeep.repository.manifest.tables import Array, EntryKind, Tables
 
 RACY_NS: Final = 2_000_000_000  # a file this young when it was listed may have changed unseen
 _SMALL: Final = 4 * PAGE_SIZE  # changed files up to here are read whole: an overlay saves nothing
+_MAP: Final = "_vm"
 MOST_LAYERS: Final = 32  # of one file: reading it stays within as many places
 NOTHING: Final = np.zeros(0, np.uint32)
 
@@ -28,6 +29,7 @@ class Fate(IntEnum):
     KEPT = 1  # not read: the parent's content is its content
     PAGES = 2  # the named pages are read and stored
     SCAN = 3  # read; pages that changed since the parent began are stored
+    LEFT_OUT = 4  # a visibility map that may be ahead of the pages that are kept
 
 
 class WentBack(Exception):
@@ -81,6 +83,7 @@ class Rules:
     segment_blocks: int
     summaries: ChangedBlocks | None  # None: pages tell by their LSNs
     overlay_limit: int = 50  # percent of a file
+    hints_logged: bool = True  # pages marked all-visible get a new LSN: checksums are on
     doubtful: bool = False  # neither LSNs nor summaries tell: the cluster may have gone back
 
 
@@ -93,6 +96,15 @@ class Changes:
     blocks: dict[int, Array] = field(default_factory=dict)  # PAGES: which; SCAN: these in any case
     base_only: set[int] = field(default_factory=set)  # files whose overlays are stored anew
     reasons: dict[str, int] = field(default_factory=dict)  # why files are read whole, counted
+
+    def taken_over(self) -> Array:
+        """Return the files that begin with the parent's layers."""
+        return np.flatnonzero((self.fate != Fate.WHOLE) & (self.fate != Fate.LEFT_OUT))
+
+    def left_out(self) -> list[int]:
+        """Return the files that the backup does not have."""
+        found: list[int] = np.flatnonzero(self.fate == Fate.LEFT_OUT).tolist()
+        return found
 
     def __str__(self) -> str:
         counts = ", ".join(f"{np.count_nonzero(self.fate == f)} {f.name.lower()}" for f in Fate)
@@ -127,7 +139,27 @@ class _Judge:
             if why:
                 self._changes.fate[index] = Fate.WHOLE
                 self._because(why)
+        if self._rules.summaries is None and not self._rules.hints_logged:
+            self._leave_maps_out()
         return self._changes
+
+    def _leave_maps_out(self) -> None:
+        """Leave out visibility maps that may know more than the pages that are kept.
+
+        Where hints are not logged, VACUUM marks a page as visible to all and leaves its LSN, so a
+        scan keeps the parent's page without the mark. Deleting a row from it would not clear the
+        map, and index-only scans would return the row. Without its map a table is right, and slower
+        until VACUUM has made a new one (visibilitymap_set, heap_delete).
+        """
+        paths, fate = self._files.paths, self._changes.fate
+        maps = {path.removesuffix(_MAP): i for i, path in enumerate(paths) if path.endswith(_MAP)}
+        for index, path in enumerate(paths):
+            number = maps.get(path) or maps.get(path.rpartition(".")[0])
+            if number is None or fate[index] == Fate.WHOLE:
+                continue
+            # What was kept fits a map that fitted the parent's pages: that has not been left out.
+            if fate[index] != Fate.KEPT or self._row[number] < 0:
+                fate[number] = Fate.LEFT_OUT
 
     def _same(self, name: str) -> Array:
         found: Array = getattr(self._tables.file, name)[self._row] == getattr(self._files, name)

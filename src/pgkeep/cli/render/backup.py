@@ -68,6 +68,9 @@ def _reuse(reuse: Reuse | None, resumed: int) -> list[tuple[str, str]]:
             ("changed pages", f"{pages}, found {how}"),
             ("read whole", f"{whole}: {why}" if why else whole),
         ]
+        if reuse.maps_left_out:
+            maps = plural(reuse.maps_left_out, "visibility map")
+            pairs.append(("left out", f"{maps}: VACUUM makes them anew (docs/backup.md)"))
         if reuse.reason:
             pairs.append(("no summaries", safe(reuse.reason)))
         if reuse.moved_bytes:

@@ -80,6 +80,7 @@ class Reuse(Struct, frozen=True, kw_only=True):
     whole_files: Count = 0  # read whole
     whole_bytes: Count = 0
     whole_reasons: dict[str, Count] = {}  # why: 'new', 'due for a whole copy' ... and how many
+    maps_left_out: Count = 0  # visibility maps that could be ahead of kept pages
     known_bytes: Count = 0  # of those, chunks that were stored already
     moved_bytes: Count = 0  # stored bytes carried out of mostly dead packs
 
