@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -174,12 +174,7 @@ class _Job:
             **copy.files.counts(copy.reuse),
         )
         manifest = copy.listing.builder.build(facts, copy.base.tables if copy.base else None)
-        # The last moment to notice that another process took this one for dead.
-        self.lock.check()
-        # Last of all, when packs and WAL are durable: from here on the backup is offered.
-        catalog.write_manifest(self.cluster, manifest)
-        attempts.end(self.cluster, [self.id, *past.unfinished])
-        return BackupReport(
+        report = BackupReport(
             backup=manifest.facts.backup(),
             cluster=self.cluster.name,
             read=copy.files.read,
@@ -191,6 +186,13 @@ class _Job:
             corrupt=corrupt.pages,
             notes=[*copy.listing.notes, *copy.notes, *copy.files.notes, *notes],
         )
+        del copy  # with the parent's tables: storing the manifest needs room of its own
+        # The last moment to notice that another process took this one for dead.
+        self.lock.check()
+        # Last of all, when packs and WAL are durable: from here on the backup is offered.
+        catalog.write_manifest(self.cluster, manifest)
+        attempts.end(self.cluster, [self.id, *past.unfinished])
+        return replace(report, duration_s=time.monotonic() - began)
 
     def _copy(self, past: Past, setup: CopierSetup, make_workers: MakeWorkers) -> _Copy:
         """Begin backup mode and copy everything but pg_control; its packs are durable then."""

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from pgkeep.units import MIB
+from pgkeep.units import GIB, MIB
 
 CHUNK: Final = MIB  # what files are cut into; parts of a file begin at multiples of it
 
-_LARGEST: Final = 256 * MIB  # of one task: 0.4 s of work, and as a rule more than one pack
+LARGEST: Final = 256 * MIB  # of one task: 0.4 s of work, and as a rule more than one pack
+LARGEST_SCAN: Final = 4 * GIB  # where little of what is read is stored: else packs are tiny
 _SMALLEST: Final = 8 * MIB  # of one task, where there is more than that to do
 _TASKS_PER_WORKER: Final = 12  # wanted, so that the last ones to finish wait little
 _MOST_FILES: Final = 4096  # in one task: opening that many takes as long as reading 256 MiB
@@ -63,10 +64,10 @@ class CopyPlan:
         )
 
 
-def plan_copy(files: Sequence[FileToCopy], jobs: int) -> CopyPlan:
+def plan_copy(files: Sequence[FileToCopy], jobs: int, largest: int = LARGEST) -> CopyPlan:
     """Divide `files` into tasks for `jobs` workers; every byte of every file is in one task."""
     size = sum(file.size for file in files)
-    limit = max(_SMALLEST, min(_LARGEST, size // (jobs * _TASKS_PER_WORKER)))
+    limit = max(_SMALLEST, min(largest, size // (jobs * _TASKS_PER_WORKER)))
     large = [file for file in files if file.size > limit and file.splittable]
     small = [file for file in files if not (file.size > limit and file.splittable)]
     parts = [part for file in large for part in _split(file.entry, 0, file.size, limit)]

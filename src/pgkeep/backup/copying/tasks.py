@@ -9,7 +9,7 @@ import numpy as np
 from pgkeep.backup.copying.work import ChangedPages, Moves, Reading, Work
 from pgkeep.backup.incremental.base import Base
 from pgkeep.backup.incremental.changes import NOTHING, Fate
-from pgkeep.backup.plan import CopyPlan, FileToCopy, Task, plan_copy
+from pgkeep.backup.plan import LARGEST, LARGEST_SCAN, CopyPlan, FileToCopy, Task, plan_copy
 from pgkeep.backup.source import Listing
 from pgkeep.postgres.pages import PAGE_SIZE
 from pgkeep.repository.manifest.tables import Array, PackTable
@@ -30,7 +30,7 @@ class Tasks:
     start_lsn: int
 
     def plan(self, jobs: int) -> CopyPlan:
-        return plan_copy(list(self._files()), jobs)
+        return plan_copy(list(self._files()), jobs, LARGEST_SCAN if self.base else LARGEST)
 
     def total(self, plan: CopyPlan) -> int:
         """Return the bytes to be handled, and something for each file."""

@@ -12,6 +12,7 @@ import numpy as np
 from pgkeep.repository.manifest.tables import Array, Tables, starts
 from pgkeep.units import KIB, MIB
 
+_PACKS: Final = 8192  # looked at together
 _WORTH_WHILE: Final = 64 * KIB  # of smaller packs the table of contents is a good part
 _SMALL: Final = MIB
 _MOST_SMALL: Final = 256  # small packs of one backup; one more, and all of them become one
@@ -43,17 +44,29 @@ def chunks_to_move(
 
     Equal chunks are stored once: all their rows are returned, and lie side by side.
     """
-    rows = np.flatnonzero(live)
-    rows = rows[np.lexsort((tables.chunk.offset[rows], tables.chunk.pack[rows]))]
-    pack, offset = tables.chunk.pack[rows], tables.chunk.offset[rows]
-    first = np.ones(len(rows), bool)
-    first[1:] = (pack[1:] != pack[:-1]) | (offset[1:] != offset[:-1])
-    used = np.bincount(pack[first], tables.chunk.sealed[rows[first]], len(tables.pack))
+    used = _used(tables, live)
     size = tables.pack.size.astype(np.float64)
     dead = (used > 0) & (used * 100 < least_percent * size) & (size >= _WORTH_WHILE)
     small = (used > 0) & (size < _SMALL)
     if np.count_nonzero(small) > _MOST_SMALL and least_percent:
         dead |= small
     dead[list(lost)] = False
-    moving: Array = rows[dead[pack]]
-    return moving
+    return _in_order(tables, np.flatnonzero(live & dead[tables.chunk.pack]))
+
+
+def _used(tables: Tables, live: Array) -> Array:
+    """Return how many bytes of each pack are live; some packs at a time, to save memory."""
+    used = np.zeros(len(tables.pack))
+    for start in range(0, len(used), _PACKS):
+        here = (tables.chunk.pack >= start) & (tables.chunk.pack < start + _PACKS)
+        rows = _in_order(tables, np.flatnonzero(live & here))
+        pack, offset = tables.chunk.pack[rows], tables.chunk.offset[rows]
+        first = np.ones(len(rows), bool)
+        first[1:] = (pack[1:] != pack[:-1]) | (offset[1:] != offset[:-1])
+        used += np.bincount(pack[first], tables.chunk.sealed[rows[first]], len(used))
+    return used
+
+
+def _in_order(tables: Tables, rows: Array) -> Array:
+    order: Array = rows[np.lexsort((tables.chunk.offset[rows], tables.chunk.pack[rows]))]
+    return order
