@@ -28,8 +28,8 @@ INIT = {
 BACKUP = {
     "id", "cluster", "type", "label", "system_identifier", "major", "timeline", "start_lsn",
     "stop_lsn", "started_at", "stopped_at", "first_segment", "last_segment", "files", "size",
-    "read", "stored", "resumed_bytes", "reuse", "duration_s", "copy_s", "bytes_per_second", "corrupt_pages", "corrupt",
-    "notes", "error",
+    "read", "stored", "resumed_bytes", "reuse", "duration_s", "copy_s", "bytes_per_second",
+    "corrupt_pages", "corrupt", "notes", "error",
 }  # fmt: skip
 LISTED = {
     "id", "type", "label", "generation", "system_identifier", "major", "timeline", "start_lsn",

@@ -355,7 +355,8 @@ def test_what_is_decided_can_be_read() -> None:
     made = backup({F: Whole(40), "x": Whole(1), "y": Whole(1)})
     found = find({F: pages(40), "x": same(PAGE), "y": pages(1)}, made)
     assert str(found) == (
-        "1 whole, 1 kept, 0 pages, 1 scan, 0 left_out; whole because: {'not made of pages that tell': 1}"
+        "1 whole, 1 kept, 0 pages, 1 scan, 0 left_out; "
+        "whole because: {'not made of pages that tell': 1}"
     )
 
 
