@@ -61,4 +61,4 @@ def test_completion_is_offered() -> None:
         "COMP_WORDS": "pgkeep re",
         "COMP_CWORD": "1",
     }
-    assert run_pgkeep(env=environment).stdout.split() == ["restore"]
+    assert run_pgkeep(env=environment).stdout.split() == ["restore", "repair"]

@@ -151,6 +151,7 @@ class Search:
             facts.listed_ns,
             frozenset(page.path for page in facts.corrupt),
             lost,
+            lacks_maps=facts.reuse is not None and facts.reuse.maps_left_out > 0,
         )
         doubtful = may_have_gone_back(backup, now)
         blocks = now.generation.segment_blocks

@@ -74,6 +74,7 @@ class Parent:
     listed_ns: int  # when its files were listed
     unreliable: frozenset[str] = frozenset()  # paths whose content must not be taken over
     lost_packs: frozenset[int] = frozenset()  # rows of packs that are not in the repository
+    lacks_maps: bool = False  # visibility maps were left out of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class _Judge:
             if why:
                 self._changes.fate[index] = Fate.WHOLE
                 self._because(why)
-        if self._rules.summaries is None and not self._rules.hints_logged:
+        if not self._rules.hints_logged:
             self._leave_maps_out()
         return self._changes
 
@@ -154,11 +155,12 @@ class _Judge:
         paths, fate = self._files.paths, self._changes.fate
         maps = {path.removesuffix(_MAP): i for i, path in enumerate(paths) if path.endswith(_MAP)}
         for index, path in enumerate(paths):
-            number = maps.get(path) or maps.get(path.rpartition(".")[0])
+            number = maps.get(path, maps.get(path.rpartition(".")[0]))
             if number is None or fate[index] == Fate.WHOLE:
                 continue
-            # What was kept fits a map that fitted the parent's pages: that has not been left out.
-            if fate[index] != Fate.KEPT or self._row[number] < 0:
+            # Other pages fit their map, unless it was left out of the parent already.
+            lacking = self._row[number] < 0 and self._parent.lacks_maps
+            if fate[index] == Fate.SCAN or lacking:
                 fate[number] = Fate.LEFT_OUT
 
     def _same(self, name: str) -> Array:
