@@ -105,7 +105,7 @@ def _based(
     names = _Summaries(GIB // PAGE_SIZE) if summaries else None
     search = Search(cluster, _Source(names), DEFAULT_CLEANING, stored)  # type: ignore[arg-type]
     started = Started(_NOW, 1, datetime.fromtimestamp(LISTED_NS // 10**9 + 86400, UTC))
-    now = Now(GENERATION, True, History(1), _NOW)
+    now = Now(GENERATION, True, History(1), _NOW, archiving=True, running_since=None)
     base = search.find(known, now, started, listing)
     assert base is not None, search.notes
     works = Tasks(listing, base, int(_NOW))
