@@ -22,6 +22,7 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import ShortRead
 
+_SECOND: Final = 16  # letters of a backup's id that tell when it began
 _TRIES: Final = 3  # manifests that are read whole before a full backup is the quicker way
 
 SUMMARIES: Final = "summaries"
@@ -114,7 +115,7 @@ class Search:
         self.notes += [
             f"{unreadable.id} {NO_PARENT}: {unreadable.why}"
             for unreadable in known.unreadable
-            if not fit or unreadable.id > fit[0].id
+            if not fit or unreadable.id[:_SECOND] >= fit[0].id[:_SECOND]
         ]
         for backup in fit[:_TRIES]:
             try:
