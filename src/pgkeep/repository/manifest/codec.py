@@ -22,13 +22,10 @@ from pgkeep.repository.manifest.facts import (
 from pgkeep.repository.manifest.pieces import Pieces
 from pgkeep.repository.manifest.tables import (
     COLUMNS,
+    TABLE_TYPES,
     Array,
-    ChunkTable,
-    FileTable,
     Heap,
-    LayerTable,
     PackTable,
-    PageTable,
     Tables,
 )
 from pgkeep.repository.seal import (
@@ -57,15 +54,6 @@ _ALIGN: Final = 8  # so that numpy reads columns where they lie
 _TABLES_LIMIT: Final = 8 * GIB  # plain; far more than the largest cluster needs
 _MOST_INFLATED: Final = 256  # real tables are 2 to 20 times their sealed size
 _HEAPS: Final = {"path", "link"}
-_TABLE_TYPES: Final = {
-    "file": FileTable,
-    "layer": LayerTable,
-    "page": PageTable,
-    "chunk": ChunkTable,
-    "pack": PackTable,
-}
-
-
 ReadRange = Callable[[int, int], Plain]  # start and length, both within the object
 
 
@@ -331,7 +319,7 @@ def _cut_tables(columns: list[Column], opened: _Opened, wanted: Sequence[str]) -
     end = max(_end(column) for column in found.values())
     plain, begin = opened.stretch(first, end)
     return {
-        table: _TABLE_TYPES[table](
+        table: TABLE_TYPES[table](
             **{
                 name: _cut(found[f"{table}.{name}"], plain, begin - first)
                 for name in COLUMNS[table]

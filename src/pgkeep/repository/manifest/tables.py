@@ -188,6 +188,15 @@ class PackTable:
         return bytes(self.id[index].tobytes())
 
 
+TABLE_TYPES: Final[dict[str, Any]] = {
+    "file": FileTable,
+    "layer": LayerTable,
+    "page": PageTable,
+    "chunk": ChunkTable,
+    "pack": PackTable,
+}
+
+
 class Placements(NamedTuple):
     """Which piece of a chunk goes where, as parallel columns in reading order (pack, then offset).
 
@@ -231,14 +240,7 @@ class Tables:
         columns = {
             table: {name: column(table, name) for name in names} for table, names in COLUMNS.items()
         }
-        kinds: dict[str, Any] = {
-            "file": FileTable,
-            "layer": LayerTable,
-            "page": PageTable,
-            "chunk": ChunkTable,
-            "pack": PackTable,
-        }
-        return cls(**{table: kinds[table](**columns[table]) for table in COLUMNS})
+        return cls(**{table: TABLE_TYPES[table](**columns[table]) for table in COLUMNS})
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in path order, so that a directory comes before what is in it."""
