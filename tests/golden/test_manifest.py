@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pgkeep.repository.manifest.codec import HEADER_SIZE, decode, read_manifest_header
+from pgkeep.repository.manifest.codec import HEADER_SIZE, OF_BACKUP, decode, read_manifest_header
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.manifest.tables import COLUMNS
 from support.manifests import SEALER, all_columns, encoded, manifest_of
@@ -19,7 +19,7 @@ PAGE = (FORMATS / "manifest.md").read_text()
 
 def test_the_worked_example_is_read() -> None:
     manifest, wanted = (
-        decode(hex_example("manifest.md", "Worked example"), SEALER, "it"),
+        decode(hex_example("manifest.md", "Worked example"), SEALER, "it", OF_BACKUP),
         manifest_of(SKETCH),
     )
     assert manifest.facts == wanted.facts

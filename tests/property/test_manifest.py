@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.manifest.builder import ChunkLog, ManifestBuilder
-from pgkeep.repository.manifest.codec import HEADER_SIZE, Manifest, decode, decode_packs
+from pgkeep.repository.manifest.codec import HEADER_SIZE, OF_BACKUP, Manifest, decode, decode_packs
 from pgkeep.repository.manifest.tables import COLUMNS, PackTable, Tables
 from pgkeep.repository.pack import Placed, StoredPack
 from pgkeep.repository.seal import Sealer
@@ -93,7 +93,7 @@ def test_what_workers_stored_is_what_a_restore_finds(
 ) -> None:
     model, builder = stored
     built = builder.build(some_facts())
-    tables = decode(encoded(built, sealer), sealer, "a manifest").tables
+    tables = decode(encoded(built, sealer), sealer, "a manifest", OF_BACKUP).tables
     found = as_model(tables)
     assert {path: sorted(map(repr, chunks)) for path, chunks in found.items()} == {
         path: sorted(map(repr, chunks)) for path, chunks in model.items()
@@ -176,7 +176,7 @@ def accept_or_complain(content: bytes) -> None:
     """What is accepted must be usable to the end."""
     packs = packs_or_complaint(content)
     try:
-        manifest = decode(content, SEALER, "a manifest")
+        manifest = decode(content, SEALER, "a manifest", OF_BACKUP)
     except PgkeepError:
         return
     tables = manifest.tables
@@ -196,6 +196,6 @@ def packs_or_complaint(content: bytes) -> PackTable | None:
         return content[start : start + length]
 
     try:
-        return decode_packs(read, len(content), SEALER, "a manifest")[1]
+        return decode_packs(read, len(content), SEALER, "a manifest", OF_BACKUP)[1]
     except PgkeepError:
         return None

@@ -95,9 +95,9 @@ def test_a_manifest_in_the_place_of_another_is_refused() -> None:
     cluster = with_backups("a")
     moved = cluster.store.get(names.manifest("main", "a"))
     cluster.store.put(names.manifest("main", "b"), [moved])
-    with pytest.raises(BadManifest, match="it describes backup a of cluster main"):
+    with pytest.raises(BadManifest, match="it describes a of cluster main"):
         read_facts(cluster, "b")
-    with pytest.raises(BadManifest, match="it describes backup a of cluster main"):
+    with pytest.raises(BadManifest, match="it describes a of cluster main"):
         read_manifest(cluster, "b")
     assert ids(backups(cluster).unreadable) == ["b"]
 
@@ -265,7 +265,7 @@ def test_packs_of_an_unknown_or_renamed_backup() -> None:
     with pytest.raises(UnknownBackup):
         read_packs(cluster, "b")
     cluster.store.put(names.manifest("main", "b"), [cluster.store.get(names.manifest("main", "a"))])
-    with pytest.raises(BadManifest, match="it describes backup a of cluster main"):
+    with pytest.raises(BadManifest, match="it describes a of cluster main"):
         read_packs(cluster, "b")
 
 

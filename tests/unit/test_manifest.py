@@ -20,6 +20,7 @@ from pgkeep.repository.manifest.checks import BadManifest, UnsafePath, check_tab
 from pgkeep.repository.manifest.codec import (
     BLOCK,
     HEADER_SIZE,
+    OF_BACKUP,
     Manifest,
     decode,
     decode_facts,
@@ -55,7 +56,7 @@ WHERE = "clusters/main/backups/x/manifest"
 
 
 def test_entries_come_back_in_the_order_of_their_paths() -> None:
-    manifest = decode(encoded(manifest_of(SKETCH)), SEALER, WHERE)
+    manifest = decode(encoded(manifest_of(SKETCH)), SEALER, WHERE, OF_BACKUP)
     found = [(e.path, e.kind, e.size, e.link) for e in manifest.tables.entries()]
     assert found == [
         ("base", EntryKind.DIRECTORY, 0, ""),
@@ -79,7 +80,7 @@ def test_the_builder_counts_files_bytes_and_packs() -> None:
 @pytest.mark.parametrize("sealer", [SEALER, Sealer(KEY)], ids=["open", "encrypted"])
 def test_a_manifest_is_read_back_as_it_was(sealer: Sealer) -> None:
     before = manifest_of(SKETCH, corrupt=(CorruptPage("base/1/1259", 7, "pg_class"),))
-    after = decode(encoded(before, sealer), sealer, WHERE)
+    after = decode(encoded(before, sealer), sealer, WHERE, OF_BACKUP)
     assert after.facts == before.facts
     assert all_columns(after.tables) == all_columns(before.tables)
 
@@ -88,7 +89,7 @@ def test_facts_are_read_from_the_first_bytes_alone() -> None:
     content = encoded(manifest_of(SKETCH, label="before v2"))
     header = read_manifest_header(content, len(content), WHERE)
     head = content[: HEADER_SIZE + header.facts_length]
-    assert decode_facts(head, header, SEALER, WHERE).label == "before v2"
+    assert decode_facts(head, header, SEALER, WHERE, OF_BACKUP).label == "before v2"
 
 
 def test_facts_become_the_backup_that_lists_and_plans_see() -> None:
@@ -104,7 +105,7 @@ def test_facts_become_the_backup_that_lists_and_plans_see() -> None:
 def test_names_that_are_no_utf_8_survive() -> None:
     path = b"base/\xff\xfe".decode(errors="surrogateescape")
     before = manifest_of(f"base/ {path}=8kB", data_directory=path)
-    after = decode(encoded(before), SEALER, WHERE)
+    after = decode(encoded(before), SEALER, WHERE, OF_BACKUP)
     assert after.facts.data_directory == path
     assert after.tables.find(path) == 1
 
@@ -115,7 +116,7 @@ def test_unknown_facts_and_columns_of_a_later_version_are_passed_over() -> None:
         record["columns"].append({"name": "file.moon", "dtype": "<f8", "count": 3, "offset": 0})
 
     content = with_record(encoded(manifest_of(SKETCH)), edit)
-    assert decode(content, SEALER, WHERE).facts == manifest_of(SKETCH).facts
+    assert decode(content, SEALER, WHERE, OF_BACKUP).facts == manifest_of(SKETCH).facts
 
 
 def test_find_knows_what_is_there_and_what_is_not() -> None:
@@ -141,7 +142,7 @@ def test_a_table_for_a_worker_is_small() -> None:
 
 
 def test_an_empty_backup_is_a_backup() -> None:
-    manifest = decode(encoded(manifest_of("")), SEALER, WHERE)
+    manifest = decode(encoded(manifest_of("")), SEALER, WHERE, OF_BACKUP)
     assert list(manifest.tables.entries()) == []
     assert len(manifest.tables.placements().row) == 0
 
@@ -152,7 +153,9 @@ def test_tables_of_several_blocks() -> None:
         builder.add_file(number, f"{number:05}", ATTRIBUTES._replace(mtime_ns=number))
     content = encoded(builder.build(some_facts()))
     assert int.from_bytes(content[12:16], "little") > 1
-    assert decode(content, SEALER, WHERE).tables.file.mtime_ns.tolist() == list(range(80_000))
+    assert decode(content, SEALER, WHERE, OF_BACKUP).tables.file.mtime_ns.tolist() == list(
+        range(80_000)
+    )
 
 
 # What the builder makes of many workers' results.
@@ -225,7 +228,7 @@ def test_results_that_fit_no_file_are_a_mistake(
 def test_inode_numbers_of_64_bits() -> None:
     builder = ManifestBuilder()
     builder.add_file(0, "a", Attributes(0o600, 1, 2, -5, 6, inode=(1 << 64) - 2))
-    tables = decode(encoded(builder.build(some_facts())), SEALER, WHERE).tables
+    tables = decode(encoded(builder.build(some_facts())), SEALER, WHERE, OF_BACKUP).tables
     assert (int(tables.file.inode[0]), int(tables.file.mtime_ns[0])) == ((1 << 64) - 2, -5)
 
 
@@ -307,7 +310,7 @@ CONTENT = encoded(manifest_of(SKETCH))
 @pytest.mark.parametrize("length", [0, 1, 31, 47, 48, 60, 100, 200, -1000, -100, -1])
 def test_scenario_76_cut_off(length: int) -> None:
     with pytest.raises((BadManifest, Damaged)):
-        decode(CONTENT[:length], SEALER, WHERE)
+        decode(CONTENT[:length], SEALER, WHERE, OF_BACKUP)
 
 
 def test_scenario_76_every_byte_is_guarded() -> None:
@@ -317,7 +320,7 @@ def test_scenario_76_every_byte_is_guarded() -> None:
         damaged = bytearray(CONTENT)
         damaged[place] ^= 1 << chance.randrange(8)
         try:
-            found = decode(bytes(damaged), SEALER, WHERE)
+            found = decode(bytes(damaged), SEALER, WHERE, OF_BACKUP)
         except PgkeepError:
             continue
         assert place >= HEADER_SIZE
@@ -342,12 +345,12 @@ def test_scenario_76_every_byte_is_guarded() -> None:
 )
 def test_scenario_76_a_wrong_frame(content: bytes, message: str) -> None:
     with pytest.raises(BadManifest, match=message):
-        decode(content, SEALER, WHERE)
+        decode(content, SEALER, WHERE, OF_BACKUP)
 
 
 def test_scenario_76_a_later_version_is_told_apart_from_damage() -> None:
     with pytest.raises(FormatTooNew) as caught:
-        decode(CONTENT[:4] + b"\x02" + CONTENT[5:], SEALER, WHERE)
+        decode(CONTENT[:4] + b"\x02" + CONTENT[5:], SEALER, WHERE, OF_BACKUP)
     assert (caught.value.found, caught.value.known) == (2, 1)
 
 
@@ -356,7 +359,7 @@ def test_scenario_76_facts_of_a_later_format() -> None:
         record["facts"] |= {"format": 2, "timeline": "one"}
 
     with pytest.raises(FormatTooNew):
-        decode(with_record(CONTENT, edit), SEALER, WHERE)
+        decode(with_record(CONTENT, edit), SEALER, WHERE, OF_BACKUP)
 
 
 def test_scenario_76_parts_of_two_manifests() -> None:
@@ -367,12 +370,12 @@ def test_scenario_76_parts_of_two_manifests() -> None:
     other = encoded(manifest_of(SKETCH.replace("1259", "1258"), label="x"))
     mixed = other[:theirs] + CONTENT[ours:]
     with pytest.raises(BadManifest, match="do not belong together"):
-        decode(mixed, SEALER, WHERE)
+        decode(mixed, SEALER, WHERE, OF_BACKUP)
 
 
 def test_scenario_76_an_encrypted_manifest_cannot_be_swapped_for_an_open_one() -> None:
     with pytest.raises(Damaged):
-        decode(CONTENT, Sealer(KEY), WHERE)
+        decode(CONTENT, Sealer(KEY), WHERE, OF_BACKUP)
 
 
 # Then content that somebody wrote so, with every hash right.
@@ -452,7 +455,7 @@ def without(*path: str | int) -> Callable[[Any], None]:
 )
 def test_scenario_76_forged_facts(edit: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(BadManifest, match=message):
-        decode(with_record(CONTENT, edit), SEALER, WHERE)
+        decode(with_record(CONTENT, edit), SEALER, WHERE, OF_BACKUP)
 
 
 @pytest.mark.parametrize(
@@ -489,7 +492,7 @@ def test_scenario_76_forged_tables(column: str, values: Any, message: str) -> No
     before = manifest_of(SKETCH)
     forged = Manifest(before.facts, with_column(before.tables, column, values))
     with pytest.raises(BadManifest, match=message):
-        decode(encoded(forged), SEALER, WHERE)
+        decode(encoded(forged), SEALER, WHERE, OF_BACKUP)
 
 
 @pytest.mark.parametrize(
@@ -527,7 +530,7 @@ def test_scenario_76_unsafe_paths(path: str) -> None:
     builder.add_symlink("pg_tblspc/evil", "/etc", ATTRIBUTES)
     builder.add_file(1, path, ATTRIBUTES)
     with pytest.raises(UnsafePath) as caught:
-        decode(encoded(builder.build(some_facts())), SEALER, WHERE)
+        decode(encoded(builder.build(some_facts())), SEALER, WHERE, OF_BACKUP)
     assert caught.value.path[:20] == path[:20]
 
 
@@ -535,7 +538,7 @@ def test_scenario_76_paths_out_of_order() -> None:
     before = manifest_of("a=8kB b=8kB")
     tables = with_column(before.tables, "file.path", Heap(b"b\0a\0"))
     with pytest.raises(UnsafePath, match="out of order"):
-        decode(encoded(Manifest(before.facts, tables)), SEALER, WHERE)
+        decode(encoded(Manifest(before.facts, tables)), SEALER, WHERE, OF_BACKUP)
 
 
 def test_files_of_a_tablespace_may_lie_under_its_link() -> None:
@@ -544,7 +547,7 @@ def test_files_of_a_tablespace_may_lie_under_its_link() -> None:
             "pg_tblspc/ pg_tblspc/16400>/ssd pg_tblspc/16400/PG_18/ pg_tblspc/16400/PG_18/1=8kB"
         )
     )
-    assert decode(content, SEALER, WHERE).facts.files == 1
+    assert decode(content, SEALER, WHERE, OF_BACKUP).facts.files == 1
 
 
 def test_scenario_76_a_small_object_does_not_become_a_large_one() -> None:
@@ -555,7 +558,7 @@ def test_scenario_76_a_small_object_does_not_become_a_large_one() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(BadManifest, match="never written"):
-            decode(forged, SEALER, WHERE)
+            decode(forged, SEALER, WHERE, OF_BACKUP)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pgkeep.repository.manifest.checks import BadManifest
-from pgkeep.repository.manifest.codec import Manifest, decode, encode, prove
+from pgkeep.repository.manifest.codec import OF_BACKUP, Manifest, decode, encode, prove
 from pgkeep.repository.manifest.pieces import Pieces
 from pgkeep.repository.seal import Damaged
 from support.manifests import BACKUP, SEALER, all_columns, encoded, manifest_of, with_column
@@ -32,14 +32,14 @@ def test_a_manifest_is_the_same_whatever_the_pieces(length: int) -> None:
     manifest = manifest_of("base/ base/1/ base/1/1259=3000kB base/1/2=8kB")
     content = encoded(manifest)
     pieces = Pieces([content[at : at + length] for at in range(0, len(content), length)])
-    found = decode(pieces, SEALER, WHERE)
+    found = decode(pieces, SEALER, WHERE, OF_BACKUP)
     assert found.facts == manifest.facts
     assert all_columns(found.tables) == all_columns(manifest.tables)
 
 
 def test_what_is_read_back_as_it_was_is_proven() -> None:
     manifest = manifest_of("a=8kB b=3000kB")
-    assert prove(encode(manifest, SEALER), manifest, SEALER, WHERE).id == BACKUP
+    assert prove(encode(manifest, SEALER), manifest, SEALER, WHERE, OF_BACKUP).id == BACKUP
 
 
 def test_other_content_than_was_to_be_written_is_refused() -> None:
@@ -47,7 +47,7 @@ def test_other_content_than_was_to_be_written_is_refused() -> None:
     inode = np.full(len(manifest.tables.file), 7, np.uint64)
     other = Manifest(manifest.facts, with_column(manifest.tables, "file.inode", inode))
     with pytest.raises(BadManifest, match="it would not be read as it was written"):
-        prove(encode(other, SEALER), manifest, SEALER, WHERE)
+        prove(encode(other, SEALER), manifest, SEALER, WHERE, OF_BACKUP)
 
 
 def test_a_block_that_was_damaged_in_memory_is_refused() -> None:
@@ -55,4 +55,4 @@ def test_a_block_that_was_damaged_in_memory_is_refused() -> None:
     parts = encode(manifest, SEALER)
     parts[-1] = parts[-1][:-1] + bytes([parts[-1][-1] ^ 1])
     with pytest.raises((BadManifest, Damaged)):
-        prove(parts, manifest, SEALER, WHERE)
+        prove(parts, manifest, SEALER, WHERE, OF_BACKUP)

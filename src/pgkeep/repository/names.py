@@ -46,6 +46,15 @@ def manifest(cluster: str, backup_id: str) -> str:
     return f"{backups_prefix(cluster)}{backup_id}/manifest"
 
 
+def dumps_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}dumps/"
+
+
+def dump(cluster: str, dump_id: str) -> str:
+    """Return the manifest of a logical backup."""
+    return f"{dumps_prefix(cluster)}{dump_id}/manifest"
+
+
 def pack(cluster: str, pack_id: bytes) -> str:
     """Packs are spread over 256 folders by the first byte of their random id."""
     name = pack_id.hex()

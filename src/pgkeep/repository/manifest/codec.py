@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from struct import Struct
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
 from pgkeep.repository.manifest.checks import BadManifest, check_packs, check_tables
+from pgkeep.repository.manifest.dump_facts import DumpFacts, dump_facts_from_json
 from pgkeep.repository.manifest.facts import (
     FORMAT,
     BadFacts,
@@ -39,6 +40,7 @@ from pgkeep.repository.seal import (
     BlockHeader,
     FormatTooNew,
     Plain,
+    SealedBlock,
     Sealer,
     read_header,
 )
@@ -57,12 +59,32 @@ _HEAPS: Final = {"path", "link"}
 ReadRange = Callable[[int, int], Plain]  # start and length, both within the object
 
 
-@dataclass(frozen=True, eq=False)
-class Manifest:
-    """All that restoring one backup needs to know."""
+AnyFacts = TypeVar("AnyFacts", Facts, DumpFacts)
 
-    facts: Facts
+
+@dataclass(frozen=True, eq=False)
+class ManifestOf(Generic[AnyFacts]):
+    """All that restoring one backup or dump needs to know."""
+
+    facts: AnyFacts
     tables: Tables
+
+
+Manifest = ManifestOf[Facts]
+DumpManifest = ManifestOf[DumpFacts]
+
+
+class Kind(NamedTuple, Generic[AnyFacts]):
+    """What an object is the manifest of: its facts stand under a name of their own."""
+
+    key: str
+    from_json: Callable[[Any], AnyFacts]  # raises BadFacts
+    block_size: Callable[[AnyFacts], int]  # of overlays
+
+
+OF_BACKUP: Final[Kind[Facts]] = Kind("facts", facts_from_json, lambda f: f.generation.block_size)
+# A dump's files have no pages, so no overlays: any size will do.
+OF_DUMP: Final[Kind[DumpFacts]] = Kind("dump", dump_facts_from_json, lambda _: 8192)
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -87,17 +109,17 @@ class Header(NamedTuple):
         return HEADER_SIZE + self.facts_length + self.tables_length
 
 
-def encode(manifest: Manifest, sealer: Sealer) -> list[bytes]:
+def encode(manifest: ManifestOf[AnyFacts], sealer: Sealer) -> list[bytes]:
     """Return the object in parts. Does not check it: see `prove`."""
     columns, plain_size = _directory(manifest.tables)
     record = {
-        "facts": facts_to_json(manifest.facts),
+        _key_of(manifest.facts): facts_to_json(manifest.facts),
         "columns": [msgspec.to_builtins(column) for column in columns],
     }
     content = dump_json(record)
     if len(content) > PLAIN_LIMIT:
-        raise BadManifest(f"backup {manifest.facts.id}", "its facts are over 16 MiB")
-    blocks = [sealer.seal(MANIFEST_FACTS, content)]
+        raise BadManifest(manifest.facts.id, "its facts are over 16 MiB")
+    blocks: list[SealedBlock] = [sealer.seal(MANIFEST_FACTS, content)]
     blocks += (sealer.seal(MANIFEST_TABLES, piece) for piece in _pieces(manifest.tables))
     lengths = [len(block.data) for block in blocks]
     header = _HEADER.pack(
@@ -107,14 +129,25 @@ def encode(manifest: Manifest, sealer: Sealer) -> list[bytes]:
     return [header + binding, *(block.data for block in blocks)]
 
 
-def prove(parts: Sequence[bytes], manifest: Manifest, sealer: Sealer, where: str) -> Facts:
+def _key_of(facts: Facts | DumpFacts) -> str:
+    return OF_BACKUP.key if isinstance(facts, Facts) else OF_DUMP.key
+
+
+def prove(
+    parts: Sequence[bytes],
+    manifest: ManifestOf[AnyFacts],
+    sealer: Sealer,
+    where: str,
+    kind: Kind[AnyFacts],
+) -> AnyFacts:
     """Raise unless `decode` would make this manifest of what `encode` made; return its facts.
 
     Block by block: a second copy of the tables of a large cluster would not fit in memory.
     """
     content = Pieces(parts)
-    header, facts, columns, blocks = _open(content.read, content.size, sealer, where)
-    _check(facts, manifest.tables, where)
+    opening = _Opening(content.read, sealer, where)
+    header, facts, columns, blocks = opening.all(content.size, kind)
+    _check(facts, manifest.tables, where, kind)
     opened = _Opened(content, blocks, sealer, where)
     types = _types(COLUMNS)
     for column, (name, dtype, values) in zip(columns, _columns(manifest.tables), strict=True):
@@ -137,33 +170,44 @@ def _demand_same(content: Array, offset: int, opened: "_Opened") -> None:
         start += len(part)
 
 
-def decode(content: bytes | memoryview | Pieces, sealer: Sealer, where: str) -> Manifest:
+def decode(
+    content: bytes | memoryview | Pieces, sealer: Sealer, where: str, kind: Kind[AnyFacts]
+) -> ManifestOf[AnyFacts]:
     """Read a whole manifest and check everything in it. Pieces are let go as they are read.
 
     Raise BadManifest, UnsafePath, Damaged, WrongKey or FormatTooNew, never anything else.
     """
     pieces = content if isinstance(content, Pieces) else Pieces([content])
-    _, facts, columns, blocks = _open(pieces.read, pieces.size, sealer, where)
+    _, facts, columns, blocks = _Opening(pieces.read, sealer, where).all(pieces.size, kind)
     opened = _Opened(pieces, blocks, sealer, where)
     tables = Tables(**_cut_tables(columns, opened, list(COLUMNS)))
-    _check(facts, tables, where)
-    return Manifest(facts, tables)
+    _check(facts, tables, where, kind)
+    return ManifestOf(facts, tables)
 
 
-def _check(facts: Facts, tables: Tables, where: str) -> None:
-    check_tables(tables, facts.generation.block_size, where)
+def _check(facts: AnyFacts, tables: Tables, where: str, kind: Kind[AnyFacts]) -> None:
+    check_tables(tables, kind.block_size(facts), where)
     if (facts.files, facts.size) != tables.count_files():
         raise BadManifest(where, "its facts tell of other files than its tables")
 
 
-def _open(
-    read: ReadRange, size: int, sealer: Sealer, where: str
-) -> tuple[Header, Facts, list[Column], "list[_Block]"]:
-    """Read all but the tables, which are proven to belong to it."""
-    header = read_manifest_header(read(0, min(size, HEADER_SIZE)), size, where)
-    head = memoryview(read(0, HEADER_SIZE + header.facts_length))
-    facts, columns = _open_facts(head, header, sealer, where)
-    return header, facts, columns, _find_blocks(read, header, sealer, where)
+class _Opening(NamedTuple):
+    """Reads all but the tables of an object."""
+
+    read: ReadRange
+    sealer: Sealer
+    where: str
+
+    def all(
+        self, size: int, kind: Kind[AnyFacts]
+    ) -> tuple[Header, AnyFacts, list[Column], "list[_Block]"]:
+        """Return what is in it; the blocks of the tables are proven to belong to it."""
+        read, sealer, where = self
+        header = read_manifest_header(read(0, min(size, HEADER_SIZE)), size, where)
+        head = memoryview(read(0, HEADER_SIZE + header.facts_length))
+        record = _open_record(head, header, sealer, where)
+        facts = _facts_in(record, kind, where)
+        return header, facts, record.columns, _find_blocks(read, header, sealer, where)
 
 
 def read_manifest_header(content: Plain, size: int, where: str) -> Header:
@@ -185,17 +229,21 @@ def read_manifest_header(content: Plain, size: int, where: str) -> Header:
     return header
 
 
-def decode_facts(head: bytes | memoryview, header: Header, sealer: Sealer, where: str) -> Facts:
+def decode_facts(
+    head: bytes | memoryview, header: Header, sealer: Sealer, where: str, kind: Kind[AnyFacts]
+) -> AnyFacts:
     """Read the facts alone, from the object's beginning up to the end of its facts block."""
-    return _open_facts(memoryview(head), header, sealer, where)[0]
+    return _facts_in(_open_record(memoryview(head), header, sealer, where), kind, where)
 
 
-def decode_packs(read: ReadRange, size: int, sealer: Sealer, where: str) -> tuple[Facts, PackTable]:
+def decode_packs(
+    read: ReadRange, size: int, sealer: Sealer, where: str, kind: Kind[AnyFacts]
+) -> tuple[AnyFacts, PackTable]:
     """Read which packs a backup needs: of its tables, only the blocks that name packs are opened.
 
     All its parts are proven to belong together. Raises as `decode`.
     """
-    _, facts, columns, blocks = _open(read, size, sealer, where)
+    _, facts, columns, blocks = _Opening(read, sealer, where).all(size, kind)
     opened = _Opened(_Ranges(read), blocks, sealer, where)
     packs = _cut_tables(columns, opened, ["pack"])["pack"]
     check_packs(packs, where)
@@ -203,25 +251,33 @@ def decode_packs(read: ReadRange, size: int, sealer: Sealer, where: str) -> tupl
 
 
 class _Record(msgspec.Struct, frozen=True):
-    facts: dict[str, Any]
     columns: list[Column]
+    facts: dict[str, Any] | None = None
+    dump: dict[str, Any] | None = None
 
 
-def _open_facts(
-    view: memoryview, header: Header, sealer: Sealer, where: str
-) -> tuple[Facts, list[Column]]:
+def _open_record(view: memoryview, header: Header, sealer: Sealer, where: str) -> _Record:
     sealed = view[HEADER_SIZE : HEADER_SIZE + header.facts_length]
     content = sealer.unseal(MANIFEST_FACTS, sealed, where)
     try:
-        record = msgspec.convert(load_json(content), _Record)
-        found = record.facts.get("format")
-        if isinstance(found, int) and found > FORMAT:  # before anything else in it is judged
-            raise FormatTooNew(where, found, FORMAT)
-        return facts_from_json(record.facts), record.columns
+        return msgspec.convert(load_json(content), _Record)
     except BadFacts as error:
         raise BadManifest(where, f"its facts {error}") from error
     except msgspec.ValidationError as error:
         raise BadManifest(where, f"its list of columns holds a wrong value: {error}") from error
+
+
+def _facts_in(record: _Record, kind: Kind[AnyFacts], where: str) -> AnyFacts:
+    found: dict[str, Any] | None = getattr(record, kind.key)
+    if found is None:
+        raise BadManifest(where, f"it holds no {kind.key}: it is the manifest of something else")
+    version = found.get("format")
+    if isinstance(version, int) and version > FORMAT:  # before anything else in it is judged
+        raise FormatTooNew(where, version, FORMAT)
+    try:
+        return kind.from_json(found)
+    except BadFacts as error:
+        raise BadManifest(where, f"its facts {error}") from error
 
 
 class _Block(NamedTuple):

@@ -151,8 +151,8 @@ class Facts(Struct, frozen=True, kw_only=True):
         )
 
 
-def facts_to_json(facts: Facts) -> Any:
-    """Return what `json.dumps` can write and `facts_from_json` reads."""
+def facts_to_json(facts: Struct) -> Any:
+    """Return what `json.dumps` can write; a `..._facts_from_json` reads it."""
     return to_builtins(facts)
 
 
