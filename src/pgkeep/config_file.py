@@ -227,6 +227,11 @@ def secret_from_file(file: str) -> str:
     return _secret_of_file(os.path.abspath(file))
 
 
+def environment() -> dict[str, str]:
+    """Return a copy of the environment, for programs that connect to a server as we do."""
+    return dict(os.environ)
+
+
 def colours_unwanted() -> bool:
     """Tell whether the environment asks for plain text (no-color.org, TERM=dumb)."""
     return os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ

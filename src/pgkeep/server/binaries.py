@@ -122,11 +122,12 @@ def find_binaries(major: int | None = None, explicit: str | None = None) -> Bina
 
 def installed() -> list[Binaries]:
     """Return every complete installation on this machine, in order of preference."""
-    directories = dict.fromkeys(path.resolve() for path in _places())
+    directories = dict.fromkeys(path.resolve() for path in places_of_programs())
     return [found for found in map(_inspect, directories) if found is not None]
 
 
-def _places() -> Iterator[Path]:
+def places_of_programs() -> Iterator[Path]:
+    """Yield the folders in which programs of any version may be: the PATH's first."""
     for program in ("pg_ctl", "postgres"):
         path = shutil.which(program)
         if path is not None:

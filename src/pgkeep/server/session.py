@@ -133,19 +133,24 @@ class Session:
         self.database = connection.info.dbname
 
     @classmethod
-    def connect(cls, conninfo: str) -> Self:
-        """Raise CannotConnect, BadConninfo, or UnsupportedVersion for other majors than ours."""
-        connection = connect(conninfo)
+    def connect(
+        cls, conninfo: str, *, database: str | None = None, any_version: bool = False
+    ) -> Self:
+        """Raise CannotConnect, BadConninfo, or UnsupportedVersion for other majors than ours.
+
+        `any_version` is for those who only run SQL: a dump is taken by PostgreSQL's own programs.
+        """
+        connection = connect(conninfo, **({} if database is None else {"dbname": database}))
         session = cls(connection, conninfo)
         try:
-            session._prepare()
+            session._prepare(any_version=any_version)
         except BaseException:
             connection.close()
             raise
         return session
 
-    def _prepare(self) -> None:
-        if self.major not in VERSIONS:
+    def _prepare(self, *, any_version: bool) -> None:
+        if self.major not in VERSIONS and not any_version:
             info = self._connection.info
             number = info.server_version
             raise UnsupportedVersion(f"the server at {info.host}:{info.port}", str(number // 10000))

@@ -1,0 +1,89 @@
+"""Sessions that hold a snapshot while pg_dump and its workers read under it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import Any, Final, LiteralString, NamedTuple, Self
+
+from pgkeep.server.connecting import CannotConnect
+from pgkeep.server.session import Session
+
+AT_ONCE: Final = 32  # sessions held open before the first dump begins
+# Repeatable read: the exported snapshot is that of the first statement, and stays.
+_BEGIN: Final[LiteralString] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+# 'latest' in recovery: how far the standby had replayed when the snapshot was taken.
+_EXPORT: Final[LiteralString] = """
+SELECT pg_export_snapshot(), clock_timestamp(),
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+             ELSE pg_current_wal_insert_lsn() END)::text,
+       pg_is_in_recovery()
+"""
+
+
+class Exported(NamedTuple):
+    """What pg_dump is to see."""
+
+    name: str  # for pg_dump --snapshot
+    at: datetime  # by the server's clock
+    lsn: str
+    standby: bool
+
+
+class Snapshot:
+    """One database as it was at one moment. Close it, or use `with`: until then VACUUM waits."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        session.query(_BEGIN, doing="begin a snapshot")
+        self.exported = Exported(*session.query(_EXPORT, doing="export a snapshot")[0])
+        self.database = session.database
+        self.role = session.role
+        self.major = session.major
+
+    @classmethod
+    def take(cls, conninfo: str, database: str) -> Self:
+        session = Session.connect(conninfo, database=database, any_version=True)
+        try:
+            return cls(session)
+        except BaseException:
+            session.close()
+            raise
+
+    def query(self, statement: LiteralString, *values: object, doing: str) -> list[tuple[Any, ...]]:
+        """Ask under the snapshot."""
+        return self._session.query(statement, *values, doing=doing)
+
+    def ping(self) -> None:
+        """Raise SessionLost unless the snapshot still holds: pg_dump's workers need it."""
+        self._session.query("SELECT 1", doing="keep the snapshot")
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class Refused(NamedTuple):
+    """A database that could not be connected to."""
+
+    database: str
+    error: CannotConnect
+
+
+@contextmanager
+def take_all(conninfo: str, databases: Sequence[str]) -> Iterator[Iterator[Snapshot | Refused]]:
+    """Give the snapshots of all databases, in their order, each to be closed by its user.
+
+    PostgreSQL has no snapshot across databases. So they are taken as close together as possible:
+    all before the first one is used, unless there are very many.
+    """
+    with ExitStack() as stack:
+
+        def take(database: str) -> Snapshot | Refused:
+            try:
+                snapshot = Snapshot.take(conninfo, database)
+            except CannotConnect as error:
+                return Refused(database, error)
+            stack.callback(snapshot.close)
+            return snapshot
+
+        held = [take(database) for database in databases] if len(databases) <= AT_ONCE else None
+        yield iter(held) if held is not None else map(take, databases)

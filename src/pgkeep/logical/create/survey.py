@@ -1,0 +1,226 @@
+"""What there is to dump in a database, and what of it the role may not read: asked beforehand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, LiteralString, NamedTuple
+
+from pgkeep.errors import PgkeepError
+from pgkeep.logical.create.snapshots import Snapshot
+from pgkeep.logical.patterns import Chosen
+from pgkeep.repository.manifest.facts import Extension
+
+_SHOWN: Final = 10  # tables in an error's message; the facts have them all
+
+# Relations that pg_dump reads, but for members of extensions: of those only the configuration
+# tables are dumped. Locks are taken on tables and partitioned tables (pg_dump.c: getTables).
+_RELATIONS: Final[LiteralString] = """
+SELECT n.nspname, c.relname, c.relkind::text, pg_table_is_visible(c.oid),
+       has_schema_privilege(n.oid, 'USAGE')
+         AND (c.relkind IN ('v', 'm', 'f', 'p') OR has_table_privilege(c.oid, 'SELECT')),
+       c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'SELECT')
+         AND row_security_active(c.oid),
+       c.relispartition
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype = 'e')
+"""
+# Before 18 there is no has_largeobject_privilege().
+_LARGE_OBJECTS: Final[LiteralString] = """
+SELECT count(*), count(*) FILTER (WHERE NOT readable) FROM (
+    SELECT pg_has_role(m.lomowner, 'USAGE') OR current_setting('is_superuser') = 'on'
+           OR current_setting('lo_compat_privileges') = 'on'
+           OR EXISTS (SELECT FROM aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
+                      AND CASE WHEN a.grantee = 0 THEN true
+                               ELSE pg_has_role(a.grantee, 'USAGE') END) AS readable
+    FROM pg_largeobject_metadata m) found
+"""
+_DATABASE: Final[LiteralString] = """
+SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
+       t.spcname,
+       coalesce((SELECT array_agg(s) FROM pg_db_role_setting r, unnest(r.setconfig) s
+                 WHERE r.setdatabase = d.oid AND r.setrole = 0), '{}')
+FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
+WHERE d.datname = current_database()
+"""
+_EXTENSIONS: Final[LiteralString] = """
+SELECT current_database(), extname, extversion FROM pg_extension ORDER BY 2
+"""
+# How many locks fit (lock.c: NLOCKENTS), and connections whose share nobody may be using.
+_LOCKS: Final[LiteralString] = """
+SELECT current_setting('max_locks_per_transaction')::bigint
+       * (current_setting('max_connections')::bigint
+          + current_setting('max_prepared_transactions')::bigint)
+"""
+
+
+class CannotRead(PgkeepError):
+    """The role may not read everything that is to be dumped."""
+
+    code = "cannot-read-all"
+    exit_status = 204
+
+    role: str
+    database: str
+    unreadable: tuple[str, ...]  # tables and sequences
+    hidden: tuple[str, ...]  # tables of which row-level security hides rows
+    large_objects: int = 0  # that may not be read
+
+    def __str__(self) -> str:
+        parts = []
+        if self.unreadable:
+            parts.append(f"may not read {_listed(self.unreadable)}")
+        if self.hidden:
+            parts.append(f"would miss rows that row-level security hides in {_listed(self.hidden)}")
+        if self.large_objects:
+            parts.append(f"may not read {self.large_objects} large objects")
+        return f"cannot dump database {self.database}: {self.role} {' and '.join(parts)}"
+
+    @property
+    def hint(self) -> str:
+        role = self.role.replace('"', '""')
+        parts = []
+        if self.unreadable:
+            parts.append(f'GRANT pg_read_all_data TO "{role}"')
+        if self.hidden:
+            parts.append(f'ALTER ROLE "{role}" BYPASSRLS')
+        if self.large_objects:
+            parts.append("for large objects dump as their owner or a superuser")
+        return "; ".join(parts) + "; or leave them out by name (--exclude-table)"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+class Relation(NamedTuple):
+    """A table, sequence or view."""
+
+    schema: str
+    name: str
+    kind: str  # pg_class.relkind
+    visible: bool  # without its schema's name
+    readable: bool
+    hides_rows: bool  # row-level security applies to the role
+    partition: bool
+
+    @property
+    def words(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def locked(self) -> bool:
+        return self.kind in "rp"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A database before it is dumped."""
+
+    owner: str
+    encoding: str
+    collate: str
+    ctype: str
+    tablespace: str
+    settings: tuple[str, ...]
+    provider: str
+    locale: str
+    collation_version: str
+    actual_version: str  # of the collation, by the libraries of the server; '' unknown
+    extensions: tuple[Extension, ...]
+    locks: int  # that pg_dump will take
+    lock_room: int  # how many fit
+    schemas: dict[str, int]  # of the tables to be locked: how many there are
+    tables: frozenset[tuple[str, str]]  # that must be in the dump
+    large_objects: int
+
+
+def survey(snapshot: Snapshot, chosen: Chosen, *, large_objects: bool) -> Survey:
+    """Look at a database. Raise CannotRead, naming all that the role may not read."""
+    relations = [
+        relation
+        for relation in _relations(snapshot)
+        if chosen.has(relation.schema, relation.name, visible=relation.visible)
+    ]
+    objects = _large_objects(snapshot) if large_objects else (0, 0)
+    _demand_readable(snapshot, relations, chosen, objects[1])
+    owner, encoding, collate, ctype, space, settings = snapshot.query(
+        _DATABASE, doing="look at the database"
+    )[0]
+    provider, locale, recorded, actual = snapshot.query(
+        _collation_query(snapshot.major), doing="look at the database's collation"
+    )[0]
+    extensions = snapshot.query(_EXTENSIONS, doing="look for extensions")
+    schemas: dict[str, int] = {}
+    for relation in relations:
+        if relation.locked:
+            schemas[relation.schema] = schemas.get(relation.schema, 0) + 1
+    return Survey(
+        owner=owner,
+        encoding=encoding,
+        collate=collate,
+        ctype=ctype,
+        tablespace=space,
+        settings=tuple(settings),
+        provider=_PROVIDERS.get(provider, provider),
+        locale=locale,
+        collation_version=recorded,
+        actual_version=actual,
+        extensions=tuple(Extension(*row) for row in extensions),
+        locks=sum(schemas.values()),
+        lock_room=int(snapshot.query(_LOCKS, doing="see how many locks fit")[0][0]),
+        schemas=schemas,
+        tables=frozenset((r.schema, r.name) for r in relations if r.kind in "rpf"),
+        large_objects=objects[0],
+    )
+
+
+_PROVIDERS: Final = {"c": "libc", "i": "icu", "b": "builtin", "d": "default"}
+
+
+def _collation_query(major: int) -> LiteralString:
+    if major >= 17:
+        locale: LiteralString = "coalesce(datlocale, '')"
+    elif major >= 15:
+        locale = "coalesce(daticulocale, '')"
+    else:
+        return "SELECT 'c', '', '', ''"
+    before: LiteralString = "SELECT datlocprovider::text, "
+    after: LiteralString = (
+        ", coalesce(datcollversion, ''), coalesce(pg_database_collation_actual_version(oid), '')"
+        " FROM pg_database WHERE datname = current_database()"
+    )
+    return before + locale + after
+
+
+def _relations(snapshot: Snapshot) -> Iterator[Relation]:
+    # What an unqualified pattern of pg_dump's finds depends on the role's own search path.
+    snapshot.query("RESET search_path", doing="look at the tables")
+    try:
+        rows = snapshot.query(_RELATIONS, doing="look at the tables")
+    finally:
+        snapshot.query("SET search_path = pg_catalog, pg_temp", doing="look at the tables")
+    return (Relation(*row) for row in rows)
+
+
+def _large_objects(snapshot: Snapshot) -> tuple[int, int]:
+    count, unreadable = snapshot.query(_LARGE_OBJECTS, doing="count large objects")[0]
+    return int(count), int(unreadable)
+
+
+def _demand_readable(
+    snapshot: Snapshot, relations: list[Relation], chosen: Chosen, large_objects: int
+) -> None:
+    unreadable = sorted(r.words for r in relations if not r.readable)
+    hidden = sorted(
+        r.words
+        for r in relations
+        if r.readable and r.hides_rows and chosen.has_data(r.schema, r.name, visible=r.visible)
+    )
+    if unreadable or hidden or large_objects:
+        raise CannotRead(
+            snapshot.role, snapshot.database, tuple(unreadable), tuple(hidden), large_objects
+        )
