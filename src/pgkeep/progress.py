@@ -14,6 +14,10 @@ class Progress(Protocol):
         """Say how much of the phase is done by now (a running total, not a step)."""
         ...
 
+    def detail(self, text: str) -> None:
+        """Say which part of the phase is in hand: the tables being read. May be called often."""
+        ...
+
     def note(self, text: str) -> None:
         """Say something the user should read now: a warning found on the way, a long wait."""
         ...
@@ -26,6 +30,9 @@ class Silent:
         pass
 
     def advance(self, done: int) -> None:
+        pass
+
+    def detail(self, text: str) -> None:
         pass
 
     def note(self, text: str) -> None:

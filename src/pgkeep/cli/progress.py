@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LINE_SECONDS: Final = 10.0  # between two lines of one phase: a log stays readable
+_DETAIL: Final = 40  # characters of what is in hand, so that the bar stays on its line
 DRAW_SECONDS: Final = 0.1  # between two updates of a bar: advance() may be called per chunk
 
 
@@ -39,6 +40,9 @@ class NotesOnly:
     def advance(self, done: int) -> None:
         pass
 
+    def detail(self, text: str) -> None:
+        pass
+
     def note(self, text: str) -> None:
         say(safe(text, lines=True))
 
@@ -56,9 +60,11 @@ class LineProgress:
         self._clock = clock
         self._title, self._total, self._unit = "", None, "bytes"
         self._began = self._said = clock()
+        self._detail = ""
 
     def phase(self, title: str, total: int | None = None, unit: str = "bytes") -> None:
         self._title, self._total, self._unit = safe(title), total, unit  # type: ignore[assignment]
+        self._detail = ""
         self._began = self._said = self._clock()
         self._write(f"{self._title}{f': {amount(total, unit)}' if total else ''}")
 
@@ -67,7 +73,11 @@ class LineProgress:
         if now - self._said < LINE_SECONDS:
             return
         self._said = now
-        self._write(f"{self._title}: {how_far(done, self._total, self._unit, now - self._began)}")
+        far = how_far(done, self._total, self._unit, now - self._began)
+        self._write(f"{self._title}: {far}{f' ({self._detail})' if self._detail else ''}")
+
+    def detail(self, text: str) -> None:
+        self._detail = safe(text)
 
     def note(self, text: str) -> None:
         self._write(safe(text, lines=True))
@@ -103,6 +113,12 @@ class BarProgress:
         self._drawn = now
         far = how_far(done, self._total, self._unit, now - self._began)
         self._bars.update(self._task, completed=done, far=far)
+
+    def detail(self, text: str) -> None:
+        if self._bars is not None and self._task is not None:
+            cut = text if len(text) <= _DETAIL else f"{text[: _DETAIL - 1]}…"
+            name = f"{self._title} {safe(cut)}" if cut else self._title
+            self._bars.update(self._task, description=name)
 
     def note(self, text: str) -> None:
         shown = safe(text, lines=True)
