@@ -3,10 +3,10 @@
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 DumpId = NewType("DumpId", str)  # 'D20261127T160500Z-7f3a': start time in UTC, then chance
-DUMP_PREFIX = "D"  # tells a dump's id from a backup's
+DUMP_PREFIX: Final = "D"  # tells a dump's id from a backup's
 
 
 class Origin(StrEnum):
@@ -39,7 +39,12 @@ class Selection:
     @property
     def whole(self) -> bool:
         """Tell whether nothing is left out: only such a dump is a backup of its database."""
-        return self in (_EVERYTHING, _EVERYTHING_AND_MORE)
+        return self in (EVERYTHING, _AND_LARGE_OBJECTS)
+
+    @property
+    def lists_tables(self) -> bool:
+        """Tell whether every table that is chosen has its definition in the dump."""
+        return not self.data_only and (not self.sections or "pre-data" in self.sections)
 
     @property
     def words(self) -> str:
@@ -57,8 +62,8 @@ class Selection:
         return "; ".join(parts) or "everything"
 
 
-_EVERYTHING = Selection()
-_EVERYTHING_AND_MORE = Selection(large_objects=True)
+EVERYTHING: Final = Selection()
+_AND_LARGE_OBJECTS: Final = Selection(large_objects=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,7 @@ class Dump:
     taken_at: datetime  # UTC: the moment that its newest snapshot shows; an import's: when
     databases: tuple[str, ...]
     all_databases: bool = False  # every one that the cluster had
-    selection: Selection = _EVERYTHING
+    selection: Selection = EVERYTHING
     globals: bool = False  # roles, memberships and tablespaces are in it
     server_version: str = ""
     label: str = ""

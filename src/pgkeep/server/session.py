@@ -1,7 +1,7 @@
 """A session with a server: ask it about itself, bracket a backup, nudge its WAL."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, LiteralString, NamedTuple, Self
@@ -201,6 +201,16 @@ class Session:
             if self._backup_process is not None:
                 raise BackupSessionLost(why) from error
             raise SessionLost(doing, why) from error
+
+    def stream(self, statement: LiteralString, *, doing: str) -> Iterator[tuple[Any, ...]]:
+        """Run one statement; yield its rows as they come, however many. Raises as `query`."""
+        try:
+            with self._connection.cursor() as cursor:
+                yield from cursor.stream(statement)
+        except psycopg.Error as error:
+            if not self._connection.closed:
+                raise self._refused(error, doing) from error
+            raise SessionLost(doing, _first_line(error)) from error
 
     def _refused(self, error: psycopg.Error, doing: str) -> QueryFailed:
         return QueryFailed(doing, error.sqlstate or "unknown", _first_line(error))

@@ -1,6 +1,6 @@
 """Whether a dump is whole, and whether it looks like the one before. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -119,10 +119,10 @@ def suspicions(now: Sequence[DumpedDatabase], emptied: Sequence[str], before: Be
     return found
 
 
-def larger_tables(database: str, items: Iterable[Item]) -> dict[tuple[str, str, str], int]:
-    """Return the tables of a database whose rows are worth comparing."""
-    return {
-        (database, item.schema, item.name): rows
-        for item in items
-        if item.type == "TABLE DATA" and (rows := item.rows or 0) >= _FEW_ROWS
-    }
+def larger_tables(
+    database: str, items: Iterable[Item]
+) -> Iterator[tuple[tuple[str, str, str], int]]:
+    """Yield the tables of a database whose rows are worth comparing."""
+    for item in items:
+        if item.type == "TABLE DATA" and (item.rows or 0) >= _FEW_ROWS:
+            yield (database, item.schema, item.name), item.rows or 0

@@ -1,12 +1,12 @@
 """What of a server is dumped, and with which words pg_dump is told. Pure."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.logical.patterns import parse_pattern
-from pgkeep.model.dump import Selection
+from pgkeep.logical.patterns import parse_pattern, quoted
+from pgkeep.model.dump import Dump, Origin, Selection
 
 TEMPLATE: Final = "template0"  # may not be connected to, and never changes
 INVALID: Final = -2  # datconnlimit of a database whose DROP was interrupted (pg_database.h)
@@ -28,6 +28,19 @@ class NoDatabase(PgkeepError):
     @property
     def hint(self) -> str:
         return f"it has {', '.join(self.known)}" if self.known else "it has none"
+
+
+class DatabaseUnfit(PgkeepError):
+    """A database that should be dumped cannot be connected to."""
+
+    code = "database-unfit"
+    exit_status = 124
+
+    database: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"cannot dump database {self.database}: {self.why}"
 
 
 class BadSelection(PgkeepError):
@@ -161,3 +174,93 @@ def dump_words(
         f"--lock-wait-timeout={lock_wait_ms}",
         *selection_words(selection, tool_major),
     ]
+
+
+class LocksShort(PgkeepError):
+    """A schema has more tables than the server can lock at once."""
+
+    code = "locks-short"
+    exit_status = 254
+
+    database: str
+    schema: str
+    tables: int
+    room: int
+
+    def __str__(self) -> str:
+        return (
+            f"cannot dump database {self.database}: schema {self.schema} has {self.tables:,} "
+            f"tables, and the server has room for {self.room:,} locks"
+        )
+
+    @property
+    def hint(self) -> str:
+        times = -(-self.tables * 5 // (4 * self.room)) + 1
+        return (
+            f"raise max_locks_per_transaction {times} times and restart the server, or dump tables "
+            "in portions with --table patterns"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pg_dump of several under the same snapshot."""
+
+    exclude_schemas: tuple[str, ...] = ()  # the first run: all but these
+    schemas: tuple[str, ...] = ()  # each later one: these alone
+
+
+def plan_runs(database: str, schemas: Mapping[str, int], room: int) -> tuple[Run, ...]:
+    """Split a database by schemas where one pg_dump would run out of locks; as a rule, don't.
+
+    `schemas` are the tables to be locked in each, `room` is how many locks fit. Raise LocksShort.
+    """
+    if sum(schemas.values()) <= room:
+        return (Run(),)
+    groups: list[list[str]] = []
+    left = 0
+    for schema, count in sorted(schemas.items(), key=lambda item: (-item[1], item[0])):
+        if count > room:
+            raise LocksShort(database, schema, count, room)
+        if not groups or count > left:
+            groups.append([])
+            left = room
+        groups[-1].append(schema)
+        left -= count
+    # The smallest schemas go with what belongs to none: extensions, large objects, publications.
+    others = groups[:-1]
+    apart = tuple(sorted(schema for group in others for schema in group))
+    return (Run(exclude_schemas=apart), *(Run(schemas=tuple(sorted(g))) for g in others))
+
+
+def run_selection(selection: Selection, run: Run) -> Selection:
+    """Return what one of several runs takes of a selection."""
+    if not run.schemas:
+        apart = (*selection.exclude_schemas, *map(quoted, run.exclude_schemas))
+        return replace(selection, exclude_schemas=apart)
+    return replace(
+        selection,
+        schemas=tuple(map(quoted, run.schemas)),
+        exclude_schemas=(),
+        extensions=(),
+        exclude_extensions=(),
+        large_objects=False,
+    )
+
+
+def choose_parent(dumps: Sequence[Dump], databases: Sequence[str]) -> Dump | None:
+    """Return the dump whose chunks are most likely to come again: the newest of the best."""
+    wanted = set(databases)
+    shared = [(len(wanted & set(dump.databases)), dump.taken_at, dump) for dump in dumps]
+    best = max(shared, key=lambda found: found[:2], default=None)
+    return best[2] if best is not None and best[0] else None
+
+
+def last_alike(dumps: Sequence[Dump], plan: DatabasesPlan, selection: Selection) -> Dump | None:
+    """Return the newest dump of the same databases and selection, to compare a new one with."""
+
+    def is_alike(dump: Dump) -> bool:
+        names = plan.all if dump.all_databases else set(dump.databases) == set(plan.names)
+        return dump.origin is Origin.SERVER and names and dump.selection == selection
+
+    return max(filter(is_alike, dumps), key=lambda dump: dump.taken_at, default=None)

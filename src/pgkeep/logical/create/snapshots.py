@@ -53,6 +53,10 @@ class Snapshot:
         """Ask under the snapshot."""
         return self._session.query(statement, *values, doing=doing)
 
+    def stream(self, statement: LiteralString, *, doing: str) -> Iterator[tuple[Any, ...]]:
+        """Ask for more rows than should be in memory."""
+        return self._session.stream(statement, doing=doing)
+
     def ping(self) -> None:
         """Raise SessionLost unless the snapshot still holds: pg_dump's workers need it."""
         self._session.query("SELECT 1", doing="keep the snapshot")

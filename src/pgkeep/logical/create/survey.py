@@ -1,7 +1,7 @@
 """What there is to dump in a database, and what of it the role may not read: asked beforehand."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, LiteralString, NamedTuple
 
 from pgkeep.errors import PgkeepError
@@ -14,12 +14,12 @@ _SHOWN: Final = 10  # tables in an error's message; the facts have them all
 # Relations that pg_dump reads, but for members of extensions: of those only the configuration
 # tables are dumped. Locks are taken on tables and partitioned tables (pg_dump.c: getTables).
 _RELATIONS: Final[LiteralString] = """
-SELECT n.nspname, c.relname, c.relkind::text, pg_table_is_visible(c.oid),
-       has_schema_privilege(n.oid, 'USAGE')
-         AND (c.relkind IN ('v', 'm', 'f', 'p') OR has_table_privilege(c.oid, 'SELECT')),
+SELECT n.nspname, c.relname, c.relkind::text,
+       c.relkind IN ('v', 'm', 'f')
+         OR has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
        c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'SELECT')
          AND row_security_active(c.oid),
-       c.relispartition
+       c.relpages::bigint * current_setting('block_size')::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
   AND c.relpersistence <> 't'
@@ -102,18 +102,14 @@ class Relation(NamedTuple):
     schema: str
     name: str
     kind: str  # pg_class.relkind
-    visible: bool  # without its schema's name
     readable: bool
     hides_rows: bool  # row-level security applies to the role
-    partition: bool
+    bytes: int  # as the last VACUUM or ANALYZE saw it
+    visible: bool  # without its schema's name
 
     @property
     def words(self) -> str:
         return f"{self.schema}.{self.name}"
-
-    @property
-    def locked(self) -> bool:
-        return self.kind in "rp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +127,24 @@ class Survey:
     collation_version: str
     actual_version: str  # of the collation, by the libraries of the server; '' unknown
     extensions: tuple[Extension, ...]
-    locks: int  # that pg_dump will take
-    lock_room: int  # how many fit
-    schemas: dict[str, int]  # of the tables to be locked: how many there are
-    tables: frozenset[tuple[str, str]]  # that must be in the dump
+    lock_room: int  # how many locks fit
+    schemas: dict[str, int]  # how many tables of each pg_dump will lock
+    tables: int  # that must be in the dump
+    bytes: int  # of their rows, roughly
     large_objects: int
 
 
 def survey(snapshot: Snapshot, chosen: Chosen, *, large_objects: bool) -> Survey:
     """Look at a database. Raise CannotRead, naming all that the role may not read."""
-    relations = [
-        relation
-        for relation in _relations(snapshot)
-        if chosen.has(relation.schema, relation.name, visible=relation.visible)
-    ]
+    found = _Relations()
+    for relation in _relations(snapshot):
+        if chosen.has(relation.schema, relation.name, visible=relation.visible):
+            has_data = chosen.has_data(relation.schema, relation.name, visible=relation.visible)
+            found.add(relation, has_data=has_data)
     objects = _large_objects(snapshot) if large_objects else (0, 0)
-    _demand_readable(snapshot, relations, chosen, objects[1])
+    if found.unreadable or found.hidden or objects[1]:
+        unreadable, hidden = tuple(sorted(found.unreadable)), tuple(sorted(found.hidden))
+        raise CannotRead(snapshot.role, snapshot.database, unreadable, hidden, objects[1])
     owner, encoding, collate, ctype, space, settings = snapshot.query(
         _DATABASE, doing="look at the database"
     )[0]
@@ -154,10 +152,6 @@ def survey(snapshot: Snapshot, chosen: Chosen, *, large_objects: bool) -> Survey
         _collation_query(snapshot.major), doing="look at the database's collation"
     )[0]
     extensions = snapshot.query(_EXTENSIONS, doing="look for extensions")
-    schemas: dict[str, int] = {}
-    for relation in relations:
-        if relation.locked:
-            schemas[relation.schema] = schemas.get(relation.schema, 0) + 1
     return Survey(
         owner=owner,
         encoding=encoding,
@@ -170,12 +164,34 @@ def survey(snapshot: Snapshot, chosen: Chosen, *, large_objects: bool) -> Survey
         collation_version=recorded,
         actual_version=actual,
         extensions=tuple(Extension(*row) for row in extensions),
-        locks=sum(schemas.values()),
         lock_room=int(snapshot.query(_LOCKS, doing="see how many locks fit")[0][0]),
-        schemas=schemas,
-        tables=frozenset((r.schema, r.name) for r in relations if r.kind in "rpf"),
+        schemas=found.locks,
+        tables=found.tables,
+        bytes=found.bytes,
         large_objects=objects[0],
     )
+
+
+@dataclass
+class _Relations:
+    """What is remembered of relations: there may be a million."""
+
+    tables: int = 0
+    bytes: int = 0
+    locks: dict[str, int] = field(default_factory=dict)  # by schema
+    unreadable: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+
+    def add(self, relation: Relation, *, has_data: bool) -> None:
+        self.tables += relation.kind in "rpf"
+        if relation.kind in "rp":
+            self.locks[relation.schema] = self.locks.get(relation.schema, 0) + 1
+        if relation.kind == "r" and has_data:
+            self.bytes += relation.bytes
+        if not relation.readable:
+            self.unreadable.append(relation.words)
+        elif relation.hides_rows and has_data:
+            self.hidden.append(relation.words)
 
 
 _PROVIDERS: Final = {"c": "libc", "i": "icu", "b": "builtin", "d": "default"}
@@ -197,30 +213,21 @@ def _collation_query(major: int) -> LiteralString:
 
 
 def _relations(snapshot: Snapshot) -> Iterator[Relation]:
-    # What an unqualified pattern of pg_dump's finds depends on the role's own search path.
-    snapshot.query("RESET search_path", doing="look at the tables")
-    try:
-        rows = snapshot.query(_RELATIONS, doing="look at the tables")
-    finally:
-        snapshot.query("SET search_path = pg_catalog, pg_temp", doing="look at the tables")
-    return (Relation(*row) for row in rows)
+    path = _search_path(snapshot)
+    for row in snapshot.stream(_RELATIONS, doing="look at the tables"):
+        yield Relation._make((*row, row[0] in path))
+
+
+def _search_path(snapshot: Snapshot) -> frozenset[str]:
+    """Return the schemas in which pg_dump finds what a pattern without a schema means."""
+    doing = "look at the search path"
+    snapshot.query("RESET search_path", doing=doing)
+    # Qualified: whoever may create objects in this path could have put a function of that name.
+    rows = snapshot.query("SELECT pg_catalog.current_schemas(false)", doing=doing)
+    snapshot.query("SET search_path = pg_catalog, pg_temp", doing=doing)
+    return frozenset(rows[0][0])
 
 
 def _large_objects(snapshot: Snapshot) -> tuple[int, int]:
     count, unreadable = snapshot.query(_LARGE_OBJECTS, doing="count large objects")[0]
     return int(count), int(unreadable)
-
-
-def _demand_readable(
-    snapshot: Snapshot, relations: list[Relation], chosen: Chosen, large_objects: int
-) -> None:
-    unreadable = sorted(r.words for r in relations if not r.readable)
-    hidden = sorted(
-        r.words
-        for r in relations
-        if r.readable and r.hides_rows and chosen.has_data(r.schema, r.name, visible=r.visible)
-    )
-    if unreadable or hidden or large_objects:
-        raise CannotRead(
-            snapshot.role, snapshot.database, tuple(unreadable), tuple(hidden), large_objects
-        )

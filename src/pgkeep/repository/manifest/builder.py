@@ -178,7 +178,14 @@ class ManifestBuilder:
         self._moved.append((row, stored))
 
     def build(self, facts: Facts, parent: Tables | None = None) -> Manifest:
-        """Return the manifest, with files, size and packs filled into the facts, and forget all.
+        """Return the manifest, with files, size and packs filled into the facts, and forget all."""
+        tables = self.tables(parent)
+        count, size = tables.count_files()
+        facts = msgspec.structs.replace(facts, files=count, size=size, packs=len(tables.pack))
+        return Manifest(facts, tables)
+
+    def tables(self, parent: Tables | None = None) -> Tables:
+        """Return the tables alone, and forget all.
 
         What was collected is larger than what is built from it, and encoding needs room as well.
         """
@@ -188,10 +195,7 @@ class ManifestBuilder:
         own, moved = self._own_layers(order, packs), self._moved_chunks(packs)
         files, taken = self._file_columns(order), self._taken(order)
         self._clear()
-        tables = assemble(files, own, taken, parent or Tables.empty(), moved)
-        count, size = tables.count_files()
-        facts = msgspec.structs.replace(facts, files=count, size=size, packs=len(tables.pack))
-        return Manifest(facts, tables)
+        return assemble(files, own, taken, parent or Tables.empty(), moved)
 
     def _clear(self) -> None:
         self._paths: list[bytes] = []
