@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from typing import Final, LiteralString, NamedTuple
 
 from msgspec.structs import replace
-from pgkeep.logical.capture.capture import Capture, CaptureSetup
-from pgkeep.logical.capture.scratch_space import scratch_space
 
 import pgkeep
 from pgkeep.errors import PgkeepError
+from pgkeep.logical.capture.capture import Capture, CaptureSetup
+from pgkeep.logical.capture.scratch_space import scratch_space
 from pgkeep.logical.create.before import Comparison
 from pgkeep.logical.create.checks import IncompleteDump, check_globals
+from pgkeep.logical.create.cleaning import clean
 from pgkeep.logical.create.database import Dumper, Files
-from pgkeep.logical.create.manifest import Past, build, read_parent
+from pgkeep.logical.create.manifest import Past, build, known_bytes, read_parent
 from pgkeep.logical.create.plan import (
     INVALID,
     DatabasesPlan,
@@ -232,8 +233,10 @@ class _Job:
         if not databases and (self.errors or self.missing):
             raise self._nothing()
         facts = self._facts(now, databases, found_globals, past)
-        facts = self._compared(facts, comparison)
-        manifest = build(facts, files, stored, past)
+        facts = replace(self._compared(facts, comparison), known=known_bytes(stored))
+        cleaned = clean(self.cluster, stored, past.tables, self.options.level)
+        self.notes += cleaned.notes
+        manifest = build(facts, files, cleaned.stored, past)
         duration = time.monotonic() - began
         # The last moment to notice that another process took this one for dead.
         self.lock.check()

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pgkeep.logical.capture.capture import Capture, CapturedFile
-from pgkeep.postgres.archive.merge import merge_tocs
-
 from pgkeep.logical import inventory
+from pgkeep.logical.capture.capture import Capture, CapturedFile
 from pgkeep.logical.create.before import Comparison
 from pgkeep.logical.create.checks import DataFile, check_tables
 from pgkeep.logical.create.plan import Run, dump_words, plan_runs, run_selection
@@ -18,6 +16,7 @@ from pgkeep.logical.create.record import Contents
 from pgkeep.logical.create.snapshots import Snapshot
 from pgkeep.logical.create.survey import Survey
 from pgkeep.model.dump import Selection
+from pgkeep.postgres.archive.merge import merge_tocs
 from pgkeep.progress import Progress
 from pgkeep.repository.manifest.dump_facts import INVENTORY, TOC, DumpedDatabase
 from pgkeep.server.client_programs import Connecting

@@ -4,12 +4,14 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
 from msgspec.structs import replace
-from pgkeep.repository.known import KnownChunks
 
 from pgkeep.logical.create.database import Files
 from pgkeep.model.dump import Dump
 from pgkeep.repository import dumps
+from pgkeep.repository.known import KnownChunks
+from pgkeep.repository.manifest.assemble import OF_PARENT
 from pgkeep.repository.manifest.builder import Attributes, ManifestBuilder, StoredChunks
 from pgkeep.repository.manifest.checks import UnsafePath
 from pgkeep.repository.manifest.codec import DumpManifest
@@ -62,6 +64,15 @@ def _lost(cluster: ClusterFolder, tables: Tables) -> frozenset[int]:
     return frozenset(lost)
 
 
+def known_bytes(stored: Sequence[StoredChunks]) -> int:
+    """Return the plain bytes that the parent held already."""
+    found = 0
+    for part in stored:
+        known = part.column("pack") >= OF_PARENT
+        found += int(part.column("plain")[known].sum(dtype=np.int64))
+    return found
+
+
 def build(
     facts: DumpFacts, files: Files, stored: Sequence[StoredChunks], past: Past
 ) -> DumpManifest:
@@ -79,6 +90,6 @@ def build(
         builder.add_chunks(part)
     tables = builder.tables(past.tables)
     count, size = tables.count_files()
-    new = sum(one.size for part in stored for one in part.new_packs)
+    new = sum(one.size for one in {one for part in stored for one in part.new_packs})
     facts = replace(facts, files=count, size=size, packs=len(tables.pack), stored=new)
     return DumpManifest(facts, tables)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from blake3 import blake3
-from pgkeep.postgres.archive.toc import TocEntry, TocHeader, read_toc
 
 from pgkeep.logical.create.checks import Counts, DataFile, IncompleteDump, check_data
 from pgkeep.logical.encodings import readable
 from pgkeep.logical.inventory import Item
+from pgkeep.postgres.archive.toc import TocEntry, TocHeader, read_toc
 
 _SET_VALUE: Final = re.compile(r"setval\(.*, (-?\d+), (true|false)\)")
 _TABLES: Final = frozenset({"TABLE", "FOREIGN TABLE"})

@@ -79,6 +79,19 @@ class StoredChunks(NamedTuple):
     def new_packs(self) -> tuple[StoredPack, ...]:
         return self.packs[: len(self.packs) - self.adopted]
 
+    def relocated(
+        self, rows: Array, pack: Array, offset: Array, packs: tuple[StoredPack, ...]
+    ) -> "StoredChunks":
+        """Return it with some rows' chunks elsewhere: `pack` is an index into `packs`, new ones."""
+        columns = np.frombuffer(self.rows, _ROW_TYPE).copy()
+        columns["pack"][rows] = pack + np.uint32(len(self.new_packs))
+        columns["offset"][rows] = offset
+        held = self.packs[len(self.new_packs) :]
+        later = (columns["pack"] >= len(self.new_packs)) & (columns["pack"] < OF_PARENT)
+        later[rows] = False
+        columns["pack"][later] += np.uint32(len(packs))
+        return self._replace(rows=columns.tobytes(), packs=(*self.new_packs, *packs, *held))
+
 
 class ChunkLog:
     """Notes down what a worker stored. Positions of one file may come in any order."""

@@ -1,0 +1,1 @@
+"""Makes dumps of running servers."""
