@@ -25,6 +25,7 @@ import typer
 import pgkeep
 from pgkeep.config import (
     ClusterConfig,
+    DumpConfig,
     Config,
     Duration,
     Option,
@@ -161,6 +162,7 @@ def options_page() -> str:
         ("[repository]", first_sentence(RepositoryConfig), RepositoryConfig),
         ("[clusters.NAME]", first_sentence(ClusterConfig), ClusterConfig),
         ("[clusters.NAME.retention]", first_sentence(RetentionConfig), RetentionConfig),
+        ("[dump]", first_sentence(DumpConfig), DumpConfig),
     )
     blocks = []
     for title, about, model in sections:
@@ -171,7 +173,7 @@ def options_page() -> str:
 
 def _is_section(option: Option) -> bool:
     kind = option.kind
-    return typing.get_origin(kind) is dict or (
+    return (typing.get_origin(kind) is dict and typing.get_args(kind)[1] is not Any) or (
         isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     )
 
@@ -190,7 +192,7 @@ def _default(option: Option) -> str:
         return "must be given"
     if isinstance(default, Duration):
         return f"default {format_duration(default) if default else 'none'}"
-    if isinstance(default, str) and not str(default):
+    if isinstance(default, str | dict) and not default:
         return "default none"
     return f"default `{default}`"
 

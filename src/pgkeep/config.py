@@ -228,6 +228,35 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
     retention: RetentionConfig = RetentionConfig()
 
 
+class DumpConfig(_Options, frozen=True, kw_only=True):
+    """Logical backups: `pgkeep dump`."""
+
+    lock_wait: Annotated[
+        Duration,
+        Meta(
+            description="How long a dump waits for tables that others have locked.",
+            examples=["20s"],
+        ),
+    ] = Duration(60)
+    scratch: Annotated[
+        str,
+        Meta(
+            description="Where what pg_dump writes passes through on its way into the repository: "
+            "a folder on a file system that can punch holes (ext4, xfs, btrfs, tmpfs). It takes a "
+            "quarter of a GiB, whatever the size of the database. Empty: /dev/shm if there is room, "
+            "else the system's folder for temporary files.",
+            examples=["/var/tmp"],
+        ),
+    ] = ""
+    masks: Annotated[
+        dict[str, Any],
+        Meta(
+            description="How columns are made unreadable by `pgkeep dump restore --masked`: "
+            "`[dump.masks]` with a line for each column, see masked-copies.md.",
+        ),
+    ] = {}
+
+
 class Config(_Options, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -241,6 +270,7 @@ class Config(_Options, frozen=True, kw_only=True):
         ),
     ] = ""
     clusters: dict[str, ClusterConfig] = {}
+    dump: DumpConfig = DumpConfig()
 
 
 def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
@@ -337,6 +367,8 @@ class _Reader:
                     "write [clusters.main] on a line of its own",
                 )
             model = get_args(option.kind)[1]
+            if model is Any:
+                return dict(given)  # whoever uses it reads it
             return {
                 name: self.section(model, table, (*here, name)) for name, table in given.items()
             }
@@ -376,6 +408,8 @@ def describe(option: Option) -> str:
         return "a duration like 90s, 15min, 14d, 2w in quotes"
     if kind is Rate:
         return "a size per second like 200MB/s in quotes"
+    if get_origin(kind) is dict:
+        return "a section"
     if kind is int and meta is not None:
         low, high = meta.ge, meta.le
         return f"a number from {low} to {high}" if high is not None else f"a number from {low} on"

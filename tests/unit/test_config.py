@@ -44,7 +44,7 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
-            "did you mean clusters? the file takes repository, timezone, clusters",
+            "did you mean clusters? the file takes repository, timezone, clusters, dump",
             id="misspelt section",
         ),
         pytest.param(

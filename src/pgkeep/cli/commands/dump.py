@@ -85,8 +85,8 @@ def create(  # noqa: PLR0913 - what pg_dump can choose, by its own names
         ),
     ] = None,
     lock_wait: Annotated[
-        str, typer.Option(help="How long to wait for locked tables, like 20s.")
-    ] = "60s",
+        str, typer.Option(help="How long to wait for locked tables; else dump.lock_wait.")
+    ] = "",
     label: Annotated[str, typer.Option(help="A word for people, shown in lists.")] = "",
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, max=256, help="Else one per core.")
@@ -132,9 +132,9 @@ def create(  # noqa: PLR0913 - what pg_dump can choose, by its own names
         label=label,
         jobs=jobs or app.jobs,
         level=app.config.repository.compression_level,
-        lock_wait_s=parse_duration(lock_wait),
+        lock_wait_s=parse_duration(lock_wait) if lock_wait else app.config.dump.lock_wait,
         pg_bin=app.settings.pg_bin,
-        scratch=scratch,
+        scratch=scratch or app.config.dump.scratch,
         rate=app.settings.rate,
         nice=app.settings.nice,
         ionice=app.settings.ionice,
