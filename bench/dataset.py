@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from psycopg.conninfo import make_conninfo
 
 from pgkeep.model.lsn import Lsn
 from pgkeep.postgres.pages import page_lsns
@@ -154,6 +155,38 @@ class Dataset:
             )
             self._look_at(name)
         self.checkpoint()
+
+    def change_stretches(self, share: float, seed: int) -> None:
+        """Update so many of the rows of each large table, all in one stretch of it."""
+        for name, key in self._large_tables():
+            low, high = self._cluster.sql(f"SELECT min({key}), max({key}) FROM {name}")[0]
+            length = int((high - low + 1) * share)
+            begin = low + random.Random(seed).randrange(high - low - length)
+            self._change(name, f"{key} BETWEEN {begin} AND {begin + length - 1}")
+
+    def change_rows(self, share: float, seed: int) -> None:
+        """Update so many of the rows of each large table, all over it."""
+        for name, key in self._large_tables():
+            self._change(name, f"({key} * 2654435761 + {seed}) % {round(1 / share)} = 0")
+
+    def _change(self, name: str, where: str) -> None:
+        changed = "abalance = abalance + 1" if name.startswith("pgbench") else "sent = now()"
+        self._cluster.sql(f"UPDATE {name} SET {changed} WHERE {where}")
+        self._look_at(name)
+
+    def _large_tables(self) -> Iterator[tuple[str, str]]:
+        yield "pgbench_accounts", "aid"
+        for number in range(LARGE_TABLES):
+            yield f"letters_{number}", "id::bigint"
+
+    def conninfo_to(self, database: str) -> str:
+        return make_conninfo(self._cluster.conninfo, dbname=database)
+
+    def create_database(self, name: str) -> None:
+        self._cluster.sql(f"CREATE DATABASE {name} TEMPLATE template0")
+
+    def drop_database(self, name: str) -> None:
+        self._cluster.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _look_at(self, table: str) -> None:
         """Have hint bits set now, or they would change the same pages again in the next round."""

@@ -110,6 +110,17 @@ class Pgkeep:
     def delta(self, target: Path) -> list[str]:
         return [*self.restore(target), "--delta"]
 
+    def dump(self) -> list[str]:
+        """A logical backup of the database that holds the data set."""
+        return self._run("dump", "create", "-d", "postgres", "--jobs", str(self.jobs))
+
+    def dump_restore(self, database: str) -> list[str]:
+        """The last dump, into a new database."""
+        return self._run(
+            "dump", "restore", "latest", "--into", self.data.conninfo, "-d", database,
+            "--jobs", str(self.jobs),
+        )  # fmt: skip
+
     def push(self, segment: Path) -> list[str]:
         return self._wal("push", str(segment))
 
