@@ -14,7 +14,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from bench.dataset import LARGE_TABLES, Dataset
+from bench.dataset import Dataset
 from bench.measure import Cost, measure
 from bench.peers import Pgkeep, tree_size
 from bench.table import Costs, table
