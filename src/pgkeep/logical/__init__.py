@@ -1,0 +1,1 @@
+"""Logical dumps: pg_dump's archives in the repository, and back into servers and files."""
