@@ -1,0 +1,216 @@
+"""The processes that load tables and large objects, and the same work in our own process."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, Final, NamedTuple
+
+from pgkeep.logical.load.copying import CopyLoader, Loaded, Piece, PieceLoader, load_piece
+from pgkeep.logical.load.reading import read_rows
+from pgkeep.logical.load.tables import CannotLoad
+from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Stopped, Wire
+from pgkeep.repository.chunks import ChunkReader
+from pgkeep.repository.manifest.tables import ChunkTable, PackTable
+from pgkeep.repository.repository import Repository
+from pgkeep.repository.seal import Key
+from pgkeep.repository.store.open import open_store
+from pgkeep.workers.pool import enough_workers, light_main, make_pool
+from pgkeep.workers.throttle import SharedRate
+
+_POLL_S: Final = 0.2  # how often progress is looked at
+_AHEAD: Final = 2  # tasks for each worker that are made before it needs them
+
+
+class Source(NamedTuple):
+    """All that a worker needs. Holds the key and the connection string: never shown or logged."""
+
+    url: str
+    repository_id: str
+    key: Key | None
+    cluster: str
+    dump: str
+    packs: PackTable
+    conninfo: str
+    encoding: str
+    fresh: bool
+    disable_triggers: bool
+    rate: SharedRate
+
+
+class Task(NamedTuple):
+    """Pieces, and their chunks one after the other."""
+
+    pieces: tuple[Piece, ...]
+    chunks: ChunkTable
+
+
+Running = Callable[[int, Iterable[Task]], None]
+
+
+class Counters:
+    """How much each running task has sent, seen by all processes; and whether to stop.
+
+    A task has a place of its own, so that no lock is needed.
+    """
+
+    def __init__(self, places: int, told: Callable[[int], None] | None = None) -> None:
+        """`told` hears the sum whenever it grows, if all tasks run in our own process."""
+        context = get_context("forkserver")
+        self._sent: Any = context.RawArray("q", places)
+        self._stop: Any = context.RawValue("b", 0)
+        self._told = told
+
+    def place(self, index: int) -> Callable[[int], None]:
+        """Return what a task calls with the bytes that it sent."""
+
+        def add(count: int) -> None:
+            self._sent[index] += count
+            if self._told is not None:
+                self._told(self.total())
+
+        return add
+
+    def clear(self, index: int) -> None:
+        self._sent[index] = 0
+
+    def total(self) -> int:
+        return sum(self._sent)
+
+    def stop(self) -> None:
+        self._stop.value = 1
+
+    def stopped(self) -> bool:
+        return bool(self._stop.value)
+
+
+class Worker:
+    """Does one task after the other over one connection."""
+
+    def __init__(self, source: Source, counters: Counters) -> None:
+        self._source = source
+        self._counters = counters
+        self._wire: Wire | None = None
+        repository = Repository(open_store(source.url), source.repository_id, source.key)
+        cluster, sealer = repository.cluster(source.cluster), repository.sealer()
+        self._reader = ChunkReader(cluster, sealer, source.packs, backup=source.dump)
+
+    def do(self, task: Task, place: int) -> list[Loaded]:
+        """Raise CannotLoad, CannotConnect, Stopped, or what reading raises."""
+        try:
+            return self._do(task, self._counters.place(place))
+        except BaseException:
+            # Whatever it was: the other end may be in the middle of a COPY.
+            self.close()
+            raise
+
+    def _do(self, task: Task, sent: Callable[[int], None]) -> list[Loaded]:
+        names = [piece.table.words(self._source.encoding) for piece in task.pieces]
+        what = f"table {names[0]}" + (f" or {len(names) - 1} others" if len(names) > 1 else "")
+        chunks = read_rows(self._reader, task.chunks, 0, what)
+        loader = self._loader()
+        encoding = self._source.encoding
+        return [
+            load_piece(piece, chunks, loader, encoding=encoding, sent=self._limited(sent))
+            for piece in task.pieces
+        ]
+
+    def _limited(self, sent: Callable[[int], None]) -> Callable[[int], None]:
+        def told(count: int) -> None:
+            sent(count)
+            self._source.rate.take(count, self._counters.stopped)
+
+        return told
+
+    def _loader(self) -> PieceLoader:
+        source = self._source
+        return CopyLoader(self._connected(), source.encoding, fresh=source.fresh)
+
+    def _connected(self) -> Wire:
+        if self._wire is None:
+            try:
+                wire = Wire.open(
+                    self._source.conninfo, self._source.encoding, self._counters.stopped
+                )
+                self._wire = wire
+                if self._source.disable_triggers:
+                    wire.run(NO_TRIGGERS.encode())
+            except Refused as no:
+                why = f"the session cannot be prepared: {no.why}"
+                raise CannotLoad("the dump's data", why, no.sqlstate, no.context) from no
+        return self._wire
+
+    def close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+
+def do_tasks(
+    tasks: Iterator[Task], source: Source, jobs: int, running: Running
+) -> Iterator[list[Loaded]]:
+    """Carry out `tasks` with `jobs` processes (one: in this process); yield results as they come.
+
+    `running` hears the bytes that unfinished tasks have sent, and which those are. Raise what the
+    first failing task raised; all others are stopped, with what they have begun.
+    """
+    if jobs > 1:
+        yield from _in_processes(tasks, source, jobs, running)
+        return
+    in_hand = list[Task]()
+    counters = Counters(1, lambda sent: running(sent, in_hand))
+    worker = Worker(source, counters)
+    try:
+        for task in tasks:
+            in_hand[:] = [task]
+            done = worker.do(task, 0)
+            counters.clear(0)
+            yield done
+    finally:
+        worker.close()
+
+
+def _in_processes(
+    tasks: Iterator[Task], source: Source, jobs: int, running: Running
+) -> Iterator[list[Loaded]]:
+    free = list(range(_AHEAD * jobs))
+    counters = Counters(len(free))
+    pool = make_pool(jobs, _begin, (source, counters), preload=[__name__])
+    waiting = dict[Future[list[Loaded]], tuple[Task, int]]()
+    try:
+        while True:
+            with light_main(), enough_workers(jobs, _cannot_start):
+                while free and (task := next(tasks, None)):
+                    place = free.pop()
+                    waiting[pool.submit(_do, task, place)] = (task, place)
+            if not waiting:
+                break
+            done, _ = wait(waiting, _POLL_S, FIRST_COMPLETED)
+            for future in done:
+                result = future.result()
+                _, place = waiting.pop(future)
+                counters.clear(place)
+                free.append(place)
+                yield result
+            running(counters.total(), (task for task, _ in waiting.values()))
+    except BrokenProcessPool as error:
+        why = "a worker process was killed, perhaps because memory ran out"
+        raise CannotLoad("the dump's data", why) from error
+    finally:
+        counters.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cannot_start(why: str, advice: str) -> CannotLoad:
+    return CannotLoad("the dump's data", f"{why}: {advice}")
+
+
+_workers: Final[list[Worker]] = []  # of a worker process: one, made at its beginning
+
+
+def _begin(source: Source, counters: Counters) -> None:
+    _workers.append(Worker(source, counters))
+
+
+def _do(task: Task, place: int) -> list[Loaded]:
+    return _workers[0].do(task, place)

@@ -1,0 +1,135 @@
+"""Tables of a dump loaded by our own workers: what arrives, and what is said when it cannot."""
+
+from pathlib import Path
+
+import pytest
+
+from pgkeep.server.scratch import ScratchCluster
+from support.clusters import NewCluster, only
+from support.loads import StoredDump, dump_directory, restore_section, store, to
+
+SCHEMA = """
+CREATE SCHEMA "Odd ""one"".x";
+CREATE DOMAIN short AS varchar(3);
+CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'hap py');
+CREATE TYPE pair AS (a int, b text);
+CREATE TABLE plain (id int PRIMARY KEY, t text, n numeric, b bytea, d timestamptz, i interval,
+    j jsonb, a text[], r int4range, m mood, p pair, f float8, u uuid, s short, g point);
+INSERT INTO plain SELECT k, CASE k % 7 WHEN 0 THEN NULL WHEN 1 THEN ''
+    WHEN 2 THEN E'a\\tb\\n\\\\c\\r' WHEN 3 THEN '\\.' WHEN 4 THEN '\\N' ELSE repeat(chr(8364), k % 50) END, k / 7.0,
+    decode(md5(k::text), 'hex'), '2024-01-01Z'::timestamptz + k * interval '1 h',
+    CASE WHEN k % 2 = 0 THEN interval '-1 day +02:00' ELSE interval '1 mon -3 days' END,
+    jsonb_build_object('k', k), ARRAY['a,b', NULL, '"', k::text], int4range(k, k + 5),
+    'it''s ok', ROW(k, E'x\\ty'::text)::pair, CASE WHEN k % 5 = 0 THEN 'NaN' ELSE k / 3.0 END,
+    md5(k::text)::uuid, 'abc', point(k, 1) FROM generate_series(1, 3000) k;
+CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY, v int, w int GENERATED ALWAYS AS (v * 2)
+    STORED, "c, d" text);
+INSERT INTO always (v, "c, d") SELECT k, k::text FROM generate_series(1, 100) k;
+ALTER TABLE always DROP COLUMN v CASCADE, ADD COLUMN "v 2" int DEFAULT 5;
+CREATE TABLE "Odd ""one"".x"."t (""a"") FROM stdin;" ("o""x" int, "b.c" text);
+INSERT INTO "Odd ""one"".x"."t (""a"") FROM stdin;" VALUES (1, 'x'), (NULL, NULL);
+CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES; INSERT INTO nothing DEFAULT VALUES;
+CREATE TABLE void (a int);
+CREATE TABLE parts (k int, v text) PARTITION BY LIST (k);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2, 3);
+INSERT INTO parts SELECT 1 + k % 3, md5(k::text) FROM generate_series(1, 300) k;
+CREATE TABLE base (a int); CREATE TABLE child (b int) INHERITS (base);
+INSERT INTO base VALUES (1); INSERT INTO child VALUES (2, 3);
+CREATE UNLOGGED TABLE fleeting (v text); INSERT INTO fleeting VALUES ('x');
+CREATE TABLE guarded (owner text); INSERT INTO guarded VALUES ('me');
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE TABLE wide (v text); INSERT INTO wide SELECT repeat(md5(k::text), 100000)
+    FROM generate_series(1, 3) k;
+"""
+TABLES = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE relkind = 'r' AND n.nspname !~ '^pg_|^information' ORDER BY 1
+"""
+
+
+def contents(pg: ScratchCluster, database: str) -> dict[str, tuple[object, ...]]:
+    """Return rows and their hash for each table."""
+    found = {}
+    for (name,) in pg.sql(TABLES, dbname=database):
+        rows = f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM ONLY {name} t"
+        found[name] = pg.sql(rows, dbname=database)[0]
+    return found
+
+
+def make(pg: ScratchCluster, database: str, script: str, *options: str) -> None:
+    words = " ".join(options)
+    pg.sql(f'CREATE DATABASE "{database}" TEMPLATE template0 {words}')
+    pg.sql(script, dbname=database)
+
+
+def dumped(pg: ScratchCluster, tmp_path: Path, database: str = "shop") -> StoredDump:
+    """Dump a database, store the dump, and make an empty database `copy` with its tables."""
+    dump = dump_directory(pg, database, tmp_path / "dump")
+    found = store(dump, tmp_path / "repository", pg)
+    pg.sql(f"CREATE DATABASE copy TEMPLATE template0 {options_of(pg, database)}")
+    restore_section(pg, dump, "copy", "pre-data")
+    return found
+
+
+def options_of(pg: ScratchCluster, database: str) -> str:
+    query = "SELECT pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = %s"
+    encoding, locale = pg.sql(query, database)[0]
+    return f"ENCODING '{encoding}' LOCALE '{locale}'"
+
+
+def test_every_kind_of_table_and_value(pg: ScratchCluster, tmp_path: Path) -> None:
+    make(pg, "shop", SCHEMA)
+    dump = dumped(pg, tmp_path)
+    told = dict[str, int]()
+    result = dump.load(to(pg, "copy"))
+    assert contents(pg, "copy") == contents(pg, "shop")
+    rows = {table.name: result.rows[table.dump_id] for table in dump.data}
+    assert rows["plain"] == 3000
+    assert rows["void"] == 0
+    assert rows["nothing"] == 2
+    assert rows['t ("a") FROM stdin;'] == 2
+    assert result.bytes == sum(table.size for table in dump.data)
+    assert not told
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [
+        ("LATIN1", b"caf\xe9"),
+        ("SQL_ASCII", b"\xff\x80 whatever"),
+        ("EUC_JP", b"\xc5\xec\xb5\xfe"),
+        ("EUC_JIS_2004", b"\xc5\xec\xb5\xfe"),
+        ("MULE_INTERNAL", b"\x81\xe9"),
+    ],
+)
+def test_other_encodings(pg: ScratchCluster, tmp_path: Path, encoding: str, word: bytes) -> None:
+    pg.sql(f"CREATE DATABASE shop TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    setting = f"SET client_encoding = '{encoding}'; ".encode()
+
+    def run(database: str, statement: bytes) -> bytes | None:
+        with pg.connect(dbname=database) as connection:
+            result = connection.pgconn.exec_(setting + statement.replace(b"NAME", word))
+            assert not result.error_message
+            return result.get_value(0, 0) if result.ntuples else None
+
+    run("shop", b'CREATE TABLE "NAME" ("c NAME" text)')
+    run("shop", b"""INSERT INTO "NAME" SELECT 'NAME' || k FROM generate_series(1, 10) k""")
+    dump = dumped(pg, tmp_path)
+    assert set(dump.load(to(pg, "copy"), encoding).rows.values()) == {10}
+    rows = b"""SELECT string_agg("c NAME", ' ') FROM "NAME" x"""
+    assert run("copy", rows) == run("shop", rows)
+
+
+@only(17)
+def test_a_large_table_is_loaded_in_parts(new_cluster: NewCluster, tmp_path: Path) -> None:
+    pg = new_cluster(settings={"shared_buffers": "64MB"}, wal_segsize=None)
+    make(pg, "shop", "CREATE TABLE big (id int, v text); CREATE TABLE small (id int);")
+    rows = "INSERT INTO big SELECT k, repeat(md5(k::text), 20) FROM generate_series(1, 450000) k"
+    pg.sql(f"{rows}; INSERT INTO small SELECT generate_series(1, 5000)", dbname="shop")
+    dump = dumped(pg, tmp_path)
+    assert dump.file("big").size > 290_000_000
+    result = dump.load(to(pg, "copy"))
+    assert result.rows[dump.file("big").dump_id] == 450_000
+    assert contents(pg, "copy") == contents(pg, "shop")

@@ -1,0 +1,143 @@
+"""Directory dumps put into a repository file by file, and loaded from it."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgkeep.logical.load.load import LoadRequest, LoadResult, load_tables
+from pgkeep.logical.load.tables import TableData
+from pgkeep.progress import Progress, Silent
+from pgkeep.repository.manifest.builder import Attributes, ChunkLog, ManifestBuilder
+from pgkeep.repository.manifest.tables import Tables
+from pgkeep.repository.pack import PackWriter
+from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.seal import CHUNK
+from pgkeep.repository.store.open import open_store
+from pgkeep.server.scratch import ScratchCluster
+from support.manifests import some_facts
+
+DUMP = "D20261127T160500Z-7f3a"
+_CHUNK = 128 << 10
+_LIMIT = 1 << 20
+_ATTRIBUTES = Attributes(mode=0o600, uid=0, gid=0, mtime_ns=1)
+_COPY = re.compile(
+    rb"^-- TOC entry (\d+) \(class[^\n]*\n(?:-- [^\n]*\n)*--\n\n(COPY [^\n]*;)$", re.MULTILINE
+)
+_RELATION = re.compile(r'COPY ("(?:[^"]|"")+"|[^".]+)\.("(?:[^"]|"")+"|[^" (]+)')
+
+
+@dataclass
+class StoredDump:
+    """One database's dump in a repository, without a manifest."""
+
+    cluster: ClusterFolder
+    tables: Tables
+    data: list[TableData] = field(default_factory=list)
+    blobs: list[str] = field(default_factory=list)  # their tables of contents
+
+    def request(self, conninfo: str, encoding: str = "UTF8", **changes: Any) -> LoadRequest:
+        facts: dict[str, Any] = {
+            "cluster": self.cluster,
+            "dump_id": DUMP,
+            "files": self.tables,
+            "tables": self.data,
+            "conninfo": conninfo,
+            "encoding": encoding,
+            "jobs": 2,
+        }
+        return LoadRequest(**facts | changes)
+
+    def load(
+        self,
+        conninfo: str,
+        encoding: str = "UTF8",
+        progress: Progress | None = None,
+        **changes: Any,
+    ) -> LoadResult:
+        return load_tables(self.request(conninfo, encoding, **changes), progress or Silent())
+
+    def file(self, name: str) -> TableData:
+        """Return the data of a table."""
+        return next(table for table in self.data if table.name == name)
+
+
+def dump_directory(pg: ScratchCluster, database: str, to: Path, *options: str) -> Path:
+    """Run pg_dump as pgkeep does."""
+    plain = "none" if pg.binaries.major >= 16 else "0"
+    words = ["--format=directory", f"--compress={plain}", "--quote-all-identifiers"]
+    pg.tool("pg_dump", *words, f"--file={to}", *options, f"--dbname={_dbname(database)}")
+    return to
+
+
+def restore_section(pg: ScratchCluster, dump: Path, database: str, section: str) -> None:
+    where = f"--dbname={_dbname(database)}"
+    pg.tool("pg_restore", f"--section={section}", "--exit-on-error", where, str(dump))
+
+
+def store(dump: Path, repository: Path, pg: ScratchCluster, *, limit: int = _CHUNK) -> StoredDump:
+    """Store the files of a dump as database 1, in chunks of about `limit` bytes."""
+    if not repository.exists():
+        repository.mkdir()
+        Repository.create(open_store(str(repository)), "none", None)
+    cluster = Repository.open(open_store(str(repository)), None).cluster("main")
+    sealer = cluster.repository.sealer()
+    writer, log, builder = PackWriter(cluster, sealer), ChunkLog(), ManifestBuilder()
+    builder.add_directory("1", _ATTRIBUTES)
+    for number, path in enumerate(sorted(dump.iterdir())):
+        builder.add_file(number, f"1/{path.name}", _ATTRIBUTES)
+        position = 0
+        for chunk in chunks(path, limit):
+            known = writer.find(sealer.chunk_id(chunk))
+            placed = known or writer.add(sealer.seal(CHUNK, chunk))
+            log.add(number, position, placed, len(chunk))
+            position += len(chunk)
+    builder.add_chunks(log.finish(writer.finish()))
+    tables: Tables = builder.build(some_facts()).tables
+    stored = StoredDump(cluster, tables)
+    stored.data = list(table_data(dump, pg))
+    stored.blobs = sorted(f"1/{path.name}" for path in dump.glob("blobs*.toc"))
+    return stored
+
+
+def chunks(path: Path, limit: int) -> Iterator[bytes]:
+    """Cut a file at row ends, or at 1 MiB where a row is longer."""
+    with path.open("rb") as file:
+        while piece := file.read(limit):
+            rest = file.readline(_LIMIT - len(piece)) if piece[-1:] != b"\n" else b""
+            yield piece + rest
+
+
+def table_data(dump: Path, pg: ScratchCluster) -> Iterator[TableData]:
+    """Ask pg_restore which tables a dump has; it is given a copy without rows."""
+    with tempfile.TemporaryDirectory() as hollow:
+        for path in dump.iterdir():
+            (Path(hollow) / path.name).write_bytes(
+                path.read_bytes() if path.suffix == ".toc" or path.name == "toc.dat" else b""
+            )
+        command = [pg.binaries.tool("pg_restore"), "--verbose", "--data-only", "--file=-", hollow]
+        script = subprocess.run(command, check=True, capture_output=True).stdout
+    for match in _COPY.finditer(script):
+        dump_id, statement = int(match[1]), match[2].decode("utf-8", "surrogateescape")
+        relation = _RELATION.match(statement)
+        assert relation is not None
+        schema, name = (part.strip('"').replace('""', '"') for part in relation.groups())
+        path = dump / f"{dump_id}.dat"
+        size = path.stat().st_size
+        yield TableData(dump_id, schema, name, statement, f"1/{path.name}", None, size)
+
+
+def to(pg: ScratchCluster, database: str) -> str:
+    """Return the connection string of a database."""
+    return pg.conninfo.replace("dbname=postgres", f"dbname={_quoted(database)}")
+
+
+def _dbname(database: str) -> str:
+    return f"dbname={_quoted(database)}"
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
