@@ -1,0 +1,1 @@
+"""The archives that pg_dump writes: docs/formats/pg-dump-archive.md."""

@@ -1,0 +1,332 @@
+"""The table of contents of pg_dump's archives. docs/formats/pg-dump-archive.md.
+
+Source: pg_backup_archiver.c, ReadHead, ReadToc and their counterparts. Text is in the dump's own
+encoding: what is no UTF-8 in it is kept as surrogates, so that every byte comes back.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import BinaryIO, Final, NamedTuple, Protocol
+
+from pgkeep.errors import PgkeepError
+
+MAGIC: Final = b"PGDMP"
+OLDEST, NEWEST = (1, 12), (1, 16)
+_TEXT_LIMIT: Final = 1 << 30  # bytes of one text: what PostgreSQL itself can hold
+_COUNT_LIMIT: Final = 1 << 31
+_PIECE: Final = 1 << 20
+
+
+class BadArchive(PgkeepError):
+    """An archive of pg_dump that is damaged, cut off, or none at all."""
+
+    code = "bad-archive"
+    exit_status = 233
+
+    where: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"cannot read {self.where}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        return "pg_restore --list with the same file shows what PostgreSQL makes of it"
+
+
+class Format(IntEnum):
+    """What holds the archive (pg_backup.h: ArchiveFormat)."""
+
+    CUSTOM = 1
+    TAR = 3
+    NULL = 4
+    DIRECTORY = 5
+
+
+class Section(IntEnum):
+    """When an entry is restored (pg_backup.h: teSection)."""
+
+    NONE = 1
+    PRE_DATA = 2
+    DATA = 3
+    POST_DATA = 4
+
+
+class Algorithm(IntEnum):
+    """How data is compressed (compression.h); before 1.15 only a level was kept."""
+
+    NONE = 0
+    GZIP = 1
+    LZ4 = 2
+    ZSTD = 3
+
+
+class TocHeader(NamedTuple):
+    """What comes before the entries."""
+
+    version: tuple[int, int, int]  # of the archive: (1, 16, 0)
+    int_size: int
+    offset_size: int
+    format: Format
+    algorithm: Algorithm
+    level: int  # as versions up to 1.14 kept it; -1 is the default one
+    created: tuple[int, ...]  # sec, min, hour, mday, mon, year, isdst: the local time of pg_dump
+    database: str | None
+    server_version: str | None
+    dump_version: str | None
+
+
+class TocEntry(NamedTuple):
+    """One entry. None and '' are told apart, as in the archive."""
+
+    dump_id: int
+    had_dumper: bool
+    table_oid: str | None
+    oid: str | None
+    tag: str | None
+    desc: str
+    section: int
+    definition: str | None
+    drop: str | None
+    copy_statement: str | None
+    namespace: str | None
+    tablespace: str | None
+    table_am: str | None
+    relkind: int
+    owner: str | None
+    with_oids: str | None
+    dependencies: tuple[str, ...]  # dump ids, as text
+    file_name: str | None = None  # in directory and tar archives; None or '' without data
+    data_state: int = 0  # of custom archives: whether `offset` is known
+    offset: int = 0
+
+
+class Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class TocReader:
+    """Reads numbers and texts of an archive from front to back."""
+
+    def __init__(self, source: Source, where: str) -> None:
+        self._source = source
+        self.where = where
+        self.position = 0
+        self.int_size = 4
+        self.offset_size = 8
+
+    def bytes(self, size: int) -> bytes:
+        """Read exactly so many. Memory grows only with what is there."""
+        parts, left = [], size
+        while left:
+            part = self._source.read(min(left, _PIECE))
+            if not part:
+                raise self.wrong(f"it ends at byte {self.position}")
+            parts.append(part)
+            left -= len(part)
+            self.position += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def byte(self) -> int:
+        return self.bytes(1)[0]
+
+    def int(self) -> int:
+        negative, value = self.byte(), int.from_bytes(self.bytes(self.int_size), "little")
+        if negative > 1:
+            raise self.wrong(f"at byte {self.position} is no number")
+        return -value if negative else value
+
+    def text(self) -> str | None:
+        length = self.int()
+        if length < 0:
+            return None
+        if length > _TEXT_LIMIT:
+            raise self.wrong(f"at byte {self.position} is a text of {length} bytes")
+        return self.bytes(length).decode("utf-8", "surrogateescape")
+
+    def wrong(self, why: str) -> BadArchive:
+        return BadArchive(self.where, why)
+
+
+def read_toc(
+    source: BinaryIO, where: str = "the table of contents"
+) -> tuple[TocHeader, Iterator[TocEntry]]:
+    """Return the header, and the entries as they are read: one at a time is in memory.
+
+    Raise BadArchive, also while iterating.
+    """
+    reader = TocReader(source, where)
+    header = read_head(reader)
+    return header, read_entries(reader, header)
+
+
+def read_head(reader: TocReader) -> TocHeader:
+    if reader.bytes(5) != MAGIC:
+        raise reader.wrong(f"it does not begin with {MAGIC.decode()}")
+    version = (reader.byte(), reader.byte(), reader.byte())
+    if not OLDEST <= version[:2] <= NEWEST:
+        found = f"{version[0]}.{version[1]}"
+        raise reader.wrong(f"its archive version is {found}, and 1.12 to 1.16 are known")
+    reader.int_size, reader.offset_size = reader.byte(), reader.byte()
+    if not (1 <= reader.int_size <= 8 and 1 <= reader.offset_size <= 8):
+        raise reader.wrong("its numbers have an impossible size")
+    try:
+        form = Format(reader.byte())
+        if version >= (1, 15, 0):
+            algorithm, level = Algorithm(reader.byte()), 0
+        else:
+            level = reader.int()
+            algorithm = Algorithm.GZIP if level else Algorithm.NONE
+    except ValueError as error:
+        raise reader.wrong(str(error)) from None
+    created = tuple(reader.int() for _ in range(7))
+    return TocHeader(
+        version,
+        reader.int_size,
+        reader.offset_size,
+        form,
+        algorithm,
+        level,
+        created,
+        reader.text(),
+        reader.text(),
+        reader.text(),
+    )
+
+
+def read_entries(reader: TocReader, header: TocHeader) -> Iterator[TocEntry]:
+    count = reader.int()
+    if not 0 <= count < _COUNT_LIMIT:
+        raise reader.wrong(f"it claims to have {count} entries")
+    for _ in range(count):
+        yield _entry(reader, header)
+
+
+def _entry(reader: TocReader, header: TocHeader) -> TocEntry:
+    version = header.version
+    dump_id, had_dumper = reader.int(), reader.int()
+    table_oid, oid, tag, desc = reader.text(), reader.text(), reader.text(), reader.text()
+    section = reader.int()
+    definition, drop, copy = reader.text(), reader.text(), reader.text()
+    namespace, tablespace = reader.text(), reader.text()
+    table_am = reader.text() if version >= (1, 14, 0) else None
+    relkind = reader.int() if version >= (1, 16, 0) else 0
+    owner, with_oids = reader.text(), reader.text()
+    dependencies = []
+    while (dependency := reader.text()) is not None:
+        dependencies.append(dependency)
+    file_name, state, offset = None, 0, 0
+    if header.format is Format.CUSTOM:
+        state = reader.byte()
+        offset = int.from_bytes(reader.bytes(reader.offset_size), "little")
+    elif header.format in (Format.DIRECTORY, Format.TAR):
+        file_name = reader.text()
+    if desc is None:
+        raise reader.wrong(f"the entry before byte {reader.position} is of no kind")
+    return TocEntry(
+        dump_id,
+        bool(had_dumper),
+        table_oid,
+        oid,
+        tag,
+        desc,
+        section,
+        definition,
+        drop,
+        copy,
+        namespace,
+        tablespace,
+        table_am,
+        relkind,
+        owner,
+        with_oids,
+        tuple(dependencies),
+        file_name,
+        state,
+        offset,
+    )
+
+
+class Sink(Protocol):
+    def write(self, content: bytes, /) -> object: ...
+
+
+class TocWriter:
+    """Writes numbers and texts as an archive has them."""
+
+    def __init__(self, sink: Sink, header: TocHeader) -> None:
+        self._sink = sink
+        self._header = header
+        self._pending = bytearray()
+
+    def bytes(self, content: bytes) -> None:
+        self._pending += content
+        if len(self._pending) >= _PIECE:
+            self.flush()
+
+    def int(self, value: int) -> None:
+        self.bytes(bytes([value < 0]) + abs(value).to_bytes(self._header.int_size, "little"))
+
+    def text(self, value: str | None) -> None:
+        if value is None:
+            self.int(-1)
+            return
+        content = value.encode("utf-8", "surrogateescape")
+        self.int(len(content))
+        self.bytes(content)
+
+    def flush(self) -> None:
+        self._sink.write(bytes(self._pending))
+        self._pending.clear()
+
+
+def write_toc(header: TocHeader, entries: Iterable[TocEntry], count: int, sink: Sink) -> None:
+    """Write a table of contents: byte for byte what was read, if nothing was changed."""
+    writer = TocWriter(sink, header)
+    write_head(writer, header)
+    writer.int(count)
+    written = 0
+    for entry in entries:
+        write_entry(writer, header, entry)
+        written += 1
+    if written != count:
+        raise ValueError(f"{written} entries instead of {count}")
+    writer.flush()
+
+
+def write_head(writer: TocWriter, header: TocHeader) -> None:
+    sizes = (header.int_size, header.offset_size, header.format)
+    writer.bytes(MAGIC + bytes([*header.version, *sizes]))
+    if header.version >= (1, 15, 0):
+        writer.bytes(bytes([header.algorithm]))
+    else:
+        writer.int(header.level)
+    for part in header.created:
+        writer.int(part)
+    for text in (header.database, header.server_version, header.dump_version):
+        writer.text(text)
+
+
+def write_entry(writer: TocWriter, header: TocHeader, entry: TocEntry) -> None:
+    writer.int(entry.dump_id)
+    writer.int(entry.had_dumper)
+    for text in (entry.table_oid, entry.oid, entry.tag, entry.desc):
+        writer.text(text)
+    writer.int(entry.section)
+    for text in (entry.definition, entry.drop, entry.copy_statement, entry.namespace):
+        writer.text(text)
+    writer.text(entry.tablespace)
+    if header.version >= (1, 14, 0):
+        writer.text(entry.table_am)
+    if header.version >= (1, 16, 0):
+        writer.int(entry.relkind)
+    writer.text(entry.owner)
+    writer.text(entry.with_oids)
+    for dependency in entry.dependencies:
+        writer.text(dependency)
+    writer.text(None)
+    if header.format is Format.CUSTOM:
+        writer.bytes(bytes([entry.data_state]))
+        writer.bytes(entry.offset.to_bytes(header.offset_size, "little"))
+    elif header.format in (Format.DIRECTORY, Format.TAR):
+        writer.text(entry.file_name)
