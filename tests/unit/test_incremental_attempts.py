@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import numpy as np
 import pytest
 
 from pgkeep.backup.incremental import attempts
@@ -13,14 +12,13 @@ from pgkeep.backup.incremental.attempts import (
     discard,
     end,
     list_packs,
-    pack_id,
     packs_of,
-    tag_of,
     unfinished,
 )
 from pgkeep.model.backup import BackupId
 from pgkeep.repository import names
 from pgkeep.repository.pack import PackWriter, StoredPack
+from pgkeep.repository.pack_ids import pack_id, tag_of
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import CHUNK, Key, Sealer
 from pgkeep.repository.store.base import StoreFailed
@@ -118,25 +116,6 @@ def test_many_chunks_are_told_apart(cluster: ClusterFolder) -> None:
     chunks = [b"chunk %d" % number for number in range(500)]
     found = adopt(cluster, cluster.repository.sealer(), [store(cluster, *chunks)])
     assert [read(cluster, found, chunk) for chunk in chunks] == chunks
-
-
-def test_ids_that_share_one_half_are_told_apart() -> None:
-    rows = np.arange(3, dtype=np.uint32)
-    found = Adopted(
-        (StoredPack(b"p" * 16, 99),),
-        np.array([5, 7, 7], np.uint64),
-        np.array([1, 1, 2], np.uint64),
-        np.zeros(3, np.uint32),
-        rows * 10,
-        rows + 50,
-    )
-
-    def offset(high: int, low: int) -> int | None:
-        answer = found.find(np.array([high, low], np.uint64).tobytes())
-        return answer and answer[1].offset
-
-    assert [offset(5, 1), offset(7, 1), offset(7, 2)] == [0, 10, 20]
-    assert [offset(5, 2), offset(7, 3), offset(8, 1), offset(0, 0)] == [None] * 4
 
 
 def test_nothing_to_adopt(cluster: ClusterFolder) -> None:

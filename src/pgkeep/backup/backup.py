@@ -30,6 +30,7 @@ from pgkeep.progress import Progress, Silent
 from pgkeep.repository import catalog, locks, names
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.facts import Reuse
+from pgkeep.repository.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFull
 from pgkeep.units import MIB
@@ -248,7 +249,7 @@ class _Job:
             level=self.options.level,
             reader=self.source.reader(),
             checksums=self.facts.checksums,
-            tag=attempts.tag_of(self.id),
+            tag=tag_of(self.id),
             adopted=adopted,
             rate=SharedRate(self.options.rate),
             nice=self.options.nice,

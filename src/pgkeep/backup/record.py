@@ -14,7 +14,6 @@ import pgkeep
 from pgkeep.backup.copying.copy import CopierSetup
 from pgkeep.backup.copying.page_check import BadPage
 from pgkeep.backup.copying.work import Copied
-from pgkeep.backup.incremental.attempts import pack_id
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Started, Stopped
 from pgkeep.model.backup import BackupType
 from pgkeep.model.lsn import Lsn
@@ -22,6 +21,7 @@ from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import Attributes, ChunkLog
 from pgkeep.repository.manifest.facts import CorruptPage, Facts, Reuse
 from pgkeep.repository.pack import PackWriter
+from pgkeep.repository.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder
 
 CONTROL_FILE: Final = "global/pg_control"

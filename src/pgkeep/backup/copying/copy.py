@@ -16,7 +16,7 @@ from pgkeep.backup.copying.moving import Mover
 from pgkeep.backup.copying.page_check import BadPage, PageCheck, PageRun
 from pgkeep.backup.copying.stage import PageStage
 from pgkeep.backup.copying.work import ChangedPages, Copied, Reading, Work
-from pgkeep.backup.incremental.attempts import Adopted, pack_id
+from pgkeep.backup.incremental.attempts import Adopted
 from pgkeep.backup.plan import CHUNK
 from pgkeep.backup.source import BackupAborted, OpenFile, Reader
 from pgkeep.postgres.pages import PAGE_SIZE, page_lsns
@@ -24,6 +24,7 @@ from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import ChunkLog
 from pgkeep.repository.manifest.tables import Array
 from pgkeep.repository.pack import PackWriter, Placed, StoredPack
+from pgkeep.repository.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key, Sealer
 from pgkeep.repository.store.open import open_store

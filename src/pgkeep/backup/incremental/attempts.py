@@ -5,7 +5,6 @@ of its packs carry a tag made of its id. So the packs of one that died are found
 whatever they hold need not be stored again. On disk: docs/formats/repository.md.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,31 +12,20 @@ from datetime import datetime
 from typing import Final, Self
 
 import numpy as np
-from blake3 import blake3
 
 from pgkeep.model.backup import BackupId
 from pgkeep.repository import catalog, names
+from pgkeep.repository.known import ChunkIndex
 from pgkeep.repository.manifest.tables import Array
 from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import Placed, StoredPack, read_contents
+from pgkeep.repository.pack_ids import TAG, tag_of
 from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer, WrongKey
 from pgkeep.repository.store.base import BlobMissing, ShortRead, StoreFailed
 
-_TAG: Final = slice(1, 7)  # of a pack's id; the first byte spreads packs over folders
 _MOST_CHUNKS: Final = 1_000_000  # found again: 28 MB in each worker, and a terabyte of cluster
-
-
-def tag_of(backup_id: str) -> bytes:
-    """Return what the ids of a backup's packs have in common."""
-    return blake3(backup_id.encode()).digest(6)
-
-
-def pack_id(tag: bytes) -> bytes:
-    """Return a new id for a pack."""
-    chance = os.urandom(10)
-    return chance[:1] + tag + chance[1:]
 
 
 def begin(cluster: ClusterFolder, backup_id: BackupId, now: datetime) -> None:
@@ -83,7 +71,7 @@ def list_packs(cluster: ClusterFolder) -> dict[bytes, int]:
 def packs_of(attempts: Iterable[str], packs: Mapping[bytes, int]) -> list[StoredPack]:
     """Return the packs that these attempts left behind."""
     tags = {tag_of(attempt) for attempt in attempts}
-    return [StoredPack(pack, size) for pack, size in packs.items() if pack[_TAG] in tags]
+    return [StoredPack(pack, size) for pack, size in packs.items() if pack[TAG] in tags]
 
 
 def discard(cluster: ClusterFolder, backup_id: str) -> None:
@@ -119,7 +107,6 @@ class Past:
         return adopt(cluster, cluster.repository.sealer(), packs)
 
 
-_NO_KEYS: Final = np.zeros(0, np.uint64)
 _NO_ROWS: Final = np.zeros(0, np.uint32)
 
 
@@ -128,25 +115,21 @@ class Adopted:
     """The chunks of unfinished attempts, by id. 28 bytes a chunk, and sent to every worker."""
 
     packs: Sequence[StoredPack] = ()
-    high: Array = field(default_factory=lambda: _NO_KEYS)  # ids as two numbers, sorted by this one
-    low: Array = field(default_factory=lambda: _NO_KEYS)
+    index: ChunkIndex = field(default_factory=ChunkIndex)
     pack: Array = field(default_factory=lambda: _NO_ROWS)
     offset: Array = field(default_factory=lambda: _NO_ROWS)
     length: Array = field(default_factory=lambda: _NO_ROWS)
 
     def __len__(self) -> int:
-        return len(self.high)
+        return len(self.index)
 
     def find(self, chunk_id: bytes) -> tuple[StoredPack, Placed] | None:
         """Return where a chunk with this content is; `Placed.pack` means nothing here."""
-        high, low = np.frombuffer(chunk_id, np.uint64)
-        index = int(np.searchsorted(self.high, high))
-        while index < len(self.high) and self.high[index] == high:
-            if self.low[index] == low:
-                placed = Placed(chunk_id, 0, int(self.offset[index]), int(self.length[index]))
-                return self.packs[int(self.pack[index])], placed
-            index += 1
-        return None
+        place = self.index.find(chunk_id)
+        if place is None:
+            return None
+        placed = Placed(chunk_id, 0, int(self.offset[place]), int(self.length[place]))
+        return self.packs[int(self.pack[place])], placed
 
 
 def adopt(cluster: ClusterFolder, sealer: Sealer, packs: Sequence[StoredPack]) -> Adopted:
@@ -168,13 +151,6 @@ def adopt(cluster: ClusterFolder, sealer: Sealer, packs: Sequence[StoredPack]) -
         return Adopted()
     rows = np.concatenate(contents)
     number = np.repeat(np.arange(len(good), dtype=np.uint32), [len(part) for part in contents])
-    halves = np.frombuffer(rows["id"].tobytes(), np.uint64).reshape(-1, 2)
-    order = np.argsort(halves[:, 0], kind="stable")
-    return Adopted(
-        tuple(good),
-        halves[order, 0].copy(),
-        halves[order, 1].copy(),
-        number[order],
-        rows["offset"][order].copy(),
-        rows["length"][order].copy(),
-    )
+    index, places = ChunkIndex.of(rows["id"])
+    offset, length = rows["offset"][places], rows["length"][places]
+    return Adopted(tuple(good), index, number[places], offset, length)
