@@ -157,7 +157,7 @@ def read_toc(
     """
     reader = TocReader(source, where)
     header = read_head(reader)
-    return header, read_entries(reader, header)
+    return header, (entry for _, entry in read_entries(reader, header))
 
 
 def read_head(reader: TocReader) -> TocHeader:
@@ -194,15 +194,17 @@ def read_head(reader: TocReader) -> TocHeader:
     )
 
 
-def read_entries(reader: TocReader, header: TocHeader) -> Iterator[TocEntry]:
+def read_entries(reader: TocReader, header: TocHeader) -> Iterator[tuple[int, TocEntry]]:
+    """Yield every entry with the byte at which it begins."""
     count = reader.int()
     if not 0 <= count < _COUNT_LIMIT:
         raise reader.wrong(f"it claims to have {count} entries")
     for _ in range(count):
-        yield _entry(reader, header)
+        yield reader.position, read_one(reader, header)
 
 
-def _entry(reader: TocReader, header: TocHeader) -> TocEntry:
+def read_one(reader: TocReader, header: TocHeader) -> TocEntry:
+    """Read the entry that begins where the reader is."""
     version = header.version
     dump_id, had_dumper = reader.int(), reader.int()
     table_oid, oid, tag, desc = reader.text(), reader.text(), reader.text(), reader.text()
