@@ -130,6 +130,21 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class RepositoryReport:
+    """A repository that was made without looking at a server: for dumps alone."""
+
+    cluster: str
+    repository: str
+    created: bool  # by this run
+    encrypted: bool
+    recovery_key: str | None  # shown this once, stored nowhere
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as documented for --json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class InitOptions:
     """What init is to do, and with what."""
 
@@ -157,11 +172,7 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
     settings = look_at_settings(session, facts, options.archive_command)
     if options.apply and settings.foreign and not options.replace_archiver:
         raise ArchiverInUse(settings.foreign)
-    created = not place.is_repository()
-    repository = place.create_repository() if created else place.open_repository()
-    recovery_key = None
-    if created and options.encrypt:
-        recovery_key = add_recovery_key(repository, "made by pgkeep init")
+    repository, made = _make(place, options)
     cluster = repository.cluster(options.cluster)
     generation = plan_generation(cluster.generations(), facts.generation)
     # The generation before the settings: from the first segment on it is known whose WAL it is.
@@ -170,15 +181,36 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
     applied = apply_settings(session, settings, offers) if options.apply else ()
     return InitReport(
         cluster=options.cluster,
-        repository=repository.store.url,
-        created=created,
-        encrypted=repository.key is not None,
-        recovery_key=recovery_key,
+        repository=made.repository,
+        created=made.created,
+        encrypted=made.encrypted,
+        recovery_key=made.recovery_key,
         generation=generation,
         settings=settings,
         applied=applied,
         data_directory=facts.data_directory,
     )
+
+
+def init_for_dumps(place: Place, options: InitOptions) -> RepositoryReport:
+    """Make the repository and ask nothing of the server: dumps need neither archiving nor files."""
+    return _make(place, options)[1]
+
+
+def _make(place: Place, options: InitOptions) -> tuple[Repository, RepositoryReport]:
+    created = not place.is_repository()
+    repository = place.create_repository() if created else place.open_repository()
+    recovery_key = None
+    if created and options.encrypt:
+        recovery_key = add_recovery_key(repository, "made by pgkeep init")
+    report = RepositoryReport(
+        options.cluster,
+        repository.store.url,
+        created,
+        repository.key is not None,
+        recovery_key,
+    )
+    return repository, report
 
 
 def look_at_settings(session: Session, facts: ServerFacts, archive_command: str) -> SettingsPlan:

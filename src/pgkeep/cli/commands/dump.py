@@ -142,7 +142,7 @@ def create(  # noqa: PLR0913 - what pg_dump can choose, by its own names
     made = make(app.cluster, app.conninfo, options, context.progress)
     context.close()
     problem = made.problem
-    facts = made.to_dict() | {"problem": error_facts(problem) if problem else None}
+    facts = made.to_dict() | {"error": error_facts(problem) if problem else None}
     context.result(facts, lambda look: render.report(made, look))
     if problem is None:
         return 0

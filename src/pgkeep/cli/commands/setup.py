@@ -51,10 +51,14 @@ def init(  # noqa: PLR0913 - the options of the command
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="For the starter config: encrypt the repository.")
     ] = False,
+    dumps_only: Annotated[
+        bool,
+        typer.Option("--dumps-only", help="For logical backups alone: ask nothing of the server."),
+    ] = False,
 ) -> int:
     """Create the repository; show or apply the settings it needs."""
     from pgkeep.cli.render import setup as render_setup
-    from pgkeep.setup.init import InitOptions
+    from pgkeep.setup.init import InitOptions, init_for_dumps
     from pgkeep.setup.init import init as run
 
     context: Context = here.obj
@@ -71,6 +75,12 @@ def init(  # noqa: PLR0913 - the options of the command
         offers=offers,
         replace_archiver=replace_archiver,
     )
+    if dumps_only:
+        if apply or replace_archiver:
+            raise typer.BadParameter("--dumps-only needs no settings of the server")
+        made = init_for_dumps(app, options)
+        context.result(made.to_dict(), lambda look: render_setup.repository(made, look))
+        return 0
     with app.connect() as session:
         report = run(session, app, options)
     context.result(report.to_dict(), lambda look: render_setup.init(report, look))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgkeep.cli.text import Look, safe, table
 from pgkeep.repository.keys import KeySlot
 from pgkeep.setup.check import CheckReport
-from pgkeep.setup.init import InitReport
+from pgkeep.setup.init import InitReport, RepositoryReport
 from pgkeep.setup.plan import Change
 from pgkeep.setup.verdicts import State, Verdict
 
@@ -29,6 +29,16 @@ def init(report: InitReport, look: Look) -> str:
     if offers:
         lines += ["", "an offer, nothing depends on it:", *map(_change, offers)]
     return "\n".join([*lines, "", f"next: {_next(report)}"])
+
+
+def repository(report: RepositoryReport, look: Look) -> str:
+    """Say what was made for dumps alone."""
+    made = "created" if report.created else "is there already"
+    sealed = "encrypted" if report.encrypted else "not encrypted"
+    lines = [f"repository {safe(report.repository)}, {sealed}, {made}"]
+    if report.recovery_key:
+        lines += ["", recovery_key(report.recovery_key, look)]
+    return "\n".join([*lines, "", "next: pgkeep dump create"])
 
 
 def recovery_key(key: str, look: Look) -> str:
