@@ -236,12 +236,13 @@ class _Job:
         facts = replace(self._compared(facts, comparison), known=known_bytes(stored))
         cleaned = clean(self.cluster, stored, past.tables, self.options.level)
         self.notes += cleaned.notes
+        facts = replace(facts, duration_s=time.monotonic() - began)
         manifest = build(facts, files, cleaned.stored, past)
-        duration = time.monotonic() - began
         # The last moment to notice that another process took this one for dead.
         self.lock.check()
         # Last of all, when all packs are durable: from here on the dump is offered.
         dumps.shelf(self.cluster).write(manifest)
+        duration = time.monotonic() - began
         return DumpReport(manifest.facts.dump(), manifest.facts, duration, self.missing, self.notes)
 
     def _surveyed(self, snapshots: Iterator[Snapshot | Refused]) -> Iterator[_Ready]:
