@@ -18,6 +18,7 @@ from pgkeep.repository.manifest.facts import (
 GLOBALS: Final = "globals.sql"
 TOC: Final = "toc.dat"
 INVENTORY: Final = "inventory"
+SCRIPT: Final = "script.sql"  # instead of an archive, where plain SQL was imported
 
 
 class DumpedDatabase(Struct, frozen=True, kw_only=True):
@@ -49,6 +50,8 @@ class DumpedDatabase(Struct, frozen=True, kw_only=True):
     sequences: Count = 0
     large_objects: Count = 0
     large_object_bytes: Count = 0
+    script: bool = False  # it is a plain SQL script, imported: there is no archive of it
+    connects: tuple[str, ...] = ()  # databases that the script goes to by itself (\\connect)
 
     @property
     def folder(self) -> str:
