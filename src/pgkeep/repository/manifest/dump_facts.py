@@ -51,7 +51,7 @@ class DumpedDatabase(Struct, frozen=True, kw_only=True):
     large_objects: Count = 0
     large_object_bytes: Count = 0
     script: bool = False  # it is a plain SQL script, imported: there is no archive of it
-    connects: tuple[str, ...] = ()  # databases that the script goes to by itself (\\connect)
+    connects: tuple[str, ...] = ()  # databases that the script goes to by itself (\connect)
 
     @property
     def folder(self) -> str:
