@@ -12,10 +12,10 @@ import pytest
 from pgkeep.backup.backup import BackupOptions, Kind, run
 from pgkeep.backup.copying import copy as copying
 from pgkeep.backup.incremental import cleaning
-from pgkeep.backup.incremental.attempts import list_packs
 from pgkeep.backup.incremental.base import DEFAULT_CLEANING, Cleaning
 from pgkeep.backup.report import BackupReport
 from pgkeep.repository import catalog, names
+from pgkeep.repository.attempts import list_packs
 from pgkeep.repository.pack import PackWriter, read_contents
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import read_header

@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 import pytest
 
 from pgkeep.backup.backup import Kind
-from pgkeep.backup.incremental.attempts import list_packs
 from pgkeep.repository import catalog
+from pgkeep.repository.attempts import list_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.processes import all_pids
 from pgkeep.server.scratch import ScratchCluster

@@ -5,18 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from pgkeep.backup.incremental import attempts
-from pgkeep.backup.incremental.attempts import (
-    Adopted,
-    adopt,
-    begin,
-    discard,
-    end,
-    list_packs,
-    packs_of,
-    unfinished,
-)
+from pgkeep.backup.incremental.attempts import Adopted, adopt
 from pgkeep.model.backup import BackupId
 from pgkeep.repository import names
+from pgkeep.repository.attempts import begin, discard, end, list_packs, packs_of, unfinished
 from pgkeep.repository.pack import PackWriter, StoredPack
 from pgkeep.repository.pack_ids import pack_id, tag_of
 from pgkeep.repository.repository import ClusterFolder, Repository

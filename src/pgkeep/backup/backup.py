@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 from pgkeep.backup.copying.copy import CopierSetup, make_copier
 from pgkeep.backup.copying.tasks import Tasks
 from pgkeep.backup.copying.workers import InlineWorkers, ProcessWorkers, Workers
-from pgkeep.backup.incremental import attempts
 from pgkeep.backup.incremental.attempts import Past
 from pgkeep.backup.incremental.base import DEFAULT_CLEANING, Base, Cleaning, NoParent, Search
 from pgkeep.backup.incremental.parent import Now
@@ -27,7 +26,7 @@ from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog, locks, names
+from pgkeep.repository import attempts, catalog, locks, names
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.pack_ids import tag_of

@@ -1,87 +1,22 @@
-"""Backups that never were completed, and what the next one can use of them.
+"""What the next backup can use of those that never were completed: repository/attempts.py."""
 
-A backup keeps an object of its own from before its first pack until after its manifest, and the ids
-of its packs carry a tag made of its id. So the packs of one that died are found by their names, and
-whatever they hold need not be stored again. On disk: docs/formats/repository.md.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, Self
 
 import numpy as np
 
-from pgkeep.model.backup import BackupId
 from pgkeep.repository import catalog, names
+from pgkeep.repository.attempts import list_packs, packs_of, unfinished
 from pgkeep.repository.known import ChunkIndex
 from pgkeep.repository.manifest.tables import Array
-from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import Placed, StoredPack, read_contents
-from pgkeep.repository.pack_ids import TAG, tag_of
 from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer, WrongKey
-from pgkeep.repository.store.base import BlobMissing, ShortRead, StoreFailed
+from pgkeep.repository.store.base import BlobMissing, ShortRead
 
 _MOST_CHUNKS: Final = 1_000_000  # found again: 28 MB in each worker, and a terabyte of cluster
-
-
-def begin(cluster: ClusterFolder, backup_id: BackupId, now: datetime) -> None:
-    """Say that a backup is being made: before its first pack."""
-    document = encode_document({"backup": backup_id, "began_at": format_moment(now)})
-    cluster.store.create(names.attempt(cluster.name, backup_id), [document])
-
-
-def end(cluster: ClusterFolder, backup_ids: Iterable[str]) -> None:
-    """Forget attempts: one whose manifest is written, and those it has made use of.
-
-    What the store won't delete is left to the next backup: this one is complete all the same.
-    """
-    for backup_id in backup_ids:
-        with suppress(StoreFailed):
-            cluster.store.delete(names.attempt(cluster.name, backup_id))
-
-
-def unfinished(cluster: ClusterFolder, complete: Iterable[str]) -> list[str]:
-    """Return the attempts that ended without a manifest; whoever asks holds the lock."""
-    prefix = names.attempts_prefix(cluster.name)
-    listed = (blob.name.removeprefix(prefix) for blob in cluster.store.list(prefix))
-    found = [name.removesuffix(".json") for name in listed if name.endswith(".json")]
-    done = set(complete)
-    end(cluster, (name for name in found if name in done))
-    return [name for name in found if name not in done]
-
-
-def list_packs(cluster: ClusterFolder) -> dict[bytes, int]:
-    """Return the ids and sizes of all packs; other objects beside them are passed over."""
-    found = {}
-    for blob in cluster.store.list(names.packs_prefix(cluster.name)):
-        name = blob.name.rpartition("/")[2]
-        try:
-            pack = bytes.fromhex(name)
-        except ValueError:
-            continue
-        if names.pack(cluster.name, pack) == blob.name:
-            found[pack] = blob.size
-    return found
-
-
-def packs_of(attempts: Iterable[str], packs: Mapping[bytes, int]) -> list[StoredPack]:
-    """Return the packs that these attempts left behind."""
-    tags = {tag_of(attempt) for attempt in attempts}
-    return [StoredPack(pack, size) for pack, size in packs.items() if pack[TAG] in tags]
-
-
-def discard(cluster: ClusterFolder, backup_id: str) -> None:
-    """Remove what an attempt has stored: there is no room for it. What is listed stays."""
-    # The store may complain after it has taken the manifest: then the packs are needed.
-    if any(cluster.store.list(names.manifest(cluster.name, backup_id))):
-        return
-    for pack in packs_of([backup_id], list_packs(cluster)):
-        cluster.store.delete(names.pack(cluster.name, pack.id))
-    end(cluster, [backup_id])
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,10 @@ from pgkeep.logical.create.survey import CannotRead, Survey, survey
 from pgkeep.logical.patterns import Chosen, chosen
 from pgkeep.model.dump import DUMP_PREFIX, EVERYTHING, DumpId, Selection
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks
+from pgkeep.repository import attempts, dumps, locks
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.dump_facts import GLOBALS, DumpedDatabase, DumpFacts, Globals
+from pgkeep.repository.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.client_programs import ProgramFailed, connecting
 from pgkeep.server.client_tools import ClientTools, find_tools
@@ -201,18 +202,22 @@ class _Job:
     def run(self) -> DumpReport:
         began, now = time.monotonic(), datetime.now(UTC)
         self.missing += self.plan.impossible
+        dump_id = new_id(now)
         known = dumps.dumps(self.cluster)
         parent = choose_parent(known.dumps, self.plan.names)
         past = read_parent(self.cluster, parent)
         last = last_alike(known.dumps, self.plan, self.options.selection)
         comparison = Comparison.with_last(self.cluster, last)
         files = Files()
+        # Before the first pack: should we die, it is known by this whose packs they are.
+        attempts.begin(self.cluster, dump_id, now)
         with ExitStack() as stack:
             self.progress.phase("looking at the server")
             snapshots = stack.enter_context(take_all(self.conninfo, self.plan.names))
             ready = self._surveyed(snapshots)
             scratch = stack.enter_context(scratch_space(self.options.scratch))
-            capture = stack.enter_context(Capture(self._setup(past), self.options.jobs))
+            setup = self._setup(dump_id, past, scratch.limit)
+            capture = stack.enter_context(Capture(setup, self.options.jobs, self.progress.note))
             dumper = Dumper(
                 tools=self.tools,
                 conninfo=self.conninfo,
@@ -229,10 +234,11 @@ class _Job:
             )
             found_globals = self._globals(dumper)
             databases = list(self._dumped(ready, dumper))
-            stored = capture.finish()
+            self.progress.phase("storing what is left")
+            stored = capture.finish(self.lock.beat)
         if not databases and (self.errors or self.missing):
             raise self._nothing()
-        facts = self._facts(now, databases, found_globals, past)
+        facts = self._facts(dump_id, now, databases, found_globals, past)
         facts = replace(self._compared(facts, comparison), known=known_bytes(stored))
         cleaned = clean(self.cluster, stored, past.tables, self.options.level)
         self.notes += cleaned.notes
@@ -242,6 +248,7 @@ class _Job:
         self.lock.check()
         # Last of all, when all packs are durable: from here on the dump is offered.
         dumps.shelf(self.cluster).write(manifest)
+        attempts.end(self.cluster, [dump_id])
         duration = time.monotonic() - began
         return DumpReport(manifest.facts.dump(), manifest.facts, duration, self.missing, self.notes)
 
@@ -328,7 +335,7 @@ class _Job:
             dump_version=self.tools.version,
         )
 
-    def _setup(self, past: Past) -> CaptureSetup:
+    def _setup(self, dump_id: DumpId, past: Past, limit: int) -> CaptureSetup:
         repository = self.cluster.repository
         return CaptureSetup(
             store=repository.store.url,
@@ -336,6 +343,8 @@ class _Job:
             key=repository.key,
             cluster=self.cluster.name,
             level=self.options.level,
+            tag=tag_of(dump_id),
+            limit=limit,
             known=past.known,
             rate=self.options.rate,
             nice=self.options.nice,
@@ -343,11 +352,16 @@ class _Job:
         )
 
     def _facts(
-        self, now: datetime, databases: Sequence[DumpedDatabase], found: Globals, past: Past
+        self,
+        dump_id: DumpId,
+        now: datetime,
+        databases: Sequence[DumpedDatabase],
+        found: Globals,
+        past: Past,
     ) -> DumpFacts:
         moments = [database.snapshot_at for database in databases if database.snapshot_at]
         return DumpFacts(
-            id=new_id(now),
+            id=dump_id,
             cluster=self.cluster.name,
             label=self.options.label,
             started_at=now,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.logical import inventory
-from pgkeep.logical.capture.capture import Capture, CapturedFile
+from pgkeep.logical.capture.backlog import CapturedFile
+from pgkeep.logical.capture.capture import Capture
 from pgkeep.logical.create.before import Comparison
 from pgkeep.logical.create.checks import DataFile, check_tables
 from pgkeep.logical.create.plan import Run, dump_words, plan_runs, run_selection
@@ -98,20 +99,22 @@ class Dumper:
         prefix = f"{place}_" if place else ""
         first = len(self.files)
         running = start_dump(self.tools, words, to, directory)
-        captured = self.capture.run(
-            running.process, directory, first, self.progress.advance, self.beat
-        )
-        demand_success(running, self.conninfo, snapshot.database, self.lock_wait_s)
-        files = []
-        for file in captured:
+        captured = self.capture.run(running.process, directory, first, self._advance, self.beat)
+        for file in captured:  # their numbers are given away, whatever became of pg_dump
             self.files.add(f"{number}/{prefix}{file.path}")
-            files.append(DataFile(prefix + file.path, file.size, file.lines, file.tail))
+        demand_success(running, self.conninfo, snapshot.database, self.lock_wait_s)
+        files = [DataFile(prefix + f.path, f.size, f.lines, f.tail) for f in captured]
         toc = directory / TOC
         kept = toc.rename(self.scratch / f"{number}.{place}.toc")
         with suppress(OSError):
             directory.rmdir()
         running.messages.unlink(missing_ok=True)
         return _Part(kept, prefix, files)
+
+    def _advance(self, done: int) -> None:
+        self.progress.advance(done)
+        names = (path for path, _ in self.capture.current())
+        self.progress.detail(", ".join(names))
 
     def _store(self, path: str, pieces: Iterator[bytes]) -> CapturedFile:
         return self.capture.store(self.files.add(path), pieces)

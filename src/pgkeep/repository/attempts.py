@@ -1,0 +1,77 @@
+"""Backups and dumps that are not complete, yet or for ever. On disk: docs/formats/repository.md.
+
+Each keeps an object of its own from before its first pack until after its manifest, and the ids of
+its packs carry a tag made of its id. So the packs of one that died are found by their names.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from pgkeep.repository import names
+from pgkeep.repository.dumps import is_dump_id, manifest_name
+from pgkeep.repository.marker import encode_document, format_moment
+from pgkeep.repository.pack import StoredPack
+from pgkeep.repository.pack_ids import TAG, tag_of
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.base import StoreFailed
+
+
+def begin(cluster: ClusterFolder, backup_id: str, now: datetime) -> None:
+    """Say that a backup or dump is being made: before its first pack."""
+    document = encode_document({"backup": backup_id, "began_at": format_moment(now)})
+    cluster.store.create(names.attempt(cluster.name, backup_id), [document])
+
+
+def end(cluster: ClusterFolder, backup_ids: Iterable[str]) -> None:
+    """Forget attempts: one whose manifest is written, and those it has made use of.
+
+    What the store won't delete is left to the next backup: this one is complete all the same.
+    """
+    for backup_id in backup_ids:
+        with suppress(StoreFailed):
+            cluster.store.delete(names.attempt(cluster.name, backup_id))
+
+
+def unfinished(cluster: ClusterFolder, complete: Iterable[str]) -> list[str]:
+    """Return the backups that ended without a manifest; whoever asks holds the lock.
+
+    Dumps are passed over: one may be at work beside a backup.
+    """
+    prefix = names.attempts_prefix(cluster.name)
+    listed = (blob.name.removeprefix(prefix) for blob in cluster.store.list(prefix))
+    ids = [name.removesuffix(".json") for name in listed if name.endswith(".json")]
+    found = [name for name in ids if not is_dump_id(name)]
+    done = set(complete)
+    end(cluster, (name for name in found if name in done))
+    return [name for name in found if name not in done]
+
+
+def list_packs(cluster: ClusterFolder) -> dict[bytes, int]:
+    """Return the ids and sizes of all packs; other objects beside them are passed over."""
+    found = {}
+    for blob in cluster.store.list(names.packs_prefix(cluster.name)):
+        name = blob.name.rpartition("/")[2]
+        try:
+            pack = bytes.fromhex(name)
+        except ValueError:
+            continue
+        if names.pack(cluster.name, pack) == blob.name:
+            found[pack] = blob.size
+    return found
+
+
+def packs_of(attempts: Iterable[str], packs: Mapping[bytes, int]) -> list[StoredPack]:
+    """Return the packs that these attempts left behind."""
+    tags = {tag_of(attempt) for attempt in attempts}
+    return [StoredPack(pack, size) for pack, size in packs.items() if pack[TAG] in tags]
+
+
+def discard(cluster: ClusterFolder, backup_id: str) -> None:
+    """Remove what an attempt has stored: there is no room for it. What is listed stays."""
+    # The store may complain after it has taken the manifest: then the packs are needed.
+    if any(cluster.store.list(manifest_name(cluster.name, backup_id))):
+        return
+    for pack in packs_of([backup_id], list_packs(cluster)):
+        cluster.store.delete(names.pack(cluster.name, pack.id))
+    end(cluster, [backup_id])
