@@ -10,49 +10,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from pgkeep.postgres.archive.entries import ONCE, priority
+from pgkeep.postgres.archive.reading import ArchiveReader, BadArchive
 from pgkeep.postgres.archive.toc import (
-    BadArchive,
     TocEntry,
     TocHeader,
-    TocReader,
     read_entries,
     read_head,
     read_one,
     write_toc,
 )
 
-# Once in every archive, with the same content.
-_ONCE: Final = frozenset(
-    {"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES"}
-)
-_ORDER: Final = (
-    "ENCODING|STDSTRINGS|SEARCHPATH|DATABASE|DATABASE PROPERTIES",
-    "SCHEMA",
-    "PROCEDURAL LANGUAGE",
-    "COLLATION",
-    "TRANSFORM",
-    "EXTENSION",
-    "TYPE|SHELL TYPE|DOMAIN",
-    "CAST",
-    "FUNCTION|PROCEDURE",
-    "AGGREGATE",
-    "ACCESS METHOD",
-    "OPERATOR|OPERATOR FAMILY|OPERATOR CLASS",
-    "CONVERSION",
-    "TEXT SEARCH PARSER|TEXT SEARCH TEMPLATE",
-    "TEXT SEARCH DICTIONARY|TEXT SEARCH CONFIGURATION",
-    "FOREIGN DATA WRAPPER|SERVER|USER MAPPING",
-    "TABLE|FOREIGN TABLE|SEQUENCE|SEQUENCE OWNED BY",
-    "VIEW|MATERIALIZED VIEW",
-    "TABLE ATTACH|DEFAULT|BLOB",
-    "BLOB METADATA|TABLE DATA|SEQUENCE SET|BLOBS|STATISTICS DATA",
-    "CONSTRAINT|INDEX|INDEX ATTACH|STATISTICS|RULE|TRIGGER|CHECK CONSTRAINT",
-    "FK CONSTRAINT|POLICY|ROW SECURITY",
-    "PUBLICATION|PUBLICATION TABLE|PUBLICATION TABLES IN SCHEMA|SUBSCRIPTION",
-    "DEFAULT ACL|EVENT TRIGGER|MATERIALIZED VIEW DATA",
-    "COMMENT|SECURITY LABEL|ACL",
-)
-_PRIORITY: Final = {kind: n for n, kinds in enumerate(_ORDER) for kind in kinds.split("|")}
 _SECTION_NONE: Final = 1  # comments and privileges: they stand behind what they speak of
 
 
@@ -75,7 +43,7 @@ def merge_tocs(parts: Sequence[tuple[Path, str]], sink: BinaryIO) -> None:
     header: TocHeader | None = None
     for run, (path, _) in enumerate(parts):
         with path.open("rb") as opened:
-            reader = TocReader(opened, str(path))
+            reader = ArchiveReader(opened, str(path))
             found = read_head(reader)
             header = header or found
             places += _places(reader, found, run, shifts[-1])
@@ -87,12 +55,12 @@ def merge_tocs(parts: Sequence[tuple[Path, str]], sink: BinaryIO) -> None:
     write_toc(header, entries, len(places), sink)
 
 
-def _places(reader: TocReader, header: TocHeader, run: int, shift: int) -> Iterator[_Place]:
+def _places(reader: ArchiveReader, header: TocHeader, run: int, shift: int) -> Iterator[_Place]:
     for position, entry in read_entries(reader, header):
-        if run and entry.desc in _ONCE:
+        if run and entry.desc in ONCE:
             continue
         section = 4 if entry.section == _SECTION_NONE else entry.section
-        kind = _PRIORITY.get(entry.desc, len(_ORDER))
+        kind = priority(entry.desc)
         try:
             before = tuple(int(number) + shift for number in entry.dependencies)
         except ValueError:
@@ -133,11 +101,11 @@ def _entries(
     try:
         readers = []
         for (path, _), file in zip(parts, opened, strict=True):
-            reader = TocReader(file, str(path))
+            reader = ArchiveReader(file, str(path))
             readers.append((reader, read_head(reader)))
         for place in places:
             reader, header = readers[place.run]
-            opened[place.run].seek(place.position)
+            reader.jump(place.position, opened[place.run].seek)
             entry = read_one(reader, header)
             yield _renumbered(entry, parts[place.run][1], shifts[place.run])
     finally:

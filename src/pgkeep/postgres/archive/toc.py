@@ -4,34 +4,18 @@ Source: pg_backup_archiver.c, ReadHead, ReadToc and their counterparts. Text is 
 encoding: what is no UTF-8 in it is kept as surrogates, so that every byte comes back.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import BinaryIO, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from pgkeep.errors import PgkeepError
+from pgkeep.postgres.archive.reading import ArchiveReader, Pieces, Source
+from pgkeep.units import MIB
 
 MAGIC: Final = b"PGDMP"
 OLDEST, NEWEST = (1, 12), (1, 16)
-_TEXT_LIMIT: Final = 1 << 30  # bytes of one text: what PostgreSQL itself can hold
 _COUNT_LIMIT: Final = 1 << 31
-_PIECE: Final = 1 << 20
-
-
-class BadArchive(PgkeepError):
-    """An archive of pg_dump that is damaged, cut off, or none at all."""
-
-    code = "bad-archive"
-    exit_status = 233
-
-    where: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"cannot read {self.where}: {self.why}"
-
-    @property
-    def hint(self) -> str:
-        return "pg_restore --list with the same file shows what PostgreSQL makes of it"
+_PIECE: Final = MIB
 
 
 class Format(IntEnum):
@@ -101,67 +85,36 @@ class TocEntry(NamedTuple):
     offset: int = 0
 
 
-class Source(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+@dataclass(frozen=True, slots=True)
+class Toc:
+    """A table of contents that is read as often as needed, and never held in memory."""
+
+    header: TocHeader
+    count: int
+    entries: Callable[[], Iterable[TocEntry]]  # all of them, from the first on
 
 
-class TocReader:
-    """Reads numbers and texts of an archive from front to back."""
-
-    def __init__(self, source: Source, where: str) -> None:
-        self._source = source
-        self.where = where
-        self.position = 0
-        self.int_size = 4
-        self.offset_size = 8
-
-    def bytes(self, size: int) -> bytes:
-        """Read exactly so many. Memory grows only with what is there."""
-        parts, left = [], size
-        while left:
-            part = self._source.read(min(left, _PIECE))
-            if not part:
-                raise self.wrong(f"it ends at byte {self.position}")
-            parts.append(part)
-            left -= len(part)
-            self.position += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def byte(self) -> int:
-        return self.bytes(1)[0]
-
-    def int(self) -> int:
-        negative, value = self.byte(), int.from_bytes(self.bytes(self.int_size), "little")
-        if negative > 1:
-            raise self.wrong(f"at byte {self.position} is no number")
-        return -value if negative else value
-
-    def text(self) -> str | None:
-        length = self.int()
-        if length < 0:
-            return None
-        if length > _TEXT_LIMIT:
-            raise self.wrong(f"at byte {self.position} is a text of {length} bytes")
-        return self.bytes(length).decode("utf-8", "surrogateescape")
-
-    def wrong(self, why: str) -> BadArchive:
-        return BadArchive(self.where, why)
+def open_toc(read: Callable[[], Iterable[bytes]], where: str = "the table of contents") -> Toc:
+    """Make a Toc of the content that `read` yields anew each time. Raise BadArchive, also later."""
+    reader = ArchiveReader(Pieces(read()), where)
+    header, count = read_head(reader), read_count(reader)
+    return Toc(header, count, lambda: read_toc(Pieces(read()), where)[1])
 
 
 def read_toc(
-    source: BinaryIO, where: str = "the table of contents"
+    source: Source, where: str = "the table of contents"
 ) -> tuple[TocHeader, Iterator[TocEntry]]:
     """Return the header, and the entries as they are read: one at a time is in memory.
 
     Raise BadArchive, also while iterating.
     """
-    reader = TocReader(source, where)
+    reader = ArchiveReader(source, where)
     header = read_head(reader)
     return header, (entry for _, entry in read_entries(reader, header))
 
 
-def read_head(reader: TocReader) -> TocHeader:
-    if reader.bytes(5) != MAGIC:
+def read_head(reader: ArchiveReader) -> TocHeader:
+    if reader.raw(5) != MAGIC:
         raise reader.wrong(f"it does not begin with {MAGIC.decode()}")
     version = (reader.byte(), reader.byte(), reader.byte())
     if not OLDEST <= version[:2] <= NEWEST:
@@ -175,11 +128,11 @@ def read_head(reader: TocReader) -> TocHeader:
         if version >= (1, 15, 0):
             algorithm, level = Algorithm(reader.byte()), 0
         else:
-            level = reader.int()
+            level = reader.number()
             algorithm = Algorithm.GZIP if level else Algorithm.NONE
     except ValueError as error:
         raise reader.wrong(str(error)) from None
-    created = tuple(reader.int() for _ in range(7))
+    created = tuple(reader.number() for _ in range(7))
     return TocHeader(
         version,
         reader.int_size,
@@ -194,59 +147,46 @@ def read_head(reader: TocReader) -> TocHeader:
     )
 
 
-def read_entries(reader: TocReader, header: TocHeader) -> Iterator[tuple[int, TocEntry]]:
+def read_entries(reader: ArchiveReader, header: TocHeader) -> Iterator[tuple[int, TocEntry]]:
     """Yield every entry with the byte at which it begins."""
-    count = reader.int()
-    if not 0 <= count < _COUNT_LIMIT:
-        raise reader.wrong(f"it claims to have {count} entries")
-    for _ in range(count):
+    for _ in range(read_count(reader)):
         yield reader.position, read_one(reader, header)
 
 
-def read_one(reader: TocReader, header: TocHeader) -> TocEntry:
+def read_count(reader: ArchiveReader) -> int:
+    count = reader.number()
+    if not 0 <= count < _COUNT_LIMIT:
+        raise reader.wrong(f"it claims to have {count} entries")
+    return count
+
+
+def read_one(reader: ArchiveReader, header: TocHeader) -> TocEntry:
     """Read the entry that begins where the reader is."""
     version = header.version
-    dump_id, had_dumper = reader.int(), reader.int()
-    table_oid, oid, tag, desc = reader.text(), reader.text(), reader.text(), reader.text()
-    section = reader.int()
-    definition, drop, copy = reader.text(), reader.text(), reader.text()
-    namespace, tablespace = reader.text(), reader.text()
+    dump_id, had_dumper = reader.number(), reader.number()
+    table_oid, oid, tag, desc = reader.texts(4)
+    section = reader.number()
+    definition, drop, copy, namespace, tablespace = reader.texts(5)
     table_am = reader.text() if version >= (1, 14, 0) else None
-    relkind = reader.int() if version >= (1, 16, 0) else 0
-    owner, with_oids = reader.text(), reader.text()
-    dependencies = []
-    while (dependency := reader.text()) is not None:
+    relkind = reader.number() if version >= (1, 16, 0) else 0
+    owner, with_oids, dependency = reader.texts(3)
+    dependencies = list[str]()
+    while dependency is not None:
         dependencies.append(dependency)
+        dependency = reader.text()
     file_name, state, offset = None, 0, 0
     if header.format is Format.CUSTOM:
         state = reader.byte()
-        offset = int.from_bytes(reader.bytes(reader.offset_size), "little")
+        offset = int.from_bytes(reader.raw(reader.offset_size), "little")
     elif header.format in (Format.DIRECTORY, Format.TAR):
         file_name = reader.text()
     if desc is None:
         raise reader.wrong(f"the entry before byte {reader.position} is of no kind")
     return TocEntry(
-        dump_id,
-        bool(had_dumper),
-        table_oid,
-        oid,
-        tag,
-        desc,
-        section,
-        definition,
-        drop,
-        copy,
-        namespace,
-        tablespace,
-        table_am,
-        relkind,
-        owner,
-        with_oids,
-        tuple(dependencies),
-        file_name,
-        state,
-        offset,
-    )
+        dump_id, bool(had_dumper), table_oid, oid, tag, desc, section, definition, drop, copy,
+        namespace, tablespace, table_am, relkind, owner, with_oids, tuple(dependencies),
+        file_name, state, offset,
+    )  # fmt: skip
 
 
 class Sink(Protocol):
@@ -261,21 +201,21 @@ class TocWriter:
         self._header = header
         self._pending = bytearray()
 
-    def bytes(self, content: bytes) -> None:
+    def raw(self, content: bytes) -> None:
         self._pending += content
         if len(self._pending) >= _PIECE:
             self.flush()
 
-    def int(self, value: int) -> None:
-        self.bytes(bytes([value < 0]) + abs(value).to_bytes(self._header.int_size, "little"))
+    def number(self, value: int) -> None:
+        self.raw(bytes([value < 0]) + abs(value).to_bytes(self._header.int_size, "little"))
 
     def text(self, value: str | None) -> None:
         if value is None:
-            self.int(-1)
+            self.number(-1)
             return
         content = value.encode("utf-8", "surrogateescape")
-        self.int(len(content))
-        self.bytes(content)
+        self.number(len(content))
+        self.raw(content)
 
     def flush(self) -> None:
         self._sink.write(bytes(self._pending))
@@ -286,7 +226,7 @@ def write_toc(header: TocHeader, entries: Iterable[TocEntry], count: int, sink: 
     """Write a table of contents: byte for byte what was read, if nothing was changed."""
     writer = TocWriter(sink, header)
     write_head(writer, header)
-    writer.int(count)
+    writer.number(count)
     written = 0
     for entry in entries:
         write_entry(writer, header, entry)
@@ -298,37 +238,37 @@ def write_toc(header: TocHeader, entries: Iterable[TocEntry], count: int, sink: 
 
 def write_head(writer: TocWriter, header: TocHeader) -> None:
     sizes = (header.int_size, header.offset_size, header.format)
-    writer.bytes(MAGIC + bytes([*header.version, *sizes]))
+    writer.raw(MAGIC + bytes([*header.version, *sizes]))
     if header.version >= (1, 15, 0):
-        writer.bytes(bytes([header.algorithm]))
+        writer.raw(bytes([header.algorithm]))
     else:
-        writer.int(header.level)
+        writer.number(header.level)
     for part in header.created:
-        writer.int(part)
+        writer.number(part)
     for text in (header.database, header.server_version, header.dump_version):
         writer.text(text)
 
 
 def write_entry(writer: TocWriter, header: TocHeader, entry: TocEntry) -> None:
-    writer.int(entry.dump_id)
-    writer.int(entry.had_dumper)
+    writer.number(entry.dump_id)
+    writer.number(entry.had_dumper)
     for text in (entry.table_oid, entry.oid, entry.tag, entry.desc):
         writer.text(text)
-    writer.int(entry.section)
+    writer.number(entry.section)
     for text in (entry.definition, entry.drop, entry.copy_statement, entry.namespace):
         writer.text(text)
     writer.text(entry.tablespace)
     if header.version >= (1, 14, 0):
         writer.text(entry.table_am)
     if header.version >= (1, 16, 0):
-        writer.int(entry.relkind)
+        writer.number(entry.relkind)
     writer.text(entry.owner)
     writer.text(entry.with_oids)
     for dependency in entry.dependencies:
         writer.text(dependency)
     writer.text(None)
     if header.format is Format.CUSTOM:
-        writer.bytes(bytes([entry.data_state]))
-        writer.bytes(entry.offset.to_bytes(header.offset_size, "little"))
+        writer.raw(bytes([entry.data_state]))
+        writer.raw(entry.offset.to_bytes(header.offset_size, "little"))
     elif header.format in (Format.DIRECTORY, Format.TAR):
         writer.text(entry.file_name)
