@@ -95,8 +95,8 @@ def generations(draw: st.DrawFn, number: int) -> Known:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     known = tuple(draw(generations(number)) for number in range(1, draw(st.integers(1, 2)) + 1))
-    ids = [backup.id for k in known for backup in k.backups]
-    some = st.sets(st.sampled_from(ids), max_size=2) if ids else st.just(set[BackupId]())
+    ids = [str(backup.id) for k in known for backup in k.backups]
+    some = st.sets(st.sampled_from(ids), max_size=2) if ids else st.just(set[str]())
     policy = KeepPolicy(
         window=timedelta(hours=draw(st.sampled_from([0, 0, 24, 60, 24 * 14]))),
         daily=draw(st.integers(0, 3)),
@@ -168,7 +168,7 @@ def label(period: Period, moment: datetime) -> tuple[int, ...]:
 def must_stay(world: World) -> set[str]:
     """Return the backups that a policy keeps whatever happens on which branch."""
     good = sound(world)
-    stay = {
+    stay: set[str] = {
         b.id for k in world.known for b in k.backups if b.stopped_at > NOW - world.policy.window
     }
     stay |= set(world.marks.pinned)
@@ -183,7 +183,7 @@ def must_stay(world: World) -> set[str]:
             if name not in seen and len(seen) < world.policy.count(period):
                 stay.add(backup.id)
                 seen.append(name)
-    return {str(backup_id) for backup_id in stay}
+    return stay
 
 
 def used(world: World, known: Known) -> set[int]:

@@ -109,6 +109,7 @@ def test_order_is_manifests_then_packs_then_wal_oldest_first() -> None:
     expire(shelf.seen_through(watching), wish())
     # Should a power cut bring back a manifest that an expire deleted which died: not after that.
     assert deleted.pop(0) == "secured clusters/main/backups/"
+    assert deleted.pop(0) == "secured clusters/main/dumps/"
     assert deleted == ["backups"] * 2 + ["packs"] * 3 + ["wal"] * 9 + ["locks"]
 
 
@@ -122,8 +123,8 @@ def test_remains_of_interrupted_backups_stay_for_a_day() -> None:
     found = preview(shelf.cluster, wish(KeepPolicy()))
     assert found.packs is not None
     assert [(orphan.goes, orphan.why) for orphan in found.packs.orphans] == [
-        (False, "younger than 1 d: a backup may go on with it"),
-        (True, "no backup names it"),
+        (False, "younger than 1 d: the next one may go on with it"),
+        (True, "no backup and no dump names it"),
     ]
     assert done(shelf, KeepPolicy()).orphans == (1, PACK_SIZE)
     assert shelf.packs() == "abcnxy"
@@ -351,7 +352,9 @@ def test_scenario_113_no_listed_backup_but_packs() -> None:
     for name in "abc":
         shelf.store.delete(names.manifest("main", name))
     before = shelf.everything()
-    with pytest.raises(NothingListed, match="no backup is listed in memory:, though 5 packs"):
+    with pytest.raises(
+        NothingListed, match="no backup and no dump is listed in memory:, though 5 packs"
+    ):
         run(shelf)
     assert shelf.everything() == before
 

@@ -50,7 +50,7 @@ def test_the_preview_of_a_deletion() -> None:
 
 def test_pins() -> None:
     shelf = shelf_of_two()
-    assert render.pins((), NOW, Look()) == "no backup is pinned"
+    assert render.pins((), NOW, Look()) == "nothing is pinned"
     pin = add_pin(shelf.cluster, BackupId("a"), "audit\x1b[2J", None, NOW)
     assert render.pinned(pin, Look()) == ("backup a stays until its pin is removed: audit\\x1b[2J")
     assert "for ever" in render.pins(read_pins(shelf.cluster), NOW, Look())

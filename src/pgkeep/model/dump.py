@@ -9,6 +9,11 @@ DumpId = NewType("DumpId", str)  # 'D20261127T160500Z-7f3a': start time in UTC, 
 DUMP_PREFIX: Final = "D"  # tells a dump's id from a backup's
 
 
+def noun_of(id: str) -> str:
+    """Return 'dump' or 'backup': what an id is of."""
+    return "dump" if id.startswith(DUMP_PREFIX) else "backup"
+
+
 class Origin(StrEnum):
     """Where a dump came from."""
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup, BackupId
+from pgkeep.model.dump import noun_of
 from pgkeep.repository import names
 from pgkeep.repository.manifest.codec import OF_BACKUP, Manifest
 from pgkeep.repository.manifest.facts import Facts
@@ -36,7 +37,10 @@ class UnknownBackup(PgkeepError):
     def hint(self) -> str:
         if not self.nearest:
             return "take one with pgkeep backup"
-        return f"did you mean {' or '.join(self.nearest)}? pgkeep list shows all"
+        shown = "pgkeep list shows all"
+        if any(noun_of(id) == "dump" for id in self.nearest):
+            shown = "pgkeep list and pgkeep dump list show all"
+        return f"did you mean {' or '.join(self.nearest)}? {shown}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,10 @@ class Catalog:
     cluster: str
     backups: tuple[Backup, ...]
     unreadable: tuple[Unreadable, ...] = ()
+
+    def ids(self) -> set[str]:
+        """Return the ids of all, readable or not."""
+        return {*(b.id for b in self.backups), *(bad.id for bad in self.unreadable)}
 
 
 def backups(cluster: ClusterFolder) -> Catalog:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from pgkeep.errors import PgkeepError
+from pgkeep.model.backup import Backup
 from pgkeep.model.dump import DUMP_PREFIX, Dump, DumpId
-from pgkeep.repository import names
+from pgkeep.repository import catalog, names
 from pgkeep.repository.catalog import LATEST, NoMatch, match_id
 from pgkeep.repository.manifest.codec import OF_DUMP, DumpManifest
 from pgkeep.repository.manifest.dump_facts import DumpFacts
+from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.shelf import BAD_MANIFEST, Shelf
 
@@ -30,7 +32,10 @@ class UnknownDump(PgkeepError):
     def hint(self) -> str:
         if not self.nearest:
             return "take one with pgkeep dump create"
-        return f"did you mean {' or '.join(self.nearest)}? pgkeep dump list shows all"
+        shown = "pgkeep dump list shows all"
+        if not all(map(is_dump_id, self.nearest)):
+            shown = "pgkeep list and pgkeep dump list show all"
+        return f"did you mean {' or '.join(self.nearest)}? {shown}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class DumpCatalog:
     cluster: str
     dumps: tuple[Dump, ...] = ()
     unreadable: tuple[UnreadableDump, ...] = ()
+
+    def ids(self) -> set[str]:
+        """Return the ids of all, readable or not."""
+        return {*(d.id for d in self.dumps), *(bad.id for bad in self.unreadable)}
 
 
 def is_dump_id(text: str) -> bool:
@@ -109,3 +118,33 @@ def read_facts(cluster: ClusterFolder, dump_id: str) -> DumpFacts:
 def read_manifest(cluster: ClusterFolder, dump_id: str) -> DumpManifest:
     """Read a whole manifest, everything in it checked: see Shelf.manifest."""
     return shelf(cluster).manifest(dump_id)
+
+
+# Where both kinds are meant: what an id begins with tells them apart.
+
+
+def manifest_name(cluster: str, id: str) -> str:
+    """Return the object that makes a backup or a dump real."""
+    return names.dump(cluster, id) if is_dump_id(id) else names.manifest(cluster, id)
+
+
+def read_packs(cluster: ClusterFolder, id: str) -> PackTable:
+    """Read which packs a backup or a dump needs: see Shelf.packs."""
+    if is_dump_id(id):
+        return shelf(cluster).packs(id)
+    return catalog.read_packs(cluster, id)
+
+
+def find_any(backups: catalog.Catalog, dumps: DumpCatalog, text: str) -> Backup | Dump:
+    """Return the backup or dump that `text` means. 'latest' is a backup.
+
+    Raise UnknownDump, UnknownBackup, or the reason why the one that was meant is unreadable.
+    """
+    if text == LATEST:
+        return catalog.find_backup(backups, text)
+    try:
+        found = match_id(text, backups.ids() | dumps.ids())
+    except NoMatch as no:
+        unknown = UnknownDump if is_dump_id(text) else catalog.UnknownBackup
+        raise unknown(backups.cluster, text, no.nearest, *no.why) from None
+    return find_dump(dumps, found) if is_dump_id(found) else catalog.find_backup(backups, found)

@@ -1,18 +1,20 @@
-"""Deletes one backup, after showing what would be lost with it."""
+"""Deletes one backup or dump, after showing what would be lost with it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pgkeep.coverage.dates import newest_change
-from pgkeep.model.backup import Backup, BackupId
+from pgkeep.model.backup import Backup
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog, locks, names
-from pgkeep.repository.catalog import Catalog, Unreadable
+from pgkeep.repository import locks
+from pgkeep.repository.catalog import Unreadable
+from pgkeep.repository.dumps import UnreadableDump, find_any, is_dump_id, manifest_name
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.retention.expire import CONFLICTS, agreed_time, ended_pins, secure_manifests
 from pgkeep.retention.judging.deletion import BackupPinned, DeletePlan, Lost, plan_delete
+from pgkeep.retention.judging.dump_deletion import DumpDeletion, plan_delete_dump
 from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of, oldest_first
 from pgkeep.retention.packs import Packs
 from pgkeep.retention.removal import Remover
@@ -32,13 +34,13 @@ class DatedLoss:
 
 @dataclass(frozen=True)
 class Preview:
-    """What deleting a backup does. Of one that cannot be read, nothing is known."""
+    """What deleting a backup or dump does. Of one that cannot be read, nothing is known."""
 
     cluster: str
     repository: str
-    id: BackupId
-    plan: DeletePlan | None
-    unreadable: Unreadable | None
+    id: str
+    plan: DeletePlan | DumpDeletion | None
+    unreadable: Unreadable | UnreadableDump | None
     losses: tuple[DatedLoss, ...] = ()
     packs: Packs | None = None
     wal_files: tuple[WalFile, ...] = ()
@@ -52,57 +54,98 @@ class Preview:
         return self.wal_size + (self.packs.freed_size if self.packs else 0)
 
 
-def preview_delete(cluster: ClusterFolder, text: str, now: datetime | None = None) -> Preview:
-    """Return what deleting the backup that `text` means would do. Only reads.
+def preview_delete(
+    cluster: ClusterFolder, text: str, now: datetime | None = None, *, last_too: bool = False
+) -> Preview:
+    """Return what deleting the backup or dump that `text` means would do. Only reads.
 
-    Raise BackupPinned, LastBackup, UnknownBackup, Unprovable, ...
+    With `last_too` that may be the last good dump of its series; never the last good backup.
+    Raise BackupPinned, LastBackup, LastDump, UnknownBackup, UnknownDump, Unprovable, ...
     """
     now = now or datetime.now(UTC)
-    return _preview(cluster, look(cluster, now), text, now, lambda: None)
+    job = _Job(cluster, look(cluster, now), now, last_too)
+    return job.preview(text, lambda: None)
 
 
-def delete(
+def delete(  # noqa: PLR0913 - one of them is named
     cluster: ClusterFolder,
     text: str,
     on_preview: Callable[[Preview], None] | None = None,
     progress: Progress | None = None,
     now: datetime | None = None,
+    *,
+    last_too: bool = False,
 ) -> tuple[Preview, Outcome]:
-    """Delete a backup. Raise as `preview_delete`, LockTaken or LockLost."""
+    """Delete a backup or dump. Raise as `preview_delete`, LockTaken or LockLost."""
     with locks.hold(cluster, "expire", "pgkeep delete", CONFLICTS) as lock:
         now = now or agreed_time(cluster)
-        found = look(cluster, now)  # under the lock: what was previewed may have changed
-        preview = _preview(cluster, found, text, now, lock.beat)
+        # Under the lock: what was previewed may have changed.
+        job = _Job(cluster, look(cluster, now), now, last_too)
+        preview = job.preview(text, lock.beat)
         if on_preview is not None:
             on_preview(preview)
-        return preview, _carry_out(cluster, found, preview, lock, progress or Silent())
+        return preview, job.carry_out(preview, lock, progress or Silent())
 
 
-def _preview(
-    cluster: ClusterFolder, found: Survey, text: str, now: datetime, tick: Callable[[], None]
-) -> Preview:
-    for bad in found.unreadable:
-        if bad.id == text:  # only in full: what cannot be read can't be told apart by its looks
-            if bad.id in found.marks.pinned:
-                raise BackupPinned(bad.id, found.marks.pinned[bad.id])
-            return Preview(cluster.name, cluster.store.url, bad.id, None, bad)
-    everything = sorted(
-        (backup for known in found.known for backup in known.backups),
-        key=lambda backup: (backup.started_at, backup.id),
-    )
-    listed = Catalog(cluster.name, tuple(everything), found.unreadable)
-    backup = catalog.find_backup(listed, text)
-    plan = plan_delete(found.known, found.marks, backup)
-    return Preview(
-        cluster.name,
-        cluster.store.url,
-        backup.id,
-        plan,
-        None,
-        tuple(_dated(cluster, everything, plan, lost) for lost in plan.lost),
-        sort_found(cluster, found, {backup.id}, now, tick),
-        tuple(_wal_files(found, plan)),
-    )
+@dataclass(frozen=True)
+class _Job:
+    """One deletion, and all that is on record when it is decided."""
+
+    cluster: ClusterFolder
+    found: Survey
+    now: datetime
+    last_too: bool
+
+    def preview(self, text: str, tick: Callable[[], None]) -> Preview:
+        found, marks = self.found, self.found.marks
+        for bad in found.unreadable:
+            if bad.id == text:  # only in full: what cannot be read can't be told apart by its looks
+                if bad.id in marks.pinned:
+                    raise BackupPinned(bad.id, marks.pinned[bad.id])
+                return Preview(self.cluster.name, self.cluster.store.url, bad.id, None, bad)
+        one = find_any(found.backups, found.dumps, text)
+        if isinstance(one, Backup):
+            return self._of_backup(one, tick)
+        plan = plan_delete_dump(found.dumps.dumps, marks, one, last_too=self.last_too)
+        packs = sort_found(self.cluster, found, {one.id}, self.now, tick)
+        store = self.cluster.store
+        return Preview(self.cluster.name, store.url, one.id, plan, None, packs=packs)
+
+    def _of_backup(self, backup: Backup, tick: Callable[[], None]) -> Preview:
+        found, cluster = self.found, self.cluster
+        plan = plan_delete(found.known, found.marks, backup)
+        return Preview(
+            cluster.name,
+            cluster.store.url,
+            backup.id,
+            plan,
+            None,
+            tuple(_dated(cluster, found.backups.backups, plan, lost) for lost in plan.lost),
+            sort_found(cluster, found, {backup.id}, self.now, tick),
+            tuple(_wal_files(found, plan)),
+        )
+
+    def carry_out(self, preview: Preview, lock: Lock, progress: Progress) -> Outcome:
+        """Delete the manifest, then packs, then WAL: whatever stops it, the others are whole."""
+        cluster, id = self.cluster, preview.id
+        remover = Remover(cluster.store, lock, progress)
+        took_over = tuple(map(str, lock.took_over))
+        secure_manifests(cluster)
+        manifest = manifest_name(cluster.name, id)
+        if not remover.remove("deleting the manifest", [(manifest, 0)]).objects:
+            return Outcome(took_over=took_over, problem=remover.problem(cluster.name))
+        remover.remove("deleting ended pins", ended_pins(cluster, self.found, id))
+        packs = preview.packs
+        freed = [packs.stored[pack] for pack in packs.freed] if packs else []
+        wal = ((file.object, file.size) for file in preview.wal_files)
+        return Outcome(
+            backups=() if is_dump_id(id) else (id,),
+            dumps=(id,) if is_dump_id(id) else (),
+            packs=remover.remove("deleting packs", ((blob.name, blob.size) for blob in freed)),
+            wal=remover.remove("deleting WAL", wal),
+            took_over=took_over,
+            problem=remover.problem(cluster.name),
+        )
 
 
 def _dated(
@@ -124,25 +167,3 @@ def _wal_files(found: Survey, plan: DeletePlan) -> list[WalFile]:
     ranges, generation = Ranges(plan.wal), plan.backup.generation.id
     part = next(p for p in found.record.generations if p.generation.id == generation)
     return oldest_first(f for f in files_of(part) if ranges.find(generation, f.segment))
-
-
-def _carry_out(
-    cluster: ClusterFolder, found: Survey, preview: Preview, lock: Lock, progress: Progress
-) -> Outcome:
-    """Delete the manifest, then packs, then WAL: whatever stops it, the others are whole."""
-    remover = Remover(cluster.store, lock, progress)
-    took_over = tuple(map(str, lock.took_over))
-    secure_manifests(cluster)
-    manifest = names.manifest(cluster.name, preview.id)
-    if not remover.remove("deleting the manifest", [(manifest, 0)]).objects:
-        return Outcome(took_over=took_over, problem=remover.problem(cluster.name))
-    remover.remove("deleting ended pins", ended_pins(cluster, found, preview.id))
-    packs = preview.packs
-    freed = [packs.stored[pack] for pack in packs.freed] if packs else []
-    return Outcome(
-        backups=(preview.id,),
-        packs=remover.remove("deleting packs", ((blob.name, blob.size) for blob in freed)),
-        wal=remover.remove("deleting WAL", ((f.object, f.size) for f in preview.wal_files)),
-        took_over=took_over,
-        problem=remover.problem(cluster.name),
-    )

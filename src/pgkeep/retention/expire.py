@@ -1,7 +1,8 @@
 """Lets go what retention no longer keeps: decides first, shows it, then deletes.
 
-Order: manifests, then packs that no remaining manifest names, then WAL, oldest first. So whatever
-stops it, every backup that is still listed has all that it needs, and the next run does the rest.
+Order: manifests of backups and dumps, then packs that no remaining manifest names, then WAL, oldest
+first. So whatever stops it, all that is still listed has what it needs, and the next run does the
+rest.
 """
 
 from collections.abc import Callable
@@ -10,23 +11,27 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import Backup, BackupId
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog, locks, names
+from pgkeep.repository import dumps, locks, names
+from pgkeep.repository.dumps import is_dump_id
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.proofs import Proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobStat
-from pgkeep.retention.judging.promise import demand_promise
+from pgkeep.retention.judging.dumps import DumpPlan, plan_dumps
+from pgkeep.retention.judging.promise import demand_dumps, demand_promise
 from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of, oldest_first, weigh
 from pgkeep.retention.packs import ORPHAN_AGE_S, Packs, PacksMissing, sort_packs
-from pgkeep.retention.plan import ExpirePlan, plan_expire
+from pgkeep.retention.plan import ExpirePlan, Marks, plan_expire
 from pgkeep.retention.policy import KeepPolicy
 from pgkeep.retention.removal import Remover
 from pgkeep.retention.report import Decision, Expired, Outcome
 from pgkeep.retention.survey import Survey, Unprovable, look, sort_found
 
-CONFLICTS: Final = frozenset({"backup", "restore", "verify", "expire", "pin"})
+# Who stores packs that no manifest names yet, or reads what might be deleted.
+CONFLICTS: Final = frozenset(
+    {"backup", "dump", "dump-restore", "expire", "pin", "restore", "verify"}
+)
 _PROOFS: Final = 100  # kept for people, after one that read everything made older ones useless
 _SKEW: Final = timedelta(hours=1)
 
@@ -104,17 +109,18 @@ def agreed_time(cluster: ClusterFolder) -> datetime:
 def _decide(
     cluster: ClusterFolder, found: Survey, wish: Wish, now: datetime, tick: Callable[[], None]
 ) -> Decision:
-    plan = plan_expire(found.known, found.marks, wish.policy, now, wish.zone)
-    demand_promise(cluster.name, found.known, found.marks, plan)
+    plan, dump_plan = _plans(cluster, found, found.marks, wish, now)
+    going = {*(b.id for b in plan.dropped), *(d.id for d in dump_plan.dropped)}
     packs, refusal = None, None
     try:
-        packs = sort_found(cluster, found, {b.id for b in plan.dropped}, now, tick)
+        packs = sort_found(cluster, found, going, now, tick)
     except (Unprovable, PacksMissing) as error:
         refusal = error
     return Decision(
         cluster=cluster.name,
         repository=cluster.store.url,
         plan=plan,
+        dumps=dump_plan,
         unreadable=found.unreadable,
         packs=packs,
         wal_sizes=weigh(plan.wal, found.record.generations),
@@ -122,6 +128,17 @@ def _decide(
         proofs=_old_proofs(cluster, found.proofs),
         refusal=refusal,
     )
+
+
+def _plans(
+    cluster: ClusterFolder, found: Survey, marks: Marks, wish: Wish, now: datetime
+) -> tuple[ExpirePlan, DumpPlan]:
+    """Decide over backups with their WAL, and over dumps. Raise PlanBroken."""
+    plan = plan_expire(found.known, marks, wish.policy, now, wish.zone)
+    demand_promise(cluster.name, found.known, marks, plan)
+    dump_plan = plan_dumps(found.dumps.dumps, marks, wish.policy, now, wish.zone)
+    demand_dumps(cluster.name, dump_plan, marks, wish.policy, now)
+    return plan, dump_plan
 
 
 def _going(plan: ExpirePlan, found: Survey) -> list[WalFile]:
@@ -159,15 +176,16 @@ class _Job:
 
     def run(self, decision: Decision, packs: Packs, now: datetime) -> Outcome:
         secure_manifests(self.cluster)
-        gone, stuck = self._manifests(decision.plan.dropped)
+        gone, stuck = self._manifests(decision.dropped)
         files = decision.wal_files
         if stuck:
             packs, files = self._hold_back(stuck, packs, now)
         outcome = Outcome(
-            backups=tuple(gone),
+            backups=tuple(id for id in gone if not is_dump_id(id)),
+            dumps=tuple(filter(is_dump_id, gone)),
             packs=self.remover.remove("deleting packs", _blobs(packs, packs.freed)),
             orphans=self.remover.remove(
-                "deleting remains of interrupted backups",
+                "deleting remains of what was interrupted",
                 ((orphan.name, orphan.size) for orphan in packs.orphans if orphan.goes),
             ),
             # Oldest first: if it stops half-way, what is left has no hole that was not there.
@@ -180,25 +198,24 @@ class _Job:
         )
         return replace(outcome, problem=self.remover.problem(self.cluster.name))
 
-    def _manifests(self, dropped: list[Backup]) -> tuple[list[BackupId], dict[BackupId, str]]:
+    def _manifests(self, dropped: list[str]) -> tuple[list[str], dict[str, str]]:
         """Delete manifests, first of all: nobody may be offered what is no longer complete."""
-        manifests = {backup.id: names.manifest(self.cluster.name, backup.id) for backup in dropped}
+        manifests = {id: dumps.manifest_name(self.cluster.name, id) for id in dropped}
         self.remover.remove("deleting manifests", ((name, 0) for name in manifests.values()))
         why = {failure.name: failure.why for failure in self.remover.failures}
-        stuck = {backup: why[name] for backup, name in manifests.items() if name in why}
-        gone = [backup for backup in manifests if backup not in stuck]
-        pins = [pin for backup in gone for pin in ended_pins(self.cluster, self.found, backup)]
+        stuck = {id: why[name] for id, name in manifests.items() if name in why}
+        gone = [id for id in manifests if id not in stuck]
+        pins = [pin for id in gone for pin in ended_pins(self.cluster, self.found, id)]
         self.remover.remove("deleting ended pins", pins)
         return gone, stuck
 
     def _hold_back(
-        self, stuck: dict[BackupId, str], packs: Packs, now: datetime
+        self, stuck: dict[str, str], packs: Packs, now: datetime
     ) -> tuple[Packs, tuple[WalFile, ...]]:
-        """Keep everything for backups that are still listed because the store refused."""
+        """Keep everything for what is still listed because the store refused."""
         marks = replace(self.found.marks, stuck=stuck)
-        plan = plan_expire(self.found.known, marks, self.wish.policy, now, self.wish.zone)
-        demand_promise(self.cluster.name, self.found.known, marks, plan)
-        named = [catalog.read_packs(self.cluster, backup_id).id.tolist() for backup_id in stuck]
+        plan, _ = _plans(self.cluster, self.found, marks, self.wish, now)
+        named = [dumps.read_packs(self.cluster, id).id.tolist() for id in stuck]
         needed = set(packs.needed).union(*named)
         left = sort_packs(packs.stored, needed, set(packs.freed), now.timestamp())
         return left, tuple(_going(plan, self.found))
@@ -210,12 +227,13 @@ def secure_manifests(cluster: ClusterFolder) -> None:
     Whoever deleted it may have died before his fsync.
     """
     cluster.store.secure(names.backups_prefix(cluster.name))
+    cluster.store.secure(names.dumps_prefix(cluster.name))
 
 
-def ended_pins(cluster: ClusterFolder, found: Survey, backup_id: BackupId) -> list[tuple[str, int]]:
-    """Return the pins of a backup that is gone. They had ended: else it would not have gone."""
-    mine = [pin for pin in found.pins if pin.backup == backup_id]
-    return [(names.pin(cluster.name, backup_id, pin.id), 0) for pin in mine]
+def ended_pins(cluster: ClusterFolder, found: Survey, id: str) -> list[tuple[str, int]]:
+    """Return the pins of what is gone. They had ended: else it would not have gone."""
+    mine = [pin for pin in found.pins if pin.backup == id]
+    return [(names.pin(cluster.name, id, pin.id), 0) for pin in mine]
 
 
 def _blobs(packs: Packs, ids: tuple[bytes, ...]) -> list[tuple[str, int]]:

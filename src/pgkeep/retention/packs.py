@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import BackupId
+from pgkeep.model.dump import noun_of
 from pgkeep.repository import names
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobStat
 from pgkeep.units import format_duration
 
-ORPHAN_AGE_S: Final = 24 * 3600.0  # until then a backup that was interrupted may go on with them
+ORPHAN_AGE_S: Final = 24 * 3600.0  # until then what was interrupted may go on with them
 
 
 class PacksMissing(PgkeepError):
-    """Packs that a good backup needs are not there: what is seen may not be all there is."""
+    """Packs that something good needs are not there: what is seen may not be all there is."""
 
     code = "packs-missing"
     exit_status = 214
@@ -26,21 +26,21 @@ class PacksMissing(PgkeepError):
 
     def __str__(self) -> str:
         return (
-            f"cannot delete anything: backup {self.backup} needs {self.missing} packs that are "
-            f"not there, like {self.example}"
+            f"cannot delete anything: {noun_of(self.backup)} {self.backup} needs {self.missing} "
+            f"packs that are not there, like {self.example}"
         )
 
     @property
     def hint(self) -> str:
         return (
             "see that the whole repository is mounted, then find out what is lost with pgkeep "
-            "verify; a backup that it finds damaged no longer counts"
+            "verify; what it finds damaged no longer counts"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A pack that no manifest names: a backup that was interrupted left it."""
+    """A pack that no manifest names: a backup or dump that was interrupted left it."""
 
     name: str
     size: int
@@ -53,8 +53,8 @@ class Orphan:
     @property
     def why(self) -> str:
         if self.goes:
-            return "no backup names it"
-        return f"younger than {format_duration(ORPHAN_AGE_S)}: a backup may go on with it"
+            return "no backup and no dump names it"
+        return f"younger than {format_duration(ORPHAN_AGE_S)}: the next one may go on with it"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Packs:
 
     stored: Mapping[bytes, BlobStat]
     needed: frozenset[bytes]
-    freed: tuple[bytes, ...]  # named only by backups that go
+    freed: tuple[bytes, ...]  # named only by what goes
     orphans: tuple[Orphan, ...]
 
     @property
@@ -87,7 +87,7 @@ def list_packs(cluster: ClusterFolder) -> dict[bytes, BlobStat]:
 def sort_packs(
     stored: Mapping[bytes, BlobStat], needed: set[bytes], going: set[bytes], now: float
 ) -> Packs:
-    """Sort packs by who names them: backups that stay, backups that go, or none."""
+    """Sort packs by who names them: what stays, what goes, or nothing."""
     freed = sorted((going - needed) & stored.keys())
     orphans = tuple(
         Orphan(blob.name, blob.size, max(0.0, now - blob.modified))
@@ -98,10 +98,10 @@ def sort_packs(
 
 
 def demand_packs(
-    cluster: ClusterFolder, backup_id: BackupId, stored: Collection[bytes], named: set[bytes]
+    cluster: ClusterFolder, id: str, stored: Collection[bytes], named: set[bytes]
 ) -> None:
-    """Raise PacksMissing unless every pack that a backup names is there."""
+    """Raise PacksMissing unless every pack that a backup or dump names is there."""
     missing = named.difference(stored)
     if missing:
         example = names.pack(cluster.name, min(missing))
-        raise PacksMissing(backup_id, len(missing), example)
+        raise PacksMissing(id, len(missing), example)

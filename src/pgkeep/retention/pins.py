@@ -1,4 +1,4 @@
-"""Pins: backups that stay, whatever the policy says. On disk: docs/formats/pins.md."""
+"""Pins: backups and dumps that stay whatever the policy says. On disk: docs/formats/pins.md."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import BackupId
+from pgkeep.model.dump import noun_of
 from pgkeep.model.target import BadTarget, parse_time
 from pgkeep.repository import locks, names
 from pgkeep.repository.catalog import UnknownBackup
+from pgkeep.repository.dumps import UnknownDump, is_dump_id, manifest_name
 from pgkeep.repository.marker import encode_document, format_moment, parse_moment, read_document
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew
@@ -44,7 +45,8 @@ class NotPinned(PgkeepError):
     backup: str
 
     def __str__(self) -> str:
-        return f"cannot remove the pin of backup {self.backup!r}: no one backup like it has any"
+        noun = noun_of(self.backup)
+        return f"cannot remove the pin of {noun} {self.backup!r}: no one {noun} like it has any"
 
     @property
     def hint(self) -> str:
@@ -53,9 +55,9 @@ class NotPinned(PgkeepError):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Why a backup stays, and how long."""
+    """Why a backup or dump stays, and how long."""
 
-    backup: BackupId
+    backup: str  # its id; that of a dump tells so
     id: str
     reason: str
     until: datetime | None = None  # None: until it is removed
@@ -81,15 +83,15 @@ def read_pins(cluster: ClusterFolder) -> tuple[Pin, ...]:
         pin_id = file.removesuffix(".json")
         if blob.name != names.pin(cluster.name, backup_id, pin_id):
             continue  # not one of ours
-        pin = _read(cluster, BackupId(backup_id), pin_id)
+        pin = _read(cluster, backup_id, pin_id)
         if pin is not None:
             found.append(pin)
     return tuple(found)
 
 
-def holding(pins: Iterable[Pin], now: datetime) -> dict[BackupId, str]:
-    """Return the backups that are pinned now, and why."""
-    found: dict[BackupId, str] = {}
+def holding(pins: Iterable[Pin], now: datetime) -> dict[str, str]:
+    """Return what is pinned now, by id, and why."""
+    found: dict[str, str] = {}
     for pin in pins:
         if pin.holds(now):
             known = found.get(pin.backup)
@@ -99,26 +101,30 @@ def holding(pins: Iterable[Pin], now: datetime) -> dict[BackupId, str]:
 
 def add_pin(
     cluster: ClusterFolder,
-    backup_id: BackupId,
+    backup_id: str,
     reason: str,
     until: datetime | None,
     now: datetime,
 ) -> Pin:
-    """Pin a backup, durably. Raise UnknownBackup, or LockTaken while something is being deleted."""
+    """Pin a backup or dump, durably.
+
+    Raise UnknownBackup, UnknownDump, or LockTaken while something is being deleted.
+    """
     process = locks.this_process()
     pin = Pin(backup_id, os.urandom(8).hex(), reason, until, now, f"{process.user}@{process.host}")
     # Expire looks for pins after it has its lock: one that comes later must not find it at work.
     with locks.hold(cluster, "pin", "pgkeep pin", {"expire"}):
         try:
-            cluster.store.stat(names.manifest(cluster.name, backup_id))
+            cluster.store.stat(manifest_name(cluster.name, backup_id))
         except BlobMissing:
-            raise UnknownBackup(cluster.name, backup_id, ()) from None
+            unknown = UnknownDump if is_dump_id(backup_id) else UnknownBackup
+            raise unknown(cluster.name, backup_id, ()) from None
         cluster.store.create(names.pin(cluster.name, backup_id, pin.id), [encode_pin(pin)])
     return pin
 
 
 def find_pins(cluster: ClusterFolder, text: str) -> list[Pin]:
-    """Return the pins of the one backup that `text` means, there or not. Raise NotPinned."""
+    """Return the pins of the one thing that `text` means, there or not. Raise NotPinned."""
     pins = read_pins(cluster)
     ids = {pin.backup for pin in pins if pin.backup == text}
     ids = ids or {pin.backup for pin in pins if text and pin.backup.startswith(text)}
@@ -172,7 +178,7 @@ def _parse_date(text: str, zone: tzinfo) -> datetime:
         raise BadEnd(text, "that is after the year 9999") from None
 
 
-def _read(cluster: ClusterFolder, backup_id: BackupId, pin_id: str) -> Pin | None:
+def _read(cluster: ClusterFolder, backup_id: str, pin_id: str) -> Pin | None:
     """Return a pin; None when it was removed since it was listed."""
     name = names.pin(cluster.name, backup_id, pin_id)
     try:
@@ -184,7 +190,7 @@ def _read(cluster: ClusterFolder, backup_id: BackupId, pin_id: str) -> Pin | Non
         return Pin(backup_id, pin_id, "a pin that cannot be read")
 
 
-def _decoded(facts: Mapping[str, Any], backup_id: BackupId, pin_id: str) -> Pin:
+def _decoded(facts: Mapping[str, Any], backup_id: str, pin_id: str) -> Pin:
     until, made_at = facts["until"], facts["made_at"]
     if facts["backup"] != backup_id:
         raise ValueError(f"it pins backup {facts['backup']}")

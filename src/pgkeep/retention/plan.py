@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 
-from pgkeep.model.backup import Backup, BackupId
+from pgkeep.model.backup import Backup
 from pgkeep.model.segment import Segment
 from pgkeep.retention.judging.branches import Branch, Known, branch, living
 from pgkeep.retention.judging.wal_plan import WalVerdict, is_needed, judge_wal
@@ -16,11 +16,14 @@ NONE_USABLE = "no backup can be restored: nothing goes until one can"
 
 @dataclass(frozen=True)
 class Marks:
-    """What is known of single backups beside their manifests, in words that follow a colon."""
+    """What is known of backups and dumps beside their manifests, in words that follow a colon.
 
-    pinned: Mapping[BackupId, str] = field(default_factory=dict)
-    damaged: Mapping[BackupId, str] = field(default_factory=dict)  # a proof says so
-    stuck: Mapping[BackupId, str] = field(default_factory=dict)  # the store did not delete it
+    By id, which tells the two kinds apart.
+    """
+
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)  # a proof says so
+    stuck: Mapping[str, str] = field(default_factory=dict)  # the store did not delete it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class BackupVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ExpirePlan:
-    """What expire does, and why."""
+    """What expire does to backups and WAL, and why."""
 
     policy: KeepPolicy
     now: datetime
@@ -66,6 +69,25 @@ class ExpirePlan:
         return bool(self.keeps_all) or is_needed(self.branches, self.kept, segment, generation_id)
 
 
+class Reasons:
+    """Why backups or dumps stay, in the order in which it was found."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, id: str, *reasons: str) -> None:
+        self._found.setdefault(id, []).extend(reasons)
+
+    def add_marks(self, marks: Marks) -> None:
+        for id, why in marks.pinned.items():
+            self.add(id, f"pinned: {why}")
+        for id, why in marks.stuck.items():
+            self.add(id, f"could not be deleted: {why}")
+
+    def of(self, id: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._found.get(id, ())))
+
+
 def plan_expire(
     known: Sequence[Known], marks: Marks, policy: KeepPolicy, now: datetime, zone: tzinfo
 ) -> ExpirePlan:
@@ -83,35 +105,22 @@ def plan_expire(
         for timeline in k.coverage.timelines
         if timeline.timeline in alive.get(k.generation.id, ())
     ]
-    reasons = _Reasons()
+    reasons = Reasons()
     _by_window(reasons, known, branches, start)
     for backup_id, periods in chosen(
         [backup for backup in sound if backup.stopped_at <= start], policy, zone
     ).items():
         reasons.add(backup_id, *periods)
     _by_number(reasons, sound, policy.minimum)
-    _by_marks(reasons, marks)
+    reasons.add_marks(marks)
     verdicts = tuple(_verdicts(known, marks, reasons, policy))
     kept = [verdict.backup for verdict in verdicts if verdict.keep]
     wal = [verdict for k in known for verdict in judge_wal(k, branches, kept)]
     return ExpirePlan(policy, now, verdicts, tuple(wal), tuple(branches))
 
 
-class _Reasons:
-    """Why backups stay, in the order in which it was found."""
-
-    def __init__(self) -> None:
-        self._found: dict[BackupId, list[str]] = {}
-
-    def add(self, backup_id: BackupId, *reasons: str) -> None:
-        self._found.setdefault(backup_id, []).extend(reasons)
-
-    def of(self, backup_id: BackupId) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._found.get(backup_id, ())))
-
-
 def _by_window(
-    reasons: _Reasons, known: Sequence[Known], branches: Iterable[Branch], start: datetime
+    reasons: Reasons, known: Sequence[Known], branches: Iterable[Branch], start: datetime
 ) -> None:
     for k in known:
         for backup in k.backups:
@@ -125,7 +134,7 @@ def _by_window(
                 reasons.add(backup.id, "in the window by its place in WAL, not by the clock")
 
 
-def _by_number(reasons: _Reasons, sound: Sequence[Backup], minimum: int) -> None:
+def _by_number(reasons: Reasons, sound: Sequence[Backup], minimum: int) -> None:
     """Keep the newest ones, and as many of those in which no page was damaged."""
     clean = [backup for backup in sound if not backup.corrupt_pages]
     for kind, backups in (("", sound), (" without damaged pages", clean)):
@@ -136,17 +145,14 @@ def _by_number(reasons: _Reasons, sound: Sequence[Backup], minimum: int) -> None
             reasons.add(backup.id, f"{which}{kind}")
 
 
-def _by_marks(reasons: _Reasons, marks: Marks) -> None:
-    for backup_id, why in marks.pinned.items():
-        reasons.add(backup_id, f"pinned: {why}")
-    for backup_id, why in marks.stuck.items():
-        reasons.add(backup_id, f"could not be deleted: {why}")
+def why_dropped(policy: KeepPolicy) -> str:
+    return "older than the window" if policy.window else "no rule keeps it"
 
 
 def _verdicts(
-    known: Sequence[Known], marks: Marks, reasons: _Reasons, policy: KeepPolicy
+    known: Sequence[Known], marks: Marks, reasons: Reasons, policy: KeepPolicy
 ) -> Iterable[BackupVerdict]:
-    age_said = "older than the window" if policy.window else "no rule keeps it"
+    age_said = why_dropped(policy)
     everything = [(k, backup) for k in known for backup in k.backups]
     for k, backup in sorted(everything, key=lambda pair: age(pair[1])):
         state = _state(k, backup, marks)
@@ -169,11 +175,11 @@ def _state(known: Known, backup: Backup, marks: Marks) -> tuple[str, ...]:
 def _keep_all(
     known: Sequence[Known], marks: Marks, policy: KeepPolicy, now: datetime, why: str
 ) -> ExpirePlan:
-    reasons = _Reasons()
+    reasons = Reasons()
     for k in known:
         for backup in k.backups:
             reasons.add(backup.id, why)
-    _by_marks(reasons, marks)
+    reasons.add_marks(marks)
     wal = [replace(verdict, keep=True, why=why) for k in known for verdict in judge_wal(k, (), ())]
     return ExpirePlan(
         policy, now, tuple(_verdicts(known, marks, reasons, policy)), tuple(wal), (), why

@@ -1,12 +1,24 @@
 """What a user wants to keep, and the days, weeks, months and years that it speaks of. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
+from typing import Protocol
 
-from pgkeep.model.backup import Backup, BackupId
 from pgkeep.units import format_duration
+
+
+class Aged(Protocol):
+    """What policies speak of: a backup, or a dump."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def stopped_at(self) -> datetime:
+        """The moment that it holds."""
+        ...
 
 
 class Period(StrEnum):
@@ -65,24 +77,22 @@ class KeepPolicy:
         return ", ".join([*parts, f"minimum {self.minimum}"])
 
 
-def chosen(
-    candidates: Sequence[Backup], policy: KeepPolicy, zone: tzinfo
-) -> dict[BackupId, list[str]]:
+def chosen(candidates: Iterable[Aged], policy: KeepPolicy, zone: tzinfo) -> dict[str, list[str]]:
     """Return the newest backup of each period that is asked for, with the periods' names.
 
     Only periods that have a candidate are counted: a month without backups costs none.
     """
-    found: dict[BackupId, list[str]] = {}
+    found: dict[str, list[str]] = {}
     newest_first = sorted(candidates, key=age, reverse=True)
     for period in Period:
-        newest: dict[str, Backup] = {}
-        for backup in newest_first:
-            newest.setdefault(period.name_of(backup.stopped_at, zone), backup)
+        newest: dict[str, Aged] = {}
+        for one in newest_first:
+            newest.setdefault(period.name_of(one.stopped_at, zone), one)
         for name in list(newest)[: policy.count(period)]:
             found.setdefault(newest[name].id, []).append(f"{period} {name}")
     return found
 
 
-def age(backup: Backup) -> tuple[datetime, BackupId]:
-    """Sort backups by the moment that they hold; the id decides between equals."""
-    return backup.stopped_at, backup.id
+def age(one: Aged) -> tuple[datetime, str]:
+    """Sort by the moment that is held; the id decides between equals."""
+    return one.stopped_at, one.id

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.catalog import Unreadable
+from pgkeep.repository.dumps import UnreadableDump
 from pgkeep.repository.store.base import BlobStat
+from pgkeep.retention.judging.dumps import DumpPlan
 from pgkeep.retention.judging.wal_files import WalFile
 from pgkeep.retention.judging.wal_plan import WalVerdict
 from pgkeep.retention.packs import Packs
@@ -20,7 +22,8 @@ class Decision:
     cluster: str
     repository: str
     plan: ExpirePlan
-    unreadable: tuple[Unreadable, ...]
+    dumps: DumpPlan
+    unreadable: tuple[Unreadable | UnreadableDump, ...]
     packs: Packs | None  # None: it is unknown who needs them
     wal_sizes: Mapping[WalVerdict, int]
     wal_files: tuple[WalFile, ...]  # those that go, oldest first
@@ -28,8 +31,13 @@ class Decision:
     refusal: PgkeepError | None = None  # why nothing of it may be done
 
     @property
+    def dropped(self) -> list[str]:
+        """Return the ids of all that goes."""
+        return [*(one.id for one in self.plan.dropped), *(one.id for one in self.dumps.dropped)]
+
+    @property
     def freed(self) -> int:
-        """Bytes that backups and WAL give back; manifests are not counted."""
+        """Bytes that backups, dumps and WAL give back; manifests are not counted."""
         packs = self.packs.freed_size if self.packs else 0
         return packs + sum(file.size for file in self.wal_files)
 
@@ -39,6 +47,7 @@ class Outcome:
     """What was deleted."""
 
     backups: tuple[str, ...] = ()
+    dumps: tuple[str, ...] = ()
     packs: Removed = NOTHING
     orphans: Removed = NOTHING
     wal: Removed = NOTHING

@@ -7,22 +7,22 @@ from datetime import UTC, datetime
 from pgkeep.coverage.record import ClusterRecord, Record, read_record
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import BackupId
-from pgkeep.repository import catalog, names
-from pgkeep.repository.manifest.checks import BadManifest
+from pgkeep.model.dump import noun_of
+from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.catalog import Catalog, Unreadable
+from pgkeep.repository.dumps import DumpCatalog, UnreadableDump, is_dump_id
 from pgkeep.repository.proofs import Proofs, read_proofs
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
-from pgkeep.repository.store.base import BlobStat, ShortRead
+from pgkeep.repository.shelf import BAD_MANIFEST
+from pgkeep.repository.store.base import BlobStat
 from pgkeep.retention.judging.branches import Known
 from pgkeep.retention.packs import Packs, demand_packs, list_packs, sort_packs
 from pgkeep.retention.pins import Pin, holding, read_pins
 from pgkeep.retention.plan import Marks
 
-_BAD_MANIFEST = (BadManifest, Damaged, FormatTooNew, ShortRead, WrongKey)
-
 
 class Unprovable(PgkeepError):
-    """A backup cannot be read, so nobody knows which packs and which WAL it needs."""
+    """A backup or dump cannot be read, so nobody knows which packs and which WAL it needs."""
 
     code = "needs-unknown"
     exit_status = 212
@@ -35,20 +35,20 @@ class Unprovable(PgkeepError):
     def __str__(self) -> str:
         more = f" (nor can {self.others} more)" if self.others else ""
         return (
-            f"cannot delete anything of cluster {self.cluster}: backup {self.backup} cannot be "
-            f"read{more}, so what it needs is unknown: {self.why}"
+            f"cannot delete anything of cluster {self.cluster}: {noun_of(self.backup)} "
+            f"{self.backup} cannot be read{more}, so what it needs is unknown: {self.why}"
         )
 
     @property
     def hint(self) -> str:
         return (
-            "bring its manifest back from another copy of the repository, or give the backup up: "
-            f"pgkeep delete {self.backup} --yes"
+            "bring its manifest back from another copy of the repository, or give the "
+            f"{noun_of(self.backup)} up: pgkeep delete {self.backup} --yes"
         )
 
 
 class NothingListed(PgkeepError):
-    """No backup is listed, though packs are stored: the listing cannot be believed."""
+    """Nothing is listed, though packs are stored: the listing cannot be believed."""
 
     code = "nothing-listed"
     exit_status = 215
@@ -59,20 +59,20 @@ class NothingListed(PgkeepError):
 
     def __str__(self) -> str:
         return (
-            f"cannot delete anything of cluster {self.cluster}: no backup is listed in "
-            f"{self.store}, though {self.packs} packs are stored"
+            f"cannot delete anything of cluster {self.cluster}: no backup and no dump is listed "
+            f"in {self.store}, though {self.packs} packs are stored"
         )
 
     @property
     def hint(self) -> str:
         return (
-            "see that the whole repository is mounted and readable; after a first backup that was "
-            "interrupted this is normal until one is complete: pgkeep backup"
+            "see that the whole repository is mounted and readable; after a first backup or dump "
+            "that was interrupted this is normal until one is complete"
         )
 
 
 class PinnedMissing(PgkeepError):
-    """A pinned backup is not listed: the listing cannot be believed."""
+    """A pinned backup or dump is not listed: the listing cannot be believed."""
 
     code = "pinned-missing"
     exit_status = 220
@@ -82,15 +82,15 @@ class PinnedMissing(PgkeepError):
 
     def __str__(self) -> str:
         return (
-            f"cannot delete anything of cluster {self.cluster}: backup {self.backup} is pinned, "
-            "and not listed"
+            f"cannot delete anything of cluster {self.cluster}: {noun_of(self.backup)} "
+            f"{self.backup} is pinned, and not listed"
         )
 
     @property
     def hint(self) -> str:
         return (
-            "see that the whole repository is mounted; if the backup is gone for good: "
-            f"pgkeep pin --remove {self.backup}"
+            f"see that the whole repository is mounted; if the {noun_of(self.backup)} is gone for "
+            f"good: pgkeep pin --remove {self.backup}"
         )
 
 
@@ -100,29 +100,41 @@ class Survey:
 
     record: ClusterRecord
     known: tuple[Known, ...]
+    dumps: DumpCatalog
     pins: tuple[Pin, ...]
     proofs: Proofs
     packs: dict[bytes, BlobStat]
     marks: Marks
 
     @property
-    def unreadable(self) -> tuple[catalog.Unreadable, ...]:
-        return self.record.unreadable
+    def backups(self) -> Catalog:
+        """Every backup, the oldest first."""
+        everything = sorted(
+            (backup for known in self.known for backup in known.backups),
+            key=lambda backup: (backup.started_at, backup.id),
+        )
+        return Catalog(self.record.cluster, tuple(everything), self.record.unreadable)
 
-    def backup_ids(self) -> list[BackupId]:
-        return [backup.id for known in self.known for backup in known.backups]
+    @property
+    def unreadable(self) -> tuple[Unreadable | UnreadableDump, ...]:
+        return (*self.record.unreadable, *self.dumps.unreadable)
+
+    def ids(self) -> list[str]:
+        """Return all backups and dumps that can be read."""
+        return [*(one.id for one in self.backups.backups), *(one.id for one in self.dumps.dumps)]
 
 
 def look(cluster: ClusterFolder, now: datetime) -> Survey:
     """Read all but the packs' names in manifests. Raise NothingListed or PinnedMissing."""
     listed = _listed(cluster)
     record = read_record(cluster)
+    listed_dumps = dumps.dumps(cluster)
     # After the manifests: a backup that ends meanwhile leaves young orphans, not missing packs.
     packs = list_packs(cluster)
     known = tuple(_known(part) for part in record.generations)
     pins, proofs = read_pins(cluster), read_proofs(cluster)
-    damaged = {BackupId(name): why for name, why in proofs.damaged_backups().items()}
-    found = Survey(record, known, pins, proofs, packs, Marks(holding(pins, now), damaged))
+    marks = Marks(holding(pins, now), proofs.damaged_backups())
+    found = Survey(record, known, listed_dumps, pins, proofs, packs, marks)
     _demand_whole(cluster, found, listed)
     return found
 
@@ -130,36 +142,39 @@ def look(cluster: ClusterFolder, now: datetime) -> Survey:
 def sort_found(
     cluster: ClusterFolder,
     found: Survey,
-    going: Collection[BackupId],
+    going: Collection[str],
     now: datetime,
     tick: Callable[[], None],
 ) -> Packs:
-    """Read which packs every backup needs, and sort them. Raise Unprovable or PacksMissing."""
-    unreadable = [(bad.id, bad.why) for bad in found.unreadable if bad.id not in going]
+    """Read which packs every backup and dump needs, and sort them.
+
+    Raise Unprovable or PacksMissing.
+    """
+    unreadable = [(str(bad.id), bad.why) for bad in found.unreadable if bad.id not in going]
     needed: set[bytes] = set()
     freed: set[bytes] = set()
-    for backup_id in found.backup_ids():
+    for id in found.ids():
         try:
-            named = set(catalog.read_packs(cluster, backup_id).id.tolist())
-        except _BAD_MANIFEST as error:
-            if backup_id not in going:  # of one that goes, the packs turn out to be orphans
-                unreadable.append((backup_id, str(error)))
+            named = set(dumps.read_packs(cluster, id).id.tolist())
+        except BAD_MANIFEST as error:
+            if id not in going:  # of one that goes, the packs turn out to be orphans
+                unreadable.append((id, str(error)))
             continue
         tick()
-        if backup_id in going:
+        if id in going:
             freed |= named
             continue
         needed |= named
-        if backup_id not in found.marks.damaged:
-            demand_packs(cluster, backup_id, found.packs, named)
+        if id not in found.marks.damaged:
+            demand_packs(cluster, id, found.packs, named)
     if unreadable:
-        backup_id, why = unreadable[0]
-        raise Unprovable(cluster.name, backup_id, why, len(unreadable) - 1)
+        id, why = unreadable[0]
+        raise Unprovable(cluster.name, id, why, len(unreadable) - 1)
     return sort_packs(found.packs, needed, freed, now.timestamp())
 
 
 def _listed(cluster: ClusterFolder) -> set[BackupId]:
-    """Return the ids of all manifests by name alone."""
+    """Return the ids of all backups by name alone."""
     prefix = names.backups_prefix(cluster.name)
     found = (b.name.removeprefix(prefix).partition("/")[0] for b in cluster.store.list(prefix))
     return {BackupId(backup_id) for backup_id in found}
@@ -167,9 +182,10 @@ def _listed(cluster: ClusterFolder) -> set[BackupId]:
 
 def _demand_whole(cluster: ClusterFolder, found: Survey, listed: Collection[BackupId]) -> None:
     """Refuse a view of the cluster that cannot be all there is."""
-    seen = {*found.backup_ids(), *(bad.id for bad in found.unreadable)}
+    seen = found.backups.ids() | found.dumps.ids()
     if not seen and found.packs:
         raise NothingListed(cluster.name, len(found.packs), cluster.store.url)
+    _demand_kinds(cluster, found)
     for backup_id in sorted(set(listed) - seen):
         try:
             facts = catalog.read_facts(cluster, backup_id)
@@ -177,9 +193,17 @@ def _demand_whole(cluster: ClusterFolder, found: Survey, listed: Collection[Back
             continue  # deleted since it was listed, or something else under a backup's name
         why = f"its generation {facts.generation.id} is not on record"
         raise Unprovable(cluster.name, backup_id, why)
-    for backup_id in found.marks.pinned:
-        if backup_id not in seen:
-            raise PinnedMissing(cluster.name, backup_id)
+    for id in found.marks.pinned:
+        if id not in seen:
+            raise PinnedMissing(cluster.name, id)
+
+
+def _demand_kinds(cluster: ClusterFolder, found: Survey) -> None:
+    """Refuse ids of the other kind: what is deleted, and what needs a pack, goes by them."""
+    wrong = {id for id in found.backups.ids() if is_dump_id(id)}
+    wrong |= {id for id in found.dumps.ids() if not is_dump_id(id)}
+    if wrong:
+        raise Unprovable(cluster.name, min(wrong), "it lies where the other kind belongs")
 
 
 def _known(part: Record) -> Known:

@@ -81,15 +81,18 @@ def expire(
 def delete(
     here: typer.Context,
     backup_id: Annotated[
-        str, typer.Argument(metavar="BACKUP", help="An id or its beginning; unreadable: in full.")
+        str, typer.Argument(metavar="ID", help="An id or its beginning; unreadable: in full.")
     ],
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be lost, and delete nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete it.")] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Even the last good dump of its series.")
+    ] = False,
 ) -> int:
-    """Delete one backup, after showing what would be lost."""
+    """Delete one backup or dump, after showing what would be lost."""
     from pgkeep.cli.render import retention as render
     from pgkeep.retention.delete import Preview, preview_delete
     from pgkeep.retention.delete import delete as carry_out
@@ -102,14 +105,15 @@ def delete(
             context.say_story(render.preview(found, context.look))
 
     if dry_run or not yes:
-        found = preview_delete(folder, backup_id)
+        found = preview_delete(folder, backup_id, last_too=last)
         show(found)
         if context.json:
             context.result(render.preview_facts(found, None, dry_run=dry_run), lambda _: "")
         else:
-            context.say_story(f"nothing was deleted; to do it: pgkeep delete {found.id} --yes")
+            how = f"pgkeep delete {found.id}{' --last' if last else ''} --yes"
+            context.say_story(f"nothing was deleted; to do it: {how}")
         return 0 if dry_run else NO
-    found, done = carry_out(folder, backup_id, show, context.progress)
+    found, done = carry_out(folder, backup_id, show, context.progress, last_too=last)
     context.close()
     if context.json:
         context.result(render.preview_facts(found, done), lambda _: "")
@@ -125,7 +129,7 @@ def pin(
     here: typer.Context,
     backup_id: Annotated[
         str | None,
-        typer.Argument(metavar="[BACKUP]", help="An id or its beginning; without: list all pins."),
+        typer.Argument(metavar="[ID]", help="An id or its beginning; without: list all pins."),
     ] = None,
     *,
     reason: Annotated[str, typer.Option(help="Why it has to stay: for people.")] = "",
@@ -134,11 +138,13 @@ def pin(
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Let it go again.")] = False,
 ) -> None:
-    """Keep a backup whatever retention says, or list what is kept so."""
+    """Keep a backup or dump whatever retention says, or list what is kept so."""
     context: Context = here.obj
     if backup_id is None:
         if reason or until or remove:
-            raise typer.BadParameter("which backup is meant? pgkeep list shows their ids")
+            raise typer.BadParameter(
+                "which one is meant? pgkeep list and pgkeep dump list show their ids"
+            )
         _list_pins(context)
     elif remove:
         if reason or until:
@@ -175,11 +181,11 @@ def _remove_pins(context: Context, text: str) -> None:
 
 def _add_pin(context: Context, text: str, reason: str, until: str | None) -> None:
     from pgkeep.cli.render import retention as render
-    from pgkeep.repository import catalog
+    from pgkeep.repository import catalog, dumps
     from pgkeep.retention.pins import add_pin, parse_end
 
     folder, now = context.app.cluster, datetime.now(UTC)
-    backup = catalog.find_backup(catalog.backups(folder), text)
+    found = dumps.find_any(catalog.backups(folder), dumps.dumps(folder), text)
     end = None if until is None else parse_end(until, now, context.app.zone)
-    made = add_pin(folder, backup.id, reason, end, now)
+    made = add_pin(folder, found.id, reason, end, now)
     context.result(render.pin_facts(made, now), lambda look: render.pinned(made, look))

@@ -9,12 +9,12 @@ from pgkeep.cli.render.backup import short_range
 from pgkeep.cli.text import Look, not_before, plural, safe, table
 from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.coverage.record import Record
-from pgkeep.model.backup import Backup, BackupId
+from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Hole, Span, TimelineCoverage
 from pgkeep.model.lsn import Lsn
 from pgkeep.units import format_duration, format_size
 
-Pins = Mapping[str, Mapping[BackupId, str]]  # by cluster: the backups that are pinned, and why
+Pins = Mapping[str, Mapping[str, str]]  # by cluster: the backups that are pinned, and why
 _NO_PINS: Pins = {}
 
 
@@ -25,7 +25,7 @@ def facts(
     return {"clusters": found} if all_clusters else found[0]
 
 
-def _facts(listing: Listing, pins: Mapping[BackupId, str]) -> dict[str, Any]:
+def _facts(listing: Listing, pins: Mapping[str, str]) -> dict[str, Any]:
     stranded, lost = _stranded(listing), listing.proofs.damaged_backups()
     return {
         "cluster": listing.cluster,
@@ -144,7 +144,7 @@ def text(found: Sequence[Listing], look: Look, pins: Pins = _NO_PINS) -> str:
     return "\n\n".join(_listing(listing, look, pins.get(listing.cluster, {})) for listing in found)
 
 
-def _listing(listing: Listing, look: Look, pins: Mapping[BackupId, str]) -> str:
+def _listing(listing: Listing, look: Look, pins: Mapping[str, str]) -> str:
     name = safe(listing.cluster)
     title = look.bold(f"cluster {name} in {safe(listing.repository)}")
     parts = [title, *_unreadable(listing, look)]
@@ -165,7 +165,7 @@ def _unreadable(listing: Listing, look: Look) -> list[str]:
     return ["\n".join([head, *(f"  {b.id}: {safe(b.why)}" for b in bad)])]
 
 
-def _backups(listing: Listing, look: Look, pins: Mapping[BackupId, str]) -> str:
+def _backups(listing: Listing, look: Look, pins: Mapping[str, str]) -> str:
     stranded, lost = _stranded(listing), listing.proofs.damaged_backups()
     with_labels = any(backup.label for backup in listing.backups)
     header = [

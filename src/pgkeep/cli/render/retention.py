@@ -1,14 +1,18 @@
 """What expire, delete and pin decided and did, as text and JSON: docs/commands.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pgkeep.cli.context import error_facts
 from pgkeep.cli.text import Look, fields, not_before, plural, safe, table
 from pgkeep.model.backup import Backup
+from pgkeep.model.dump import Dump, noun_of
 from pgkeep.retention.delete import DatedLoss, Preview
 from pgkeep.retention.judging.branches import Branch
+from pgkeep.retention.judging.deletion import DeletePlan
+from pgkeep.retention.judging.dump_deletion import DumpDeletion
+from pgkeep.retention.judging.dumps import DumpVerdict
 from pgkeep.retention.judging.wal_plan import WalVerdict
 from pgkeep.retention.packs import Orphan
 from pgkeep.retention.pins import Pin
@@ -16,6 +20,8 @@ from pgkeep.retention.plan import BackupVerdict, ExpirePlan
 from pgkeep.retention.removal import Removed
 from pgkeep.retention.report import Decision, Outcome
 from pgkeep.units import format_duration, format_size
+
+_NOTHING_GOES: Final = "no backup and no WAL goes"
 
 # expire
 
@@ -37,6 +43,7 @@ def decision_facts(found: Decision, outcome: Outcome | None, *, dry_run: bool) -
         },
         "window_start": plan.window_start if plan.policy.window else None,
         "backups": [_backup_facts(verdict) for verdict in plan.backups],
+        "dumps": [_dump_facts(verdict) for verdict in found.dumps.dumps],
         "unreadable": [
             {"id": bad.id, "code": bad.error.code, "message": bad.why} for bad in found.unreadable
         ],
@@ -75,6 +82,26 @@ def _backup_facts(verdict: BackupVerdict) -> dict[str, Any]:
     }
 
 
+def _dump_facts(verdict: DumpVerdict) -> dict[str, Any]:
+    return {
+        **_dump_as_is(verdict.dump),
+        "keep": verdict.keep,
+        "why": list(verdict.why),
+        "usable": verdict.usable,
+    }
+
+
+def _dump_as_is(dump: Dump) -> dict[str, Any]:
+    return {
+        "id": dump.id,
+        "taken_at": dump.taken_at,
+        "origin": dump.origin.value,
+        "databases": list(dump.databases),
+        "series": dump.series_words,
+        "suspicions": list(dump.suspicions),
+    }
+
+
 def _wal_facts(verdict: WalVerdict, sizes: Mapping[WalVerdict, int]) -> dict[str, Any]:
     first, last = verdict.names()
     return {
@@ -102,28 +129,36 @@ def _branch_facts(branch: Branch) -> dict[str, Any]:
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:
     kinds = ("packs", "orphans", "wal", "proofs", "temp")
     removed = {kind: getattr(outcome, kind)._asdict() for kind in kinds}
-    return {"backups": list(outcome.backups), **removed, "bytes": outcome.size}
+    ids = {"backups": list(outcome.backups), "dumps": list(outcome.dumps)}
+    return {**ids, **removed, "bytes": outcome.size}
 
 
 def decision(found: Decision, look: Look) -> str:
     """Show the whole plan: the same words for a dry run and for a real one."""
     plan = found.plan
     head = [look.bold(f"cluster {safe(found.cluster)} in {safe(found.repository)}")]
-    if plan.keeps_all:
-        head.append(f"everything stays: {plan.keeps_all}")
+    if plan.keeps_all and (plan.backups or plan.wal or not found.dumps.dumps):
+        dumps_go = found.dumps.dumps and plan.policy.asks
+        what = "all backups and WAL stay" if dumps_go else "everything stays"
+        head.append(f"{what}: {plan.keeps_all}")
     head.append(f"retention: {plan.policy}")
     if plan.policy.window:
         head.append(f"the window begins at {look.when(plan.window_start)}")
     parts = ["\n".join(head)]
-    if plan.backups or found.unreadable:
-        parts.append(_backups(found, look))
+    backups, dumps = _backups(found, look), _dumps(found, look)
+    if backups:
+        heads = ["BACKUP", "RESTORABLE FROM", "STORED", "", "WHY"]
+        parts.append(table(heads, backups, look, right=(2,)))
+    if dumps:
+        heads = ["DUMP", "SHOWS", "HOLDS", "STORED", "", "WHY"]
+        parts.append(table(heads, dumps, look, right=(3,)))
     if plan.wal:
         parts.append(_wal(found, look))
     parts.append("\n".join([*_promises(plan, look), *_garbage(found), _sum(found)]))
     return "\n\n".join(parts)
 
 
-def _backups(found: Decision, look: Look) -> str:
+def _backups(found: Decision, look: Look) -> list[list[str]]:
     rows = [
         [
             v.backup.id,
@@ -134,8 +169,28 @@ def _backups(found: Decision, look: Look) -> str:
         ]
         for v in found.plan.backups
     ]
-    rows += [[bad.id, "?", "?", "keep", f"CANNOT BE READ: {bad.why}"] for bad in found.unreadable]
-    return table(["BACKUP", "RESTORABLE FROM", "STORED", "", "WHY"], rows, look, right=(2,))
+    return rows + [[id, "?", "?", "keep", why] for id, why in _unreadable(found, "backup")]
+
+
+def _dumps(found: Decision, look: Look) -> list[list[str]]:
+    rows = [
+        [
+            v.dump.id,
+            look.at(v.dump.taken_at),
+            v.dump.series_words,
+            format_size(v.dump.stored),
+            _verdict(keep=v.keep),
+            "; ".join(v.why),
+        ]
+        for v in found.dumps.dumps
+    ]
+    return rows + [[id, "?", "?", "?", "keep", why] for id, why in _unreadable(found, "dump")]
+
+
+def _unreadable(found: Decision, noun: str) -> Iterator[tuple[str, str]]:
+    for bad in found.unreadable:
+        if noun_of(bad.id) == noun:
+            yield bad.id, f"CANNOT BE READ: {bad.why}"
 
 
 def _wal(found: Decision, look: Look) -> str:
@@ -201,13 +256,14 @@ def _orphans(orphans: Sequence[Orphan]) -> str:
 
 
 def _sum(found: Decision) -> str:
-    dropped = len(found.plan.dropped)
     segments = sum(verdict.segments for verdict in found.plan.wal if not verdict.keep)
-    if not dropped and not segments:
-        return "no backup and no WAL goes"
-    parts = [plural(dropped, "backup"), plural(segments, "WAL segment")]
+    backups, dumps = found.plan.dropped, found.dumps.dropped
+    if not backups and not dumps and not segments:
+        return "no backup, no dump and no WAL goes" if found.dumps.dumps else _NOTHING_GOES
+    parts = [plural(len(dumps), "dump")] if found.dumps.dumps else []
     if found.packs is not None:
-        parts.insert(1, plural(len(found.packs.freed), "pack"))
+        parts.append(plural(len(found.packs.freed), "pack"))
+    parts = [plural(len(backups), "backup"), *parts, plural(segments, "WAL segment")]
     return f"to go: {', '.join(parts)}; {format_size(found.freed)}"
 
 
@@ -222,6 +278,7 @@ def outcome(done: Outcome) -> str:
         ("temporary file", done.temp),
     ]
     parts = [plural(len(done.backups), "backup")] if done.backups else []
+    parts += [plural(len(done.dumps), "dump")] if done.dumps else []
     parts += [_count(removed, what) for what, removed in kinds if removed.objects]
     if not parts:
         return "\n".join([*lines, "nothing was deleted"])
@@ -244,6 +301,17 @@ def preview_facts(found: Preview, done: Outcome | None, *, dry_run: bool = False
         "id": found.id,
         "dry_run": dry_run,
         "readable": plan is not None,
+        **(_dump_loss(plan) if noun_of(found.id) == "dump" else _backup_loss(found)),
+        "packs": len(found.packs.freed) if found.packs else None,
+        "bytes": found.freed,
+        "deleted": None if done is None else outcome_facts(done),
+        "error": error_facts(done.problem) if done is not None and done.problem else None,
+    }
+
+
+def _backup_loss(found: Preview) -> dict[str, Any]:
+    plan = found.plan if isinstance(found.plan, DeletePlan) else None
+    return {
         "lost": [
             {
                 "timeline": loss.timeline,
@@ -252,43 +320,76 @@ def preview_facts(found: Preview, done: Outcome | None, *, dry_run: bool = False
             }
             for loss in found.losses
         ],
-        "packs": len(found.packs.freed) if found.packs else None,
         "wal": [_wal_facts(verdict, {}) for verdict in plan.wal] if plan else [],
-        "bytes": found.freed,
         "restorable": [
             {"timeline": timeline.timeline, "from": span.start, "to": span.end}
             for timeline in (plan.after.timelines if plan else ())
             for span in timeline.spans
         ],
-        "deleted": None if done is None else outcome_facts(done),
-        "error": error_facts(done.problem) if done is not None and done.problem else None,
+    }
+
+
+def _dump_loss(plan: DeletePlan | DumpDeletion | None) -> dict[str, Any]:
+    if not isinstance(plan, DumpDeletion):
+        return {"dump": None, "left": [], "lost_databases": []}
+    return {
+        "dump": _dump_as_is(plan.dump),
+        "left": [_dump_as_is(dump) for dump in plan.left],
+        "lost_databases": list(plan.lost),
     }
 
 
 def preview(found: Preview, look: Look) -> str:
-    """Say what deleting a backup loses, first of all."""
-    plan = found.plan
+    """Say what a deletion loses, first of all."""
+    plan, noun = found.plan, noun_of(found.id)
     if plan is None:
         why = safe(found.unreadable.why) if found.unreadable else ""
         return (
-            f"backup {found.id} of cluster {safe(found.cluster)} cannot be read: {why}\n"
+            f"{noun} {found.id} of cluster {safe(found.cluster)} cannot be read: {why}\n"
             "whether it could be saved from another copy of the repository is unknown; what only "
             "it needs goes with a later pgkeep expire"
         )
-    backup = plan.backup
-    title = look.bold(f"backup {backup.id} of cluster {safe(found.cluster)}")
-    lines = [title, _described(backup, look)]
+    title = look.bold(f"{noun} {found.id} of cluster {safe(found.cluster)}")
+    freed = [plural(len(found.packs.freed) if found.packs else 0, "pack")]
+    if isinstance(plan, DumpDeletion):
+        lines = _of_dump(plan, look)
+    else:
+        lines = _of_backup(found, plan, look)
+        freed.append(plural(sum(verdict.segments for verdict in plan.wal), "WAL segment"))
+    return "\n".join([title, *lines, f"frees {format_size(found.freed)}: {', '.join(freed)}"])
+
+
+def _of_backup(found: Preview, plan: DeletePlan, look: Look) -> list[str]:
+    lines = [_described(plan.backup, look)]
     if found.losses:
         lines.append(look.bad("deleting it loses, for good:"))
         lines += [f"  {_loss(loss, look)}" for loss in found.losses]
     else:
         lines.append(look.good("nothing that can be restored is lost with it"))
-    lines += _left(found)
-    packs = len(found.packs.freed) if found.packs else 0
-    segments = sum(verdict.segments for verdict in plan.wal)
-    what = f"{plural(packs, 'pack')}, {plural(segments, 'WAL segment')}"
-    lines.append(f"frees {format_size(found.freed)}: {what}")
-    return "\n".join(lines)
+    return lines + _left(plan)
+
+
+def _of_dump(plan: DumpDeletion, look: Look) -> list[str]:
+    dump = plan.dump
+    facts = [
+        ("shows", look.when(dump.taken_at)),
+        ("databases", ", ".join(dump.databases)),
+        ("of them", "" if dump.selection.whole else dump.selection.words),
+        ("label", dump.label),
+        ("suspicious", "; ".join(dump.suspicions)),
+    ]
+    lines = [fields(facts, indent="  ")]
+    if plan.lost:
+        what = "database" if len(plan.lost) == 1 else "databases"
+        names = ", ".join(map(safe, plan.lost))
+        lines.append(look.bad(f"no other dump holds all of {what} {names}"))
+    if not plan.left:
+        series = safe(dump.series_words)
+        return [*lines, look.bad(f"no other dump of its series is left: {series}")]
+    newest = plan.left[-1]
+    count = plural(len(plan.left), "other dump")
+    stay = f"{count} of its series {'stays' if len(plan.left) == 1 else 'stay'}"
+    return [*lines, look.good(f"{stay}, the newest of {look.when(newest.taken_at)}: {newest.id}")]
 
 
 def _described(backup: Backup, look: Look) -> str:
@@ -310,12 +411,11 @@ def _moment(moment: datetime | None, look: Look) -> str:
     return look.when(not_before(moment)) if moment else "an unknown time"
 
 
-def _left(found: Preview) -> list[str]:
-    assert found.plan is not None
+def _left(plan: DeletePlan) -> list[str]:
     return [
         f"timeline {timeline.timeline} stays restorable from {span.start} to {span.end}, "
         f"from {plural(len(span.backups), 'backup')}"
-        for timeline in found.plan.after.timelines
+        for timeline in plan.after.timelines
         for span in timeline.spans
     ]
 
@@ -337,16 +437,19 @@ def pin_facts(pin: Pin, now: datetime) -> dict[str, Any]:
 
 def pinned(pin: Pin, look: Look) -> str:
     until = f"until {look.when(pin.until)}" if pin.until else "until its pin is removed"
-    return f"backup {pin.backup} stays {until}: {safe(pin.reason)}"
+    return f"{noun_of(pin.backup)} {pin.backup} stays {until}: {safe(pin.reason)}"
 
 
 def unpinned(pins: Sequence[Pin]) -> str:
-    return "\n".join(f"backup {pin.backup} is no longer pinned: {safe(pin.reason)}" for pin in pins)
+    return "\n".join(
+        f"{noun_of(pin.backup)} {pin.backup} is no longer pinned: {safe(pin.reason)}"
+        for pin in pins
+    )
 
 
 def pins(found: Sequence[Pin], now: datetime, look: Look) -> str:
     if not found:
-        return "no backup is pinned"
+        return "nothing is pinned"
     rows = [
         [
             pin.backup,
@@ -357,4 +460,4 @@ def pins(found: Sequence[Pin], now: datetime, look: Look) -> str:
         ]
         for pin in found
     ]
-    return table(["BACKUP", "UNTIL", "HOLDS", "BY", "REASON"], rows, look)
+    return table(["PINNED", "UNTIL", "HOLDS", "BY", "REASON"], rows, look)

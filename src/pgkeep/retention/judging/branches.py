@@ -36,12 +36,12 @@ class Known:
         """Backups that cannot be restored, with the first segment they lack."""
         return {lost.backup: lost.missing.name for lost in self.coverage.stranded}
 
-    def sound(self, damaged: Container[BackupId]) -> list[Backup]:
+    def sound(self, damaged: Container[str]) -> list[Backup]:
         """Return the backups that count: restorable, and not known to be damaged."""
         stranded = self.stranded
         return [b for b in self.backups if b.id not in stranded and b.id not in damaged]
 
-    def seen(self, damaged: Container[BackupId], start: datetime) -> dict[int, datetime]:
+    def seen(self, damaged: Container[str], start: datetime) -> dict[int, datetime]:
         """Return the newest sign that somebody wrote on each timeline.
 
         Of backups that count, or are in the window: others may go, and what is alive must not
@@ -92,7 +92,7 @@ class Branch:
 
 
 def living(
-    known: Sequence[Known], damaged: Container[BackupId], window: timedelta, now: datetime
+    known: Sequence[Known], damaged: Container[str], window: timedelta, now: datetime
 ) -> dict[str, set[int]]:
     """Return the timelines in use, by generation: seen in the window, or newer than all others."""
     since = now - max(window, _ALIVE)
@@ -107,7 +107,7 @@ def living(
     return found
 
 
-def _living(known: Known, damaged: Container[BackupId], recent: set[int]) -> set[int]:
+def _living(known: Known, damaged: Container[str], recent: set[int]) -> set[int]:
     found = set(recent)
     newest = max(known.sound(damaged), key=age, default=None)
     if newest is not None:
@@ -120,7 +120,7 @@ def _living(known: Known, damaged: Container[BackupId], recent: set[int]) -> set
 
 
 def branch(
-    known: Known, timeline: TimelineCoverage, damaged: Mapping[BackupId, str], start: datetime
+    known: Known, timeline: TimelineCoverage, damaged: Mapping[str, str], start: datetime
 ) -> Branch:
     """Return from which backup on a living timeline must stay whole; the window begins at `start`.
 

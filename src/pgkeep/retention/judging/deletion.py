@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup, BackupId
 from pgkeep.model.coverage import Coverage, Span, TimelineCoverage, coverage
+from pgkeep.model.dump import noun_of
 from pgkeep.model.lsn import Lsn
 from pgkeep.retention.judging.branches import Branch, Known
 from pgkeep.retention.judging.promise import PlanBroken
@@ -15,7 +16,7 @@ from pgkeep.retention.plan import Marks
 
 
 class BackupPinned(PgkeepError):
-    """A backup that should be deleted is pinned."""
+    """A backup or dump that should be deleted is pinned."""
 
     code = "backup-pinned"
     exit_status = 217
@@ -24,7 +25,7 @@ class BackupPinned(PgkeepError):
     why: str
 
     def __str__(self) -> str:
-        return f"cannot delete backup {self.backup}, it is pinned: {self.why}"
+        return f"cannot delete {noun_of(self.backup)} {self.backup}, it is pinned: {self.why}"
 
     @property
     def hint(self) -> str:

@@ -1,14 +1,18 @@
 """Proves, with coverage itself, that a plan loses nothing that its policy promises. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import BackupId
 from pgkeep.model.coverage import Coverage, Span, coverage
+from pgkeep.model.dump import Origin
 from pgkeep.model.lsn import Lsn
 from pgkeep.retention.judging.branches import Branch, Known
+from pgkeep.retention.judging.dumps import DumpPlan
 from pgkeep.retention.judging.wal_plan import WalVerdict
 from pgkeep.retention.plan import ExpirePlan, Marks
+from pgkeep.retention.policy import KeepPolicy, age
 
 
 class PlanBroken(PgkeepError):
@@ -59,6 +63,40 @@ def broken_promises(known: Sequence[Known], marks: Marks, plan: ExpirePlan) -> I
                 yield from _lost_moments(branch, before, after)
 
 
+def demand_dumps(
+    cluster: str, plan: DumpPlan, marks: Marks, policy: KeepPolicy, now: datetime
+) -> None:
+    """Raise PlanBroken unless what remains of the dumps keeps every promise."""
+    lost = tuple(broken_dumps(plan, marks, policy, now))
+    if lost:
+        raise PlanBroken(cluster, lost)
+
+
+def broken_dumps(plan: DumpPlan, marks: Marks, policy: KeepPolicy, now: datetime) -> Iterator[str]:
+    """Yield the dumps that would go though they must stay."""
+    for dump in plan.dropped:
+        alike = [other for other in plan.kept if other.series == dump.series]
+        whole = [other for other in alike if other.id not in marks.damaged]
+        newer = [other for other in whole if age(other) > age(dump)]
+        what = ""
+        if not policy.asks:
+            what = "though nothing is to go"
+        elif dump.id in marks.pinned:
+            what = "a pinned one"
+        elif dump.origin is Origin.FILE:
+            what = "an imported one"
+        elif dump.stopped_at > now - policy.window:
+            what = "one in the window"
+        elif not whole:
+            what = "and no whole one of its series stays"
+        elif dump.id not in marks.damaged:
+            good = dump.suspicions or any(not other.suspicions for other in newer)
+            if len(newer) < policy.minimum or not good:
+                what = "one of the newest of its series"
+        if what:
+            yield f"dump {dump.id} would go, {what}"
+
+
 def remaining_segments(known: Known, verdicts: Iterable[WalVerdict]) -> Mapping[int, list[int]]:
     """Return the archived segments that verdicts let stay."""
     left: dict[int, list[int]] = {}
@@ -78,7 +116,9 @@ def _lost_backups(
         (backup for one in known for backup in one.sound(marks.damaged)),
         key=lambda backup: backup.stopped_at,
     )
-    wanted = {backup.id: "the newest backups" for backup in usable[-plan.policy.minimum :]}
+    wanted: dict[str, str] = {
+        backup.id: "the newest backups" for backup in usable[-plan.policy.minimum :]
+    }
     clean = [backup for backup in usable if not backup.corrupt_pages][-1:]
     wanted |= {backup.id: "the newest backup without damaged pages" for backup in clean}
     wanted |= {
