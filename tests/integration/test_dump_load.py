@@ -16,7 +16,8 @@ CREATE TYPE pair AS (a int, b text);
 CREATE TABLE plain (id int PRIMARY KEY, t text, n numeric, b bytea, d timestamptz, i interval,
     j jsonb, a text[], r int4range, m mood, p pair, f float8, u uuid, s short, g point);
 INSERT INTO plain SELECT k, CASE k % 7 WHEN 0 THEN NULL WHEN 1 THEN ''
-    WHEN 2 THEN E'a\\tb\\n\\\\c\\r' WHEN 3 THEN '\\.' WHEN 4 THEN '\\N' ELSE repeat(chr(8364), k % 50) END, k / 7.0,
+    WHEN 2 THEN E'a\\tb\\n\\\\c\\r' WHEN 3 THEN '\\.' WHEN 4 THEN '\\N'
+    ELSE repeat(chr(8364), k % 50) END, k / 7.0,
     decode(md5(k::text), 'hex'), '2024-01-01Z'::timestamptz + k * interval '1 h',
     CASE WHEN k % 2 = 0 THEN interval '-1 day +02:00' ELSE interval '1 mon -3 days' END,
     jsonb_build_object('k', k), ARRAY['a,b', NULL, '"', k::text], int4range(k, k + 5),
@@ -67,7 +68,7 @@ def make(pg: ScratchCluster, database: str, script: str, *options: str) -> None:
 def dumped(pg: ScratchCluster, tmp_path: Path, database: str = "shop") -> StoredDump:
     """Dump a database, store the dump, and make an empty database `copy` with its tables."""
     dump = dump_directory(pg, database, tmp_path / "dump")
-    found = store(dump, tmp_path / "repository", pg)
+    found = store(dump, tmp_path / "repository")
     pg.sql(f"CREATE DATABASE copy TEMPLATE template0 {options_of(pg, database)}")
     restore_section(pg, dump, "copy", "pre-data")
     return found

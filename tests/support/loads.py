@@ -1,8 +1,5 @@
 """Directory dumps put into a repository file by file, and loaded from it."""
 
-import re
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +7,7 @@ from typing import Any
 
 from pgkeep.logical.load.load import LoadRequest, LoadResult, load_tables
 from pgkeep.logical.load.tables import TableData
+from pgkeep.postgres.archive.toc import read_toc
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository.manifest.builder import Attributes, ChunkLog, ManifestBuilder
 from pgkeep.repository.manifest.tables import Tables
@@ -24,10 +22,6 @@ DUMP = "D20261127T160500Z-7f3a"
 _CHUNK = 128 << 10
 _LIMIT = 1 << 20
 _ATTRIBUTES = Attributes(mode=0o600, uid=0, gid=0, mtime_ns=1)
-_COPY = re.compile(
-    rb"^-- TOC entry (\d+) \(class[^\n]*\n(?:-- [^\n]*\n)*--\n\n(COPY [^\n]*;)$", re.MULTILINE
-)
-_RELATION = re.compile(r'COPY ("(?:[^"]|"")+"|[^".]+)\.("(?:[^"]|"")+"|[^" (]+)')
 
 
 @dataclass
@@ -78,7 +72,7 @@ def restore_section(pg: ScratchCluster, dump: Path, database: str, section: str)
     pg.tool("pg_restore", f"--section={section}", "--exit-on-error", where, str(dump))
 
 
-def store(dump: Path, repository: Path, pg: ScratchCluster, *, limit: int = _CHUNK) -> StoredDump:
+def store(dump: Path, repository: Path, *, limit: int = _CHUNK) -> StoredDump:
     """Store the files of a dump as database 1, in chunks of about `limit` bytes."""
     if not repository.exists():
         repository.mkdir()
@@ -98,7 +92,7 @@ def store(dump: Path, repository: Path, pg: ScratchCluster, *, limit: int = _CHU
     builder.add_chunks(log.finish(writer.finish()))
     tables: Tables = builder.build(some_facts()).tables
     stored = StoredDump(cluster, tables)
-    stored.data = list(table_data(dump, pg))
+    stored.data = list(table_data(dump))
     stored.blobs = sorted(f"1/{path.name}" for path in dump.glob("blobs*.toc"))
     return stored
 
@@ -111,23 +105,17 @@ def chunks(path: Path, limit: int) -> Iterator[bytes]:
             yield piece + rest
 
 
-def table_data(dump: Path, pg: ScratchCluster) -> Iterator[TableData]:
-    """Ask pg_restore which tables a dump has; it is given a copy without rows."""
-    with tempfile.TemporaryDirectory() as hollow:
-        for path in dump.iterdir():
-            (Path(hollow) / path.name).write_bytes(
-                path.read_bytes() if path.suffix == ".toc" or path.name == "toc.dat" else b""
-            )
-        command = [pg.binaries.tool("pg_restore"), "--verbose", "--data-only", "--file=-", hollow]
-        script = subprocess.run(command, check=True, capture_output=True).stdout
-    for match in _COPY.finditer(script):
-        dump_id, statement = int(match[1]), match[2].decode("utf-8", "surrogateescape")
-        relation = _RELATION.match(statement)
-        assert relation is not None
-        schema, name = (part.strip('"').replace('""', '"') for part in relation.groups())
-        path = dump / f"{dump_id}.dat"
-        size = path.stat().st_size
-        yield TableData(dump_id, schema, name, statement, f"1/{path.name}", None, size)
+def table_data(dump: Path) -> Iterator[TableData]:
+    """Yield what the table of contents says of rows."""
+    with (dump / "toc.dat").open("rb") as file:
+        for entry in read_toc(file)[1]:
+            if entry.desc == "TABLE DATA":
+                name = f"1/{entry.file_name}"
+                size = (dump / str(entry.file_name)).stat().st_size
+                schema, table, copy = entry.namespace, entry.tag, entry.copy_statement
+                yield TableData(
+                    entry.dump_id, schema or "", table or "", copy or "", name, None, size
+                )
 
 
 def to(pg: ScratchCluster, database: str) -> str:

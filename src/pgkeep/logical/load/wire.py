@@ -19,8 +19,10 @@ from psycopg.pq.abc import PGconn, PGresult
 from pgkeep.logical.encodings import readable
 from pgkeep.logical.load.tables import literal
 from pgkeep.server.connecting import Connection, connect
+from pgkeep.units import KIB
 
 _CANCEL_S: Final = 2.0
+_MESSAGE: Final = 32 * KIB  # the server reads a message whole before it looks at the first row
 _NAP_MS: Final = 200  # how long a wait goes on before it asks whether to stop
 _ENDED: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
 _LOST: Final = "08006"  # connection_failure, for what has no SQLSTATE
@@ -159,15 +161,30 @@ class Wire:
             self._flush()
         while (result := self._next()).status != ExecStatus.COPY_IN:
             self._check(result)
-        for block in blocks:
-            with _told():
-                self._pgconn.put_copy_data(block)
-            # The error itself is read below; the rest of the data would be sent in vain.
-            if not self._flush():
-                break
-        with _told():
+        try:
+            for block in blocks:
+                self._put(memoryview(block))
+                # The error itself is read below; the rest of the data would be sent in vain.
+                if not self._flush():
+                    break
             self._pgconn.put_copy_end()
+        except psycopg.Error as error:
+            raise self._last_words(error) from error
         return self._answers(first=True).rowcount
+
+    def _last_words(self, error: psycopg.Error) -> Refused:
+        """Return what the server said before it was gone, or libpq's own words."""
+        with suppress(psycopg.Error):
+            while (result := self._pgconn.get_result()) is not None:
+                if result.status == ExecStatus.FATAL_ERROR:
+                    return self._refused(result)
+                if result.status == ExecStatus.COPY_IN:
+                    break
+        return _gone(error)
+
+    def _put(self, block: memoryview) -> None:
+        for start in range(0, len(block), _MESSAGE):
+            self._pgconn.put_copy_data(block[start : start + _MESSAGE])
 
     def _answers(self, *, first: bool = False) -> Answer:
         """Read to the end; return the last answer, or the first."""
@@ -208,11 +225,11 @@ class Wire:
 
     def _flush(self) -> bool:
         """Send what is waiting. Return False when the server reports an error meanwhile."""
-        fine = not self._failing()
+        seen, fine = False, True
         while self._pgconn.flush() == 1:
             self._wait(select.POLLIN | select.POLLOUT)
-            fine = fine and not self._failing()
-        return fine
+            seen, fine = True, fine and not self._failing()
+        return fine if seen else not self._failing()
 
     def _failing(self) -> bool:
         """Look whether an error is coming in. With TLS only the end of the connection shows."""
@@ -240,8 +257,7 @@ class Wire:
 
         why = field(DiagnosticField.MESSAGE_PRIMARY)
         if not why:  # libpq's own words: the connection is gone
-            first = self._text(result.error_message or b"").strip().splitlines()
-            return Refused(_LOST, first[0] if first else "the connection was lost")
+            return _gone(psycopg.OperationalError(self._text(result.error_message or b"")))
         detail = field(DiagnosticField.MESSAGE_DETAIL)
         context = field(DiagnosticField.CONTEXT).splitlines()
         words = f"the server says: {why}{f': {detail}' if detail else ''}"
@@ -257,8 +273,12 @@ def _told() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        lines = str(error).strip().splitlines()
-        raise Refused(_LOST, lines[0] if lines else "the connection was lost") from error
+        raise _gone(error) from error
+
+
+def _gone(error: psycopg.Error) -> Refused:
+    lines = str(error).strip().splitlines()
+    return Refused(_LOST, lines[0] if lines else "the connection was lost")
 
 
 def _answer(result: PGresult) -> Answer:

@@ -9,16 +9,18 @@ from typing import Any, Final, NamedTuple
 from pgkeep.logical.load.copying import CopyLoader, Loaded, Piece, PieceLoader, load_piece
 from pgkeep.logical.load.reading import read_rows
 from pgkeep.logical.load.tables import CannotLoad
-from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Stopped, Wire
+from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Wire
 from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import ChunkTable, PackTable
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
+from pgkeep.units import MIB
 from pgkeep.workers.pool import enough_workers, light_main, make_pool
 from pgkeep.workers.throttle import SharedRate
 
 _POLL_S: Final = 0.2  # how often progress is looked at
+_TELL: Final = 4 * MIB  # likewise, where there are no other processes
 _AHEAD: Final = 2  # tasks for each worker that are made before it needs them
 
 
@@ -65,8 +67,9 @@ class Counters:
         """Return what a task calls with the bytes that it sent."""
 
         def add(count: int) -> None:
+            before = self._sent[index]
             self._sent[index] += count
-            if self._told is not None:
+            if self._told is not None and before // _TELL != self._sent[index] // _TELL:
                 self._told(self.total())
 
         return add
