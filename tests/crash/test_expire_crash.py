@@ -8,13 +8,15 @@ from datetime import UTC
 import pytest
 
 from pgkeep.errors import PgkeepError
-from pgkeep.repository import catalog, names
+from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import Store, StoreFailed
 from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.retention.delete import delete
 from pgkeep.retention.expire import Wish, expire
 from pgkeep.retention.policy import KeepPolicy
+from support.dump_shelf import dump_ids, put_dump
 from support.dying_store import DyingStore, Killed, forget_locks
 from support.shelves import NOW, SIZE, Shelf
 
@@ -29,15 +31,26 @@ def run_delete(cluster: ClusterFolder) -> object:
     return delete(cluster, "b", now=NOW)
 
 
+def run_delete_dump(cluster: ClusterFolder) -> object:
+    return delete(cluster, "Da", now=NOW)
+
+
 @pytest.fixture(scope="module")
 def shelf() -> Shelf:
-    """An island of January, two that go, the one that stays; and what an interrupted run left."""
+    """An island of January, two that go, the one that stays; and what an interrupted run left.
+
+    Beside them two dumps that go, and two that stay: one of another series.
+    """
     shelf = Shelf()
     shelf.wal(0, 9, 0)
     shelf.backup("i", 40, 1.5, 2.5, packs="iw")
     shelf.backup("a", 9, 4, packs="awx")
     shelf.backup("b", 8, 5, packs="bxy")
     shelf.backup("c", 7, 7, packs="cy")
+    put_dump(shelf, "Da", 6, packs="dxe")
+    put_dump(shelf, "Db", 5, packs="ef")
+    put_dump(shelf, "Dc", 4, packs="fgw")
+    put_dump(shelf, "Dd", 3, "blog", packs="ge")
     shelf.pack("o", 3)
     shelf.at(0)
     return shelf
@@ -53,7 +66,7 @@ def all_names(store: Store) -> set[str]:
     return {blob.name for blob in store.list()}
 
 
-@pytest.mark.parametrize("command", [run_expire, run_delete])
+@pytest.mark.parametrize("command", [run_expire, run_delete, run_delete_dump])
 @pytest.mark.parametrize("error", [Killed, StoreFailed])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_scenario_83_whatever_call_a_deletion_dies_at(
@@ -72,8 +85,9 @@ def test_scenario_83_whatever_call_a_deletion_dies_at(
             break  # it needed fewer calls than that: all have been tried
         forget_locks(store)
         check(shelf.seen_through(store), dying.seen[-1])
+        assert {"Dc", "Dd"} <= set(dump_ids(shelf.seen_through(store)).split())
         assert {"i", "c"} <= {b.id for b in catalog.backups(shelf.seen_through(store)).backups}
-        with contextlib.suppress(catalog.UnknownBackup):  # it is gone already
+        with contextlib.suppress(catalog.UnknownBackup, UnknownDump):  # it is gone already
             command(shelf.seen_through(store))
         run_expire(shelf.seen_through(store))
         assert all_names(store) == all_names(reference), dying.seen[-1]
@@ -82,8 +96,11 @@ def test_scenario_83_whatever_call_a_deletion_dies_at(
 
 def check(cluster: ClusterFolder, where: str) -> None:
     """Everything that is listed has its packs, and the WAL that makes it consistent."""
-    found = catalog.backups(cluster)
-    assert found.unreadable == (), where
+    found, listed = catalog.backups(cluster), dumps.dumps(cluster)
+    assert (found.unreadable, listed.unreadable) == ((), ()), where
+    for dump in listed.dumps:
+        for pack in dumps.read_packs(cluster, dump.id).id.tolist():
+            assert list(cluster.store.list(names.pack("main", pack))), (where, dump.id)
     for backup in found.backups:
         for pack in catalog.read_packs(cluster, backup.id).id.tolist():
             assert list(cluster.store.list(names.pack("main", pack))), (where, backup.id)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pgkeep.backup.incremental import attempts
-from pgkeep.backup.incremental.attempts import Adopted, adopt
+from pgkeep.backup.incremental.attempts import Adopted, Past, adopt
 from pgkeep.model.backup import BackupId
 from pgkeep.repository import names
 from pgkeep.repository.attempts import begin, discard, end, list_packs, packs_of, unfinished
@@ -86,6 +86,24 @@ def test_an_attempt_is_unfinished_until_its_manifest_is_there(cluster: ClusterFo
     assert unfinished(cluster, []) == [DEAD]  # the other one was only not tidied up
     end(cluster, [DEAD, OTHER])
     assert unfinished(cluster, []) == []
+
+
+def test_attempts_of_dumps_are_left_alone(cluster: ClusterFolder) -> None:
+    """They are neither adopted nor forgotten: a dump may be at work beside a backup."""
+    dump = "D20260102T000000Z-beef"
+    theirs, mine = store(cluster, b"rows", of=dump), store(cluster, b"pages")
+    begin(cluster, dump, NOW)
+    begin(cluster, DEAD, NOW)
+    past = Past.read(cluster)
+    assert past.unfinished == [DEAD]
+    assert list(past.adopt(cluster).packs) == [mine]
+    assert unfinished(cluster, [dump, DEAD]) == []
+    left = [blob.name for blob in cluster.store.list(names.attempts_prefix("main"))]
+    assert left == [names.attempt("main", dump)]
+    discard(cluster, DEAD)
+    assert list(list_packs(cluster)) == [theirs.id]
+    discard(cluster, dump)
+    assert list_packs(cluster) == {}
 
 
 def test_an_attempt_that_the_store_keeps_does_no_harm(cluster: ClusterFolder) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pgkeep.cli.render import retention as render
 from pgkeep.cli.text import Look, plain
 from pgkeep.model.dump import DumpId, Origin, Selection
-from pgkeep.repository import dumps, locks, names
+from pgkeep.repository import attempts, dumps, locks, names
 from pgkeep.repository.catalog import UnknownBackup
 from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.locks import LockTaken
@@ -298,6 +298,17 @@ def test_a_manifest_that_the_store_holds_keeps_all_it_needs() -> None:
     assert (left(shelf), shelf.packs()) == ("Da Dc", "acxy")
     run(shelf)
     assert (left(shelf), shelf.packs()) == ("Dc", "cy")
+
+
+def test_remains_of_dumps_that_died_go_after_a_day() -> None:
+    shelf = both()
+    for name, days in (("Dold", 1.01), ("Dnew", 0.99), ("20260227T120000Z-dead", 2)):
+        attempts.begin(shelf.cluster, name, shelf.at(days))
+    shelf.pack("o", 1.01)
+    run(shelf, KeepPolicy())
+    assert shelf.packs() == "abcklxy"
+    kept = {blob.name for blob in shelf.store.list(names.attempts_prefix("main"))}
+    assert kept == {names.attempt("main", i) for i in ("Dnew", "20260227T120000Z-dead")}
 
 
 # when nothing goes

@@ -177,6 +177,7 @@ class _Job:
     def run(self, decision: Decision, packs: Packs, now: datetime) -> Outcome:
         secure_manifests(self.cluster)
         gone, stuck = self._manifests(decision.dropped)
+        self.remover.remove("deleting attempts of dumps", _dead_attempts(self.cluster, now))
         files = decision.wal_files
         if stuck:
             packs, files = self._hold_back(stuck, packs, now)
@@ -228,6 +229,16 @@ def secure_manifests(cluster: ClusterFolder) -> None:
     """
     cluster.store.secure(names.backups_prefix(cluster.name))
     cluster.store.secure(names.dumps_prefix(cluster.name))
+
+
+def _dead_attempts(cluster: ClusterFolder, now: datetime) -> list[tuple[str, int]]:
+    """Return what dumps left that died as long ago as their packs go; backups tidy up themselves.
+
+    No dump is at work, or there would be no lock to expire under.
+    """
+    prefix = names.attempts_prefix(cluster.name)
+    found = (b for b in cluster.store.list(prefix) if is_dump_id(b.name.removeprefix(prefix)))
+    return [(b.name, b.size) for b in found if now.timestamp() - b.modified > ORPHAN_AGE_S]
 
 
 def ended_pins(cluster: ClusterFolder, found: Survey, id: str) -> list[tuple[str, int]]:
