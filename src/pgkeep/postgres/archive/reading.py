@@ -47,7 +47,7 @@ class Pieces:
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, _: int, /) -> bytes:
         """Return the next piece, whatever its size."""
         return next(filter(None, self._pieces), b"")
 
@@ -135,6 +135,15 @@ class ArchiveReader:
         if not 0 <= length <= _TEXT_LIMIT:
             raise self.wrong(f"at byte {self.position} is a text of {length} bytes")
         return self.raw(length).decode("utf-8", "surrogateescape")
+
+    def peek(self, size: int) -> bytes:
+        """Return the next bytes, or fewer at the end, without going on."""
+        while len(self._held) - self._at < size:
+            more = self._source.read(_BLOCK)
+            if not more:
+                break
+            self._held += more
+        return self._held[self._at : self._at + size]
 
     def ended(self) -> bool:
         """Say whether there is nothing more."""

@@ -45,6 +45,14 @@ class Algorithm(IntEnum):
     ZSTD = 3
 
 
+class DataState(IntEnum):
+    """What a custom archive knows of an entry's data (pg_backup_archiver.h: K_OFFSET_...)."""
+
+    SOMEWHERE = 1  # written to a pipe
+    AT_OFFSET = 2
+    NONE = 3
+
+
 class TocHeader(NamedTuple):
     """What comes before the entries."""
 
