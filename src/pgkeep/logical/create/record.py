@@ -54,7 +54,6 @@ class Contents:
         file, value = self._data(entry), ""
         if entry.desc == "SEQUENCE SET" and (found := _SET_VALUE.search(entry.definition or "")):
             value = f"{found[1]},{found[2]}"
-        is_table_data = entry.desc == "TABLE DATA" and file is not None
         return Item(
             type=entry.desc,
             schema=readable(entry.namespace or "", self.encoding),
@@ -62,7 +61,7 @@ class Contents:
             owner=readable(entry.owner or "", self.encoding),
             definition=_fingerprint(entry.definition),
             file=entry.file_name or "",
-            rows=file.rows if file is not None and is_table_data else None,
+            rows=file.rows if file is not None and _has_rows(entry) else None,
             bytes=file.size if file is not None else None,
             value=value,
         )
@@ -76,11 +75,17 @@ class Contents:
                 self.database, f"{entry.file_name} of {entry.desc} {entry.tag} is missing"
             )
         self.counts.unlisted.discard(entry.file_name)
-        if entry.desc == "TABLE DATA":
+        if _has_rows(entry):
             check_data(self.database, file)
             self.counts.rows += file.rows
+        if entry.desc == "TABLE DATA":
             self.counts.data_bytes += file.size
         return file
+
+
+def _has_rows(entry: TocEntry) -> bool:
+    """Tell whether data is COPY's: what pg_dump --inserts made is SQL, and comes by import only."""
+    return entry.desc == "TABLE DATA" and bool(entry.copy_statement)
 
 
 def _fingerprint(definition: str | None) -> str:

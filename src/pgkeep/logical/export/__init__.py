@@ -1,0 +1,1 @@
+"""Writes dumps as files that PostgreSQL's own programs read."""
