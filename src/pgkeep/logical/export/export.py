@@ -8,14 +8,10 @@ from contextlib import ExitStack
 
 from pgkeep.logical.export.archives import write_custom, write_tar
 from pgkeep.logical.export.directory import write_directory
+from pgkeep.logical.export.formats import ExportFormat
 from pgkeep.logical.export.place import new_file, told
 from pgkeep.logical.export.plain import write_globals, write_plain
-from pgkeep.logical.export.plan import (
-    ExportFormat,
-    ExportPlan,
-    ExportRequest,
-    plan_export,
-)
+from pgkeep.logical.export.plan import ExportPlan, ExportRequest, plan_export
 from pgkeep.logical.export.reading import Content
 from pgkeep.logical.export.report import ExportReport
 from pgkeep.logical.export.tally import Tally

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
 
-from pgkeep.logical.export.plan import STDOUT, CannotExport, ExportRequest
+from pgkeep.logical.export.formats import STDOUT
+from pgkeep.logical.export.plan import CannotExport, ExportRequest
 from pgkeep.repository.manifest.dump_facts import TOC
 from pgkeep.repository.store.durable import sync_folder
 

@@ -2,15 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
+from pgkeep.logical.export.formats import STDOUT, ExportFormat
 from pgkeep.postgres.archive.compression import Compression
 from pgkeep.postgres.archive.toc import Algorithm
 from pgkeep.repository.manifest.dump_facts import DumpedDatabase, DumpFacts
 
-STDOUT: Final = "-"
 # initdb makes them: a script for a whole cluster cannot create them (pg_dumpall.c: dumpDatabases).
 _ALWAYS_THERE: Final = ("template1", "postgres")
 _COMPRESS: Final = re.compile(r"(none|gzip|zstd)(?::(\d{1,2}))?")
@@ -36,16 +35,6 @@ class CannotExport(PgkeepError):
     @property
     def hint(self) -> str:
         return self.advice
-
-
-class ExportFormat(StrEnum):
-    """What is written; the names are pg_dump's."""
-
-    CUSTOM = "custom"
-    DIRECTORY = "directory"
-    TAR = "tar"
-    PLAIN = "plain"
-    GLOBALS = "globals"
 
 
 NO_COMPRESSION: Final = Compression()

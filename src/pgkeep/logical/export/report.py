@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgkeep.logical.export.plan import ExportFormat
+from pgkeep.logical.export.formats import ExportFormat
 
 
 @dataclass(frozen=True, slots=True)
