@@ -9,12 +9,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.server.binaries import PgToolsMissing, places_of_programs
+from pgkeep.server.binaries import Binaries, PgToolsMissing, places_of_programs
 
 _VERSION: Final = re.compile(r"\) (\d+(?:\.\d+)*(?:devel|beta\d+|rc\d+)?)")
 
@@ -46,27 +45,7 @@ class ToolsTooOld(PgkeepError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTools:
-    """One installation of pg_dump, pg_dumpall, pg_restore and psql."""
-
-    directory: Path
-    version: str  # '18.6'
-
-    @property
-    def major(self) -> int:
-        digits = re.match(r"\d+", self.version)
-        return int(digits[0]) if digits else 0
-
-    def tool(self, name: str) -> str:
-        """Return the path of one program; raise PgToolsMissing when it was left out."""
-        path = self.directory / name
-        if not path.is_file():
-            raise PgToolsMissing(str(self.major), f"{self.directory} ({name})", [str(self)])
-        return str(path)
-
-    def __str__(self) -> str:
-        return f"{self.version} in {self.directory}"
+ClientTools = Binaries  # of an installation in which nothing but clients need be
 
 
 def find_tools(
