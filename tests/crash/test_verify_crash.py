@@ -12,6 +12,7 @@ from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.verify import run
+from support.dump_shelf import store_dump
 from support.dying_store import DyingStore, Killed, forget_locks
 from support.small_repository import Small
 
@@ -26,6 +27,7 @@ def test_scenario_77_an_interrupted_verify_changes_no_status(
     small = Small().begin()
     first = small.backup({"base/5/16384": b"one" * 9000}, packs=2)
     small.backup({"base/5/16385": b"two" * 9000})
+    store_dump(small)
     run(small.folder, VerifyOptions(Level.BYTES))
     if damaged:
         pack = names.pack("main", small.manifest(first).tables.pack.name(0))

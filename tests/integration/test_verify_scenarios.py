@@ -302,7 +302,7 @@ def test_scenario_81_the_catalog_is_lost_in_parts(kept: Kept, tmp_path: Path) ->
         assert done.problem is None  # to delete a backup is no fault, and nobody can tell
         shown = render_verify.report(done, Look())
         assert f"note: gone since the last proof: {first}, there on " in shown
-        assert "that no backup names: left by an interrupted backup, or of one that is" in shown
+        assert "no backup and no dump names: left by one that was interrupted, or of one" in shown
 
     (generation,) = kept.scene.folder.generation_ids()
     document = kept.directory / names.generation("main", generation)

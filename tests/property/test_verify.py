@@ -5,14 +5,16 @@ from hypothesis import given, settings
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.segment import Segment
-from pgkeep.repository import names
+from pgkeep.repository import dumps, names
 from pgkeep.repository.manifest.tables import EntryKind
 from pgkeep.repository.proofs import Level
+from pgkeep.repository.streams import FileStreams
 from pgkeep.verify.content import BadPart
 from pgkeep.verify.hits import files_hit
 from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.plan import Sample, batches, choose, ranges
 from pgkeep.verify.verify import run
+from support.dump_shelf import TOC, store_dump
 from support.manifests import KEY, some_facts
 from support.overlays import PAGE, Version, store_files, versions
 from support.small_repository import CHUNK_BYTES, Small
@@ -32,17 +34,20 @@ def test_exactly_those_files_are_hit_that_cannot_be_read(data: st.DataObject) ->
         sizes = data.draw(st.dictionaries(st.integers(1, 6), st.integers(0, 4), max_size=5))
         files = {f"base/5/{16384 + n}": content(n, size) for n, size in sizes.items()}
         ids.append(small.backup(files, packs=data.draw(st.integers(1, 3))))
+    for day in range(data.draw(st.integers(0, 2))):
+        sizes = data.draw(st.dictionaries(st.integers(1, 6), st.integers(0, 4), max_size=5))
+        held = {f"{n}.dat": content(n, size) for n, size in sizes.items()}
+        held |= {"toc.dat": TOC + content(day, 1), "inventory": content(3, 1)}
+        ids.append(store_dump(small, {"shop": held}, day=day, packs=data.draw(st.integers(1, 3))))
     packs = sorted(name for name in small.blobs() if "/packs/" in name)
     for name in data.draw(st.lists(st.sampled_from(packs), max_size=3)):
         damage(small, name, data)
     done = run(small.folder, VerifyOptions(Level.BYTES))
-    found = {
-        (backup.id, hit.path): hit.lost for backup in done.backups for hit in backup.files.first
-    }
+    found = {(backup.id, hit.path): hit.lost for backup in done.found for hit in backup.files.first}
     model = {(i, path) for i in ids for path in unreadable(small, i)}
     assert set(found) == model
     assert all(found.values())
-    for backup in done.backups:
+    for backup in done.found:
         hit = any(name == backup.id for name, _ in model)
         assert (backup.verdict.value == "damaged") is hit
         assert backup.files.count == len(backup.files.first)
@@ -69,12 +74,17 @@ def damage(small: Small, name: str, data: st.DataObject) -> None:
         small.store.put(name, [bytes(changed)])
 
 
-def unreadable(small: Small, backup_id: str) -> list[str]:
+def unreadable(small: Small, id: str) -> list[str]:
     lost = []
-    for entry in small.manifest(backup_id).tables.entries():
+    is_dump = dumps.is_dump_id(id)
+    manifest = dumps.read_manifest(small.folder, id) if is_dump else small.manifest(id)
+    for entry in manifest.tables.entries():
         if entry.kind is EntryKind.FILE:
             try:
-                small.read(backup_id, entry.path)
+                if is_dump:
+                    list(FileStreams(small.folder, manifest.tables, of=id).read(entry.path))
+                else:
+                    small.read(id, entry.path)
             except PgkeepError:
                 lost.append(entry.path)
     return lost

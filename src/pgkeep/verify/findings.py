@@ -1,4 +1,4 @@
-"""What was found, put together: which backups it hits, and which moments are out of reach."""
+"""What was found, put together: what it hits, and which moments are out of reach."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from pgkeep.model.coverage import Coverage, Hole, coverage
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, history_name
 from pgkeep.model.wal_file import kind_of
-from pgkeep.repository import catalog, names
+from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.proofs import DamagedObject, Verdict, WalRange
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.verify.content import BadPart, PackFound, WalFound
-from pgkeep.verify.hits import FilesHit, files_hit, packs_hit
+from pgkeep.verify.hits import FilesHit, dump_files_hit, files_hit, packs_hit
 from pgkeep.verify.inventory import BAD_MANIFEST, Inventory
 from pgkeep.verify.plan import assess, holes, ranges
 from pgkeep.verify.report import BackupFound, Proven, WalLoss
@@ -47,7 +47,7 @@ class Read:
 class Findings:
     """All that goes into the report and the proof."""
 
-    backups: tuple[BackupFound, ...]
+    found: tuple[BackupFound, ...]  # backups, then dumps
     damaged: tuple[DamagedObject, ...]
     losses: tuple[WalLoss, ...]
     proven: tuple[Proven, ...]
@@ -61,8 +61,8 @@ def conclude(
     """Decide what all of it means. Manifests are read again only where packs are damaged."""
     damage = {**found.lost, **read.packs}
     files: dict[str, FilesHit] = {}
-    for backup in found.scope.backups if damage else ():
-        files[backup.id] = _files(cluster, backup.id, damage)
+    for id in found.scope.readable if damage else ():
+        files[id] = _files(cluster, id, damage)
     keep_from = now - timedelta(seconds=window_s)
     losses = [loss for record in found.records for loss in _losses(found, record, read, keep_from)]
     stranded = {backup_id: _stranded(loss) for loss in losses for backup_id in loss.stranded}
@@ -87,12 +87,15 @@ def conclude(
     )
 
 
-def _files(cluster: ClusterFolder, backup_id: str, damage: Mapping[str, list[BadPart]]) -> FilesHit:
-    """Return the files of a backup that are hit; none if its manifest is: that is told already."""
+def _files(cluster: ClusterFolder, id: str, damage: Mapping[str, list[BadPart]]) -> FilesHit:
+    """Return the files of one that are hit; none if its manifest is: that is told already."""
     try:
-        if not packs_hit(cluster.name, catalog.read_packs(cluster, backup_id), damage):
+        if not packs_hit(cluster.name, dumps.read_packs(cluster, id), damage):
             return FilesHit(0)
-        manifest = catalog.read_manifest(cluster, backup_id)
+        if dumps.is_dump_id(id):
+            dump = dumps.read_manifest(cluster, id)
+            return dump_files_hit(dump.facts, dump.tables, damage)
+        manifest = catalog.read_manifest(cluster, id)
     except BAD_MANIFEST:
         return FilesHit(0)
     return files_hit(manifest.facts, manifest.tables, damage)
@@ -167,12 +170,12 @@ def _damaged_files(
     files: Mapping[str, FilesHit],
 ) -> Iterator[DamagedObject]:
     """Yield the manifests, packs and documents that are damaged."""
-    for backup_id, why in found.manifests.items():
-        yield DamagedObject(names.manifest(cluster.name, backup_id), why, (backup_id,), True)
+    for id, why in found.manifests.items():
+        yield DamagedObject(dumps.manifest_name(cluster.name, id), why, (id,), True)
     hit: dict[str, list[str]] = {}
-    for backup_id, one in files.items():
+    for id, one in files.items():
         for name in one.packs:
-            hit.setdefault(name, []).append(backup_id)
+            hit.setdefault(name, []).append(id)
     for name in sorted({*damage, *found.odd, *read.contents}):
         whys = [found.odd[name]] if name in found.odd else []
         whys += [part.why for part in damage.get(name, ())]

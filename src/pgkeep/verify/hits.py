@@ -1,25 +1,28 @@
-"""Which files of a backup a damage hits: by path, by blocks and by database."""
+"""Which files of a backup or dump a damage hits: by path, by blocks and by database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from pgkeep.postgres.layout import relation_of_path
 from pgkeep.repository import names
+from pgkeep.repository.manifest.dump_facts import DumpFacts
 from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.manifest.tables import Array, PackTable, Tables
 from pgkeep.verify.content import BadPart
 
-SHOWN: Final = 1000  # files of a backup that are described; all are counted
+_SHARED: Final = "all databases"
+SHOWN: Final = 1000  # files that are described; all are counted
+_NO_OVERLAYS: Final = 8192  # of a dump's files, which have no pages: any size will do
 
 Damage = Mapping[str, Sequence[BadPart]]  # by the pack's object name
 
 
 @dataclass(frozen=True, slots=True)
 class FileHit:
-    """A file of a backup that has lost something."""
+    """A file of a backup or dump that has lost something."""
 
     path: str
     size: int
@@ -32,7 +35,7 @@ class FileHit:
 
 @dataclass(frozen=True, slots=True)
 class FilesHit:
-    """The files of one backup that have lost something."""
+    """The files of one backup or dump that have lost something."""
 
     count: int
     first: tuple[FileHit, ...] = ()  # up to SHOWN of them
@@ -40,16 +43,40 @@ class FilesHit:
 
 
 def packs_hit(cluster: str, packs: PackTable, damage: Damage) -> dict[int, str]:
-    """Return the rows of a backup's pack table that are damaged, with their objects' names."""
+    """Return the rows of a pack table that are damaged, with their objects' names."""
     if not damage:
         return {}
     rows = ((row, names.pack(cluster, packs.name(row))) for row in range(len(packs)))
     return {row: name for row, name in rows if name in damage}
 
 
-def files_hit(facts: Facts, tables: Tables, damage: Damage) -> "FilesHit":
-    """Return the files that need a damaged part, in the order of their paths."""
-    packs = packs_hit(facts.cluster, tables.pack, damage)
+def files_hit(facts: Facts, tables: Tables, damage: Damage) -> FilesHit:
+    """Return a backup's files that need a damaged part, in the order of their paths."""
+    block_size = facts.generation.block_size
+    subject = _Subject(facts.cluster, block_size, lambda *hit: _of_backup(facts, *hit))
+    return _files_hit(subject, tables, damage)
+
+
+def dump_files_hit(facts: DumpFacts, tables: Tables, damage: Damage) -> FilesHit:
+    """Return a dump's files that need a damaged part, in the order of their paths."""
+    subject = _Subject(facts.cluster, _NO_OVERLAYS, lambda path, _: _of_dump(facts, path))
+    return _files_hit(subject, tables, damage)
+
+
+_Ranges = tuple[tuple[int, int], ...]  # of bytes or blocks
+_Place = tuple[_Ranges, str]  # blocks, and a database
+
+
+class _Subject(NamedTuple):
+    """Whose files are looked at."""
+
+    cluster: str
+    block_size: int
+    place: Callable[[str, _Ranges], _Place]  # of ranges in a file
+
+
+def _files_hit(subject: _Subject, tables: Tables, damage: Damage) -> FilesHit:
+    packs = packs_hit(subject.cluster, tables.pack, damage)
     lost = _rows_lost(tables, packs, damage)
     if not len(lost):
         return FilesHit(0)
@@ -62,7 +89,7 @@ def files_hit(facts: Facts, tables: Tables, damage: Damage) -> "FilesHit":
             count += 1
             continue
         # One at a time: a file with overlays may have as many pieces as pages.
-        placed = tables.placements(np.array([number]), facts.generation.block_size)
+        placed = tables.placements(np.array([number]), subject.block_size)
         kept = np.flatnonzero(bad[placed.row])
         if not len(kept):
             continue  # every page in the damaged chunks was written again later
@@ -71,7 +98,11 @@ def files_hit(facts: Facts, tables: Tables, damage: Damage) -> "FilesHit":
             rows, start = placed.row[kept], placed.position[kept]
             ranges = _joined(start, start + placed.length[kept])
             objects = sorted({packs[index] for index in tables.chunk.pack[rows].tolist()})
-            hits.append(_hit(facts, tables, number, ranges, tuple(objects)))
+            entry = tables.entry(number)
+            blocks, database = subject.place(entry.path, ranges)
+            size = sum(end - start for start, end in ranges)
+            where = (ranges, blocks, database, tuple(objects))
+            hits.append(FileHit(entry.path, entry.size, size, *where))
     if not count:
         return FilesHit(0)
     lost_in = np.unique(tables.chunk.pack[lost]).tolist()
@@ -112,27 +143,23 @@ def _joined(starts: Array, ends: Array) -> tuple[tuple[int, int], ...]:
     return tuple(joined)
 
 
-def _hit(
-    facts: Facts,
-    tables: Tables,
-    number: int,
-    ranges: tuple[tuple[int, int], ...],
-    packs: tuple[str, ...],
-) -> FileHit:
-    entry, generation = tables.entry(number), facts.generation
-    relation = relation_of_path(entry.path)
-    blocks: tuple[tuple[int, int], ...] = ()
-    database = ""
-    if relation is not None:
-        first, size = relation.first_block(generation.segment_blocks), generation.block_size
-        blocks = tuple((first + start // size, first + (end - 1) // size) for start, end in ranges)
-        database = _database(facts, relation.database)
-    lost = sum(end - start for start, end in ranges)
-    return FileHit(entry.path, entry.size, lost, ranges, blocks, database, packs)
+def _of_backup(facts: Facts, path: str, ranges: _Ranges) -> _Place:
+    generation, relation = facts.generation, relation_of_path(path)
+    if relation is None:
+        return (), ""
+    first, size = relation.first_block(generation.segment_blocks), generation.block_size
+    blocks = tuple((first + start // size, first + (end - 1) // size) for start, end in ranges)
+    return blocks, _database(facts, relation.database)
+
+
+def _of_dump(facts: DumpFacts, path: str) -> _Place:
+    folder = path.partition("/")[0]
+    known = {database.folder: database.name for database in facts.databases}
+    return (), known.get(folder, _SHARED)
 
 
 def _database(facts: Facts, oid: int) -> str:
     if not oid:
-        return "all databases"  # a catalog that they share
+        return _SHARED  # a catalog
     known = {database.oid: database.name for database in facts.databases}
     return known.get(oid, f"database {oid}")

@@ -1,4 +1,4 @@
-"""What there is to verify: the backups in scope, what they name, what of it is there."""
+"""What there is to verify: backups and dumps in scope, what they name, what of it is there."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -8,20 +8,22 @@ from typing import Final
 import numpy as np
 
 from pgkeep.coverage.record import Record, read_generation
-from pgkeep.model.backup import Backup
 from pgkeep.model.cluster import Generation
 from pgkeep.postgres.control import BadControlFile, parse_control
 from pgkeep.postgres.layout import CONTROL_FILE
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
-from pgkeep.repository import catalog, names
+from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.catalog import Catalog, UnknownBackup
 from pgkeep.repository.chunks import ChunkReader, PackMissing
+from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.manifest.checks import BadManifest, UnsafePath
 from pgkeep.repository.manifest.codec import Manifest
+from pgkeep.repository.manifest.tables import Tables
 from pgkeep.repository.proofs import Level
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobMissing
+from pgkeep.verify.archives import check_archives, check_dump
 from pgkeep.verify.content import DAMAGE, WHOLE, BadPart, WalCheck
 from pgkeep.verify.objects import Listed, Needed, check_manifest, list_objects, look_again
 from pgkeep.verify.plan import (
@@ -36,7 +38,7 @@ from pgkeep.verify.plan import (
 )
 
 # Why a manifest cannot be used, or is not there any more.
-BAD_MANIFEST: Final = (BadManifest, UnsafePath, UnknownBackup, *DAMAGE)
+BAD_MANIFEST: Final = (BadManifest, UnsafePath, UnknownBackup, UnknownDump, *DAMAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class VerifyOptions:
     """What to verify, and how."""
 
     level: Level = Level.OBJECTS
-    wanted: tuple[str, ...] = ()  # backups by id; none: all
+    wanted: tuple[str, ...] = ()  # backups and dumps by id; none: all
     sample: Sample | None = None
     since: datetime | None = None
     manner: Manner = ALONE
@@ -59,12 +61,12 @@ class Inventory:
     records: list[Record]
     listed: Listed
     needed: Needed = field(default_factory=Needed)
-    packs: dict[str, int] = field(default_factory=dict)  # named by backups in scope: sizes
+    packs: dict[str, int] = field(default_factory=dict)  # named by what is in scope: sizes
     to_read: dict[str, int] = field(default_factory=dict)  # of those, with their sizes
     lost: dict[str, list[BadPart]] = field(default_factory=dict)  # by pack
     odd: dict[str, str] = field(default_factory=dict)  # objects that are wrong by themselves
-    manifests: dict[str, str] = field(default_factory=dict)  # by backup: why its own is no good
-    orphans: tuple[int, int] | None = None  # packs that no backup names, and their bytes
+    manifests: dict[str, str] = field(default_factory=dict)  # by id: why its own is no good
+    orphans: tuple[int, int] | None = None  # packs that no manifest names, and their bytes
     wal: list[WalCheck] = field(default_factory=list)
 
 
@@ -75,14 +77,14 @@ def take_inventory(
     progress: Progress,
     beat: Callable[[], None],
 ) -> Inventory:
-    """Read the catalog, then list, then decode every manifest: in this order.
+    """Read the catalogs, then list, then decode every manifest: in this order.
 
-    A backup that ends meanwhile is not in the catalog, so its packs are orphans at worst; the other
-    way round they would be missing. `suspects` are objects that an earlier proof found damaged.
+    What ends meanwhile is not in a catalog, so its packs are orphans at worst; the other way round
+    they would be missing. `suspects` are objects that an earlier proof found damaged.
     """
     progress.phase("listing objects")
     known = catalog.backups(cluster)
-    scope = plan_scope(known, options.wanted, options.since)
+    scope = plan_scope(known, dumps.dumps(cluster), options.wanted, options.since)
     generations, odd = _generations(cluster, known)
     listed = list_objects(cluster, {generation.id for generation in generations})
     records = [read_generation(cluster, generation, known) for generation in generations]
@@ -92,10 +94,10 @@ def take_inventory(
             listed.add_unexplained(name)
     for bad in scope.unreadable:
         found.manifests[bad.id] = bad.why
-    progress.phase("reading manifests", len(scope.backups), "manifests")
+    progress.phase("reading manifests", len(scope.readable), "manifests")
     reader = _ManifestReader(cluster, options, found, set(suspects))
-    for done, backup in enumerate(scope.backups, 1):
-        reader.read(backup)
+    for done, id in enumerate(scope.readable, 1):
+        reader.read(id)
         progress.advance(done)
         beat()
     found.orphans = _orphans(found)
@@ -138,18 +140,30 @@ class _ManifestReader:
         self._names: dict[bytes, str] = {}
         self._chosen = self._choose()
 
-    def read(self, backup: Backup) -> None:
+    def read(self, id: str) -> None:
         try:
-            manifest = catalog.read_manifest(self._cluster, backup.id)
+            wrong, tables = self._dump(id) if dumps.is_dump_id(id) else self._backup(id)
         except BAD_MANIFEST as error:
-            self._found.manifests[backup.id] = str(error)
+            self._found.manifests[id] = str(error)
             return
+        if wrong:
+            self._found.manifests[id] = "; ".join(wrong)
+        self._packs(tables)
+
+    def _backup(self, backup_id: str) -> tuple[list[str], Tables]:
+        manifest = catalog.read_manifest(self._cluster, backup_id)
         wrong = check_manifest(manifest)
         if self._options.level is Level.BYTES and not wrong:
             wrong += self._control(manifest)
-        if wrong:
-            self._found.manifests[backup.id] = "; ".join(wrong)
-        self._packs(manifest)
+        return wrong, manifest.tables
+
+    def _dump(self, dump_id: str) -> tuple[list[str], Tables]:
+        manifest = dumps.read_manifest(self._cluster, dump_id)
+        wrong = check_dump(manifest)
+        if self._options.level is Level.BYTES and not wrong:
+            wrong, unread = check_archives(self._cluster, manifest)
+            self._suspects |= {self._name(pack) for pack in unread}
+        return wrong, manifest.tables
 
     def _choose(self) -> set[str] | None:
         """Return the packs whose content is read; None for all."""
@@ -159,17 +173,17 @@ class _ManifestReader:
         if options.sample is None:
             return None
         named: set[str] = set()
-        for backup in self._found.scope.backups:
+        for id in self._found.scope.readable:
             try:
-                packs = catalog.read_packs(self._cluster, backup.id)
+                packs = dumps.read_packs(self._cluster, id)
             except BAD_MANIFEST:
                 continue  # decoding it all will tell
             named.update(self._name(packs.name(row)) for row in range(len(packs)))
         return choose(named, options.sample, ())
 
-    def _packs(self, manifest: Manifest) -> None:
+    def _packs(self, tables: Tables) -> None:
         """Compare the packs that a manifest names with what is there."""
-        packs, found, wanted = manifest.tables.pack, self._found, set()
+        packs, found, wanted = tables.pack, self._found, set()
         for row, recorded in enumerate(packs.size.tolist()):
             name = self._name(packs.name(row))
             size = self._size(name)
@@ -184,7 +198,7 @@ class _ManifestReader:
                 wanted.add(row)
                 found.to_read[name] = size
         if wanted:
-            found.needed.add(manifest.tables, wanted)
+            found.needed.add(tables, wanted)
 
     def _size(self, name: str) -> int | None:
         """Return the size of a pack that is there. What a listing does not show is asked for."""
@@ -228,7 +242,7 @@ class _ManifestReader:
 
 
 def _orphans(found: Inventory) -> tuple[int, int] | None:
-    """Count the packs that no backup names; None where not all backups were looked at."""
+    """Count the packs that no manifest names; None where not all of them were looked at."""
     if not found.scope.everything:
         return None
     left = [size for name, size in found.listed.packs.items() if name not in found.packs]

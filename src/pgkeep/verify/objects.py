@@ -27,7 +27,7 @@ _PACK: Final = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
 # What pgkeep puts into a cluster's part beside packs; the WAL archive itself tells of wal/.
 _EXPLAINED: Final = re.compile(
     r"generations/[^/]+\.json|backups/[^/]+/manifest|locks/[^/]+\.json|proofs/[^/]+\.json"
-    r"|pins/[^/]+/[^/]+\.json|wal/([^/]+)/.+"
+    r"|pins/[^/]+/[^/]+\.json|dumps/[^/]+/manifest|attempts/[^/]+\.json|wal/([^/]+)/.+"
 )
 _BATCH: Final = 1 << 17  # chunks of a manifest that are looked at together
 _ROW: Final = np.dtype(
@@ -79,7 +79,7 @@ def look_again(cluster: ClusterFolder, name: str) -> BlobStat | None:
 
 
 class Needed:
-    """The chunks that backups need of the packs that are to be read, each once.
+    """The chunks that backups and dumps need of the packs that are to be read, each once.
 
     Memory: 32 bytes a chunk, and three times that while the first of a manifest's are added.
     """

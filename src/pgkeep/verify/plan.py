@@ -11,8 +11,10 @@ from blake3 import blake3
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Coverage, Hole
+from pgkeep.model.dump import Dump
 from pgkeep.model.segment import Segment
-from pgkeep.repository.catalog import Catalog, Unreadable, find_backup
+from pgkeep.repository.catalog import Catalog, Unreadable
+from pgkeep.repository.dumps import DumpCatalog, UnreadableDump, find_any
 from pgkeep.repository.proofs import Level, Verdict
 from pgkeep.units import MIB
 
@@ -49,11 +51,20 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The backups to look at."""
+    """The backups and dumps to look at."""
 
     backups: tuple[Backup, ...]  # oldest first
-    unreadable: tuple[Unreadable, ...]
-    everything: bool  # all backups and all WAL
+    unreadable: tuple[Unreadable | UnreadableDump, ...]
+    everything: bool  # all backups, all dumps and all WAL
+    dumps: tuple[Dump, ...] = ()  # oldest first
+
+    @property
+    def readable(self) -> list[str]:
+        """Return the ids of those whose facts could be read, backups first."""
+        return [*(b.id for b in self.backups), *(d.id for d in self.dumps)]
+
+    def ids(self) -> set[str]:
+        return {*self.readable, *(bad.id for bad in self.unreadable)}
 
 
 class WalFile(NamedTuple):
@@ -82,7 +93,7 @@ ALONE: Final = Manner()
 
 
 class Assessed(NamedTuple):
-    """What became of one backup."""
+    """What became of one backup or dump."""
 
     id: str
     verdict: Verdict
@@ -100,24 +111,34 @@ def parse_sample(text: str, seed: str) -> Sample | None:
     return None if percent == 100 else Sample(percent, seed)
 
 
-def plan_scope(catalog: Catalog, wanted: Sequence[str], since: datetime | None) -> Scope:
-    """Return the backups that are `wanted`, by id; none means all. Raise UnknownBackup."""
+def plan_scope(
+    catalog: Catalog, dumps: DumpCatalog, wanted: Sequence[str], since: datetime | None
+) -> Scope:
+    """Return what is `wanted`, by id; none means all. Raise UnknownBackup or UnknownDump."""
+    unreadable: tuple[Unreadable | UnreadableDump, ...] = (
+        *catalog.unreadable,
+        *dumps.unreadable,
+    )
     if not wanted:
         recent = (b for b in catalog.backups if since is None or b.stopped_at >= since)
+        recent_dumps = (d for d in dumps.dumps if since is None or d.taken_at >= since)
         # How old an unreadable one is cannot be told, and it is damaged whatever its age.
-        return Scope(tuple(recent), catalog.unreadable, everything=since is None)
+        return Scope(tuple(recent), unreadable, since is None, tuple(recent_dumps))
     chosen: set[str] = set()
-    broken = {id(bad.error): bad for bad in catalog.unreadable}
+    broken: dict[int, str] = {id(bad.error): bad.id for bad in unreadable}
     for text in wanted:
         try:
-            chosen.add(find_backup(catalog, text).id)
+            chosen.add(find_any(catalog, dumps, text).id)
         except PgkeepError as error:
             if id(error) not in broken:
                 raise
-            chosen.add(broken[id(error)].id)
-    readable = tuple(backup for backup in catalog.backups if backup.id in chosen)
-    unreadable = tuple(bad for bad in catalog.unreadable if bad.id in chosen)
-    return Scope(readable, unreadable, everything=False)
+            chosen.add(broken[id(error)])
+    return Scope(
+        tuple(backup for backup in catalog.backups if backup.id in chosen),
+        tuple(bad for bad in unreadable if bad.id in chosen),
+        everything=False,
+        dumps=tuple(dump for dump in dumps.dumps if dump.id in chosen),
+    )
 
 
 def choose(names: Collection[str], sample: Sample | None, always: Collection[str]) -> set[str]:
@@ -221,20 +242,19 @@ def assess(
     files: Mapping[str, str],
     stranded: Mapping[str, str],
 ) -> list[Assessed]:
-    """Return each backup's verdict, oldest first.
+    """Return the verdict on each backup, oldest first, then on each dump.
 
-    All three tell, by backup id, what was lost: the manifest, files, WAL that makes it consistent.
+    All three tell, by id, what was lost: the manifest, files, WAL that makes a backup consistent.
     """
-    ids = sorted({*(b.id for b in scope.backups), *(bad.id for bad in scope.unreadable)})
     found = []
-    for backup_id in ids:
-        whys = [lost[backup_id] for lost in (manifests, files, stranded) if backup_id in lost]
+    for id in sorted(scope.ids()):  # those of dumps come behind all times
+        whys = [lost[id] for lost in (manifests, files, stranded) if id in lost]
         verdict = Verdict.GOOD
-        if backup_id in stranded:
+        if id in stranded:
             verdict = Verdict.NOT_RESTORABLE
         elif whys:
             verdict = Verdict.DAMAGED
-        found.append(Assessed(backup_id, verdict, "; ".join(whys)))
+        found.append(Assessed(id, verdict, "; ".join(whys)))
     return found
 
 

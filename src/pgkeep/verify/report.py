@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.coverage import Span
+from pgkeep.model.dump import noun_of
 from pgkeep.repository.proofs import DamagedObject, Proof, Verdict
 from pgkeep.units import format_size
 from pgkeep.verify.hits import FileHit, FilesHit
@@ -24,29 +25,35 @@ class VerifyFailed(PgkeepError):
 
     cluster: str
     faults: int
-    backups: tuple[str, ...]  # those that are hit
-    good: int  # backups that are not
+    backups: tuple[str, ...]  # backups and dumps that are hit
+    good: int  # of the kinds that are hit: those that are not
 
     def __str__(self) -> str:
         lost = "no backup is hit"
         if self.backups:
             more = len(self.backups) - _SHOWN
             listed = ", ".join(self.backups[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-            lost = f"backups that cannot be restored whole: {listed}"
+            kinds = " and ".join(f"{noun}s" for noun in self._nouns)
+            lost = f"{kinds} that cannot be restored whole: {listed}"
         faults = "1 fault" if self.faults == 1 else f"{self.faults} faults"
         return f"the repository of cluster {self.cluster} has {faults}; {lost}"
 
     @property
     def hint(self) -> str:
+        new = " and a new ".join(self._nouns) or "backup"
         if self.backups and not self.good:
             return (
-                "take a new backup now; bring the named objects back from another copy of the "
+                f"take a new {new} now; bring the named objects back from another copy of the "
                 "repository, and verify again"
             )
         return (
             "bring the named objects back from another copy of the repository, or take a new "
-            "backup, and verify again; check the disks of the repository"
+            f"{new}, and verify again; check the disks of the repository"
         )
+
+    @property
+    def _nouns(self) -> list[str]:
+        return sorted({noun_of(id) for id in self.backups})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class WalLoss:
 
 @dataclass(frozen=True, slots=True)
 class BackupFound:
-    """One backup, and what it has lost."""
+    """One backup or dump, and what it has lost."""
 
     id: str
     verdict: Verdict
@@ -86,18 +93,26 @@ class VerifyReport:
     """What was looked at, what was found, and what was not looked at."""
 
     proof: Proof
-    backups: tuple[BackupFound, ...]
+    found: tuple[BackupFound, ...]  # backups, then dumps
     wal: tuple[WalLoss, ...]
     proven: tuple[Proven, ...]
     unproven: str  # what this level did not look at
     duration_s: float
-    orphans: tuple[int, int] | None = None  # packs that no backup names, and their bytes
+    orphans: tuple[int, int] | None = None  # packs that no manifest names, and their bytes
     unexplained: tuple[str, ...] = ()  # the first of them
     unexplained_count: int = 0
-    gone: tuple[str, ...] = ()  # backups of the proof before that are not there any more
+    gone: tuple[str, ...] = ()  # what was there at the proof before, and is not any more
     gone_since: datetime | None = None  # when that proof was made
     notes: tuple[str, ...] = ()
     recorded: bool = True
+
+    @property
+    def backups(self) -> tuple[BackupFound, ...]:
+        return tuple(found for found in self.found if noun_of(found.id) == "backup")
+
+    @property
+    def dumps(self) -> tuple[BackupFound, ...]:
+        return tuple(found for found in self.found if noun_of(found.id) == "dump")
 
     @property
     def damaged(self) -> tuple[DamagedObject, ...]:
@@ -106,11 +121,13 @@ class VerifyReport:
     @property
     def problem(self) -> VerifyFailed | None:
         """What the command's exit status must tell although the verify came to its end."""
-        hit = tuple(b.id for b in self.backups if b.verdict is not Verdict.GOOD)
+        hit = tuple(one.id for one in self.found if one.verdict is not Verdict.GOOD)
         faults = len(self.damaged)
         if not faults and not hit:
             return None
-        return VerifyFailed(self.proof.cluster, faults, hit, len(self.backups) - len(hit))
+        kinds = {noun_of(id) for id in hit}
+        alike = [one for one in self.found if noun_of(one.id) in kinds or not hit]
+        return VerifyFailed(self.proof.cluster, faults, hit, len(alike) - len(hit))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as documented for --json."""
@@ -132,6 +149,7 @@ class VerifyReport:
             "wal_files": proof.wal_files,
             "read": proof.read,
             "backups": [_backup(found) for found in self.backups],
+            "dumps": [_backup(found) for found in self.dumps],
             "damaged": list(self.damaged),
             "wal_losses": list(self.wal),
             "restorable": [

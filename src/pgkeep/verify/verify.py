@@ -88,7 +88,7 @@ def run(
     gone = _gone(known, found)
     return VerifyReport(
         proof=proof,
-        backups=findings.backups,
+        found=findings.found,
         wal=findings.losses,
         proven=findings.proven,
         unproven=unproven(options.level, options.sample),
@@ -179,7 +179,7 @@ def _proof(
         pgkeep_version=__version__,
         started_at=times[0],
         finished_at=times[1],
-        backups=tuple(BackupProof(b.id, b.verdict, b.why) for b in findings.backups),
+        backups=tuple(BackupProof(b.id, b.verdict, b.why) for b in findings.found),
         damaged=findings.damaged,
         wal=findings.wal,
         wal_files=len(found.wal),
@@ -188,11 +188,11 @@ def _proof(
 
 
 def _gone(known: Proofs, found: Inventory) -> tuple[str, ...]:
-    """Return the backups of the last proof that are not there any more, if they left packs behind.
+    """Return what the last proof saw and is not there any more, if it left packs behind.
 
-    A backup that was deleted takes along what only it needed; one that was lost does not.
+    What was deleted takes along what only it needed; what was lost does not.
     """
     if not known.found or not found.orphans or not found.orphans[0]:
         return ()
-    there = {*(b.id for b in found.scope.backups), *(bad.id for bad in found.scope.unreadable)}
+    there = found.scope.ids()
     return tuple(backup.id for backup in known.found[0].backups if backup.id not in there)

@@ -28,7 +28,7 @@ def verify(  # noqa: PLR0913 - options
     here: typer.Context,
     backups: Annotated[
         list[str] | None,
-        typer.Argument(metavar="BACKUP", help="Ids or their beginnings; else all."),
+        typer.Argument(metavar="ID", help="Of backups or dumps, or their beginnings; else all."),
     ] = None,
     *,
     level: Annotated[
@@ -42,7 +42,7 @@ def verify(  # noqa: PLR0913 - options
         str, typer.Option(help="Read the sample that this seed chose before; else a new one.")
     ] = "",
     since: Annotated[
-        str, typer.Option(metavar="WHEN", help="Only backups and WAL since: 7d, or a time.")
+        str, typer.Option(metavar="WHEN", help="Only what is newer: 7d, or a time.")
     ] = "",
     jobs: Annotated[
         int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
@@ -51,7 +51,7 @@ def verify(  # noqa: PLR0913 - options
         str, typer.Option(metavar="RATE", help="Read at most this much a second, like 200MB/s.")
     ] = "",
 ) -> int:
-    """Prove that backups and WAL are all there and intact, and record it."""
+    """Prove that backups, dumps and WAL are all there and intact, and record it."""
     from pgkeep.repository.proofs import Level
     from pgkeep.units import parse_rate
     from pgkeep.verify.inventory import VerifyOptions

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pgkeep.cli.text import Look, plural, safe, table
+from pgkeep.model.dump import noun_of
 from pgkeep.repository.names import wal_prefix
 from pgkeep.repository.proofs import Proof, Proofs, Verdict
 from pgkeep.units import format_duration, format_size
@@ -21,9 +22,10 @@ _WORDS: Final = {
 def report(done: VerifyReport, look: Look) -> str:
     """Say what can be restored, what is lost, and what was not looked at."""
     parts = [_head(done, look)]
-    if done.backups:
-        rows = [[b.id, _WORDS[b.verdict], b.why or done.proof.words] for b in done.backups]
-        parts.append(table(["BACKUP", "VERDICT", "PROVEN, OR WHAT IS LOST"], rows, look))
+    for head, found in (("BACKUP", done.backups), ("DUMP", done.dumps)):
+        if found:
+            rows = [[b.id, _WORDS[b.verdict], b.why or done.proof.words] for b in found]
+            parts.append(table([head, "VERDICT", "PROVEN, OR WHAT IS LOST"], rows, look))
     parts += [_files(ids, files, look) for files, ids in _hit(done).items()]
     if done.damaged:
         lines = [f"  {safe(d.name)}: {safe(d.why)}" for d in done.damaged]
@@ -36,14 +38,17 @@ def report(done: VerifyReport, look: Look) -> str:
 
 def _head(done: VerifyReport, look: Look) -> str:
     proof = done.proof
-    count = plural(len(done.backups), "backup")
-    bad = sum(found.verdict is not Verdict.GOOD for found in done.backups)
+    kinds = {"backup": done.backups, "dump": done.dumps}
+    counts = {noun: plural(len(found), noun) for noun, found in kinds.items() if found}
+    count = " and ".join(counts.values())
+    bad = {n: sum(one.verdict is not Verdict.GOOD for one in found) for n, found in kinds.items()}
     of = f"of cluster {safe(proof.cluster)}"
-    if bad:
-        line = look.bad(f"{bad} of {count} {of} cannot be restored whole")
+    if any(bad.values()):
+        hit = " and ".join(f"{bad[noun]} of {counts[noun]}" for noun in counts if bad[noun])
+        line = look.bad(f"{hit} {of} cannot be restored whole")
     elif done.damaged:
         line = look.bad(f"{plural(len(done.damaged), 'fault')}; all {count} {of} can be restored")
-    elif not done.backups:
+    elif not done.found:
         line = look.weak(f"cluster {safe(proof.cluster)} has no backup to verify")
     else:
         line = look.good(f"{count} {of}: no fault found")
@@ -65,21 +70,29 @@ def _head(done: VerifyReport, look: Look) -> str:
 def _hit(done: VerifyReport) -> dict[FilesHit, list[str]]:
     """Return what was lost, and the backups that share each loss."""
     hit: dict[FilesHit, list[str]] = {}
-    for found in done.backups:
+    for found in done.found:
         if found.files.count:
             hit.setdefault(found.files, []).append(found.id)
     return hit
 
 
 def _files(ids: Sequence[str], files: FilesHit, look: Look) -> str:
-    shown = [[h.path, h.database or "-", describe_blocks(h)] for h in files.first[:_SHOWN]]
+    shown = [
+        [file_words(h.path), h.database or "-", describe_blocks(h)] for h in files.first[:_SHOWN]
+    ]
     more = files.count - len(shown)
-    who = f"backup {ids[0]} has" if len(ids) == 1 else f"backups {', '.join(ids)} have"
+    noun = noun_of(ids[0])
+    who = f"{noun} {ids[0]} has" if len(ids) == 1 else f"{noun}s {', '.join(ids)} have"
     lines = [
         look.bad(f"{who} lost something of {plural(files.count, 'file')}:"),
         table(["FILE", "DATABASE", "LOST"], shown, look),
     ]
     return "\n".join([*lines, *([f"and {more:,} more (--json has them)"] if more else [])])
+
+
+def file_words(path: str) -> str:
+    """Say what a file holds. Of a dump's data file the table could be told: its inventory knows."""
+    return path
 
 
 def _loss(loss: WalLoss, look: Look) -> str:
@@ -95,12 +108,15 @@ def _loss(loss: WalLoss, look: Look) -> str:
 
 def _restorable(done: VerifyReport, look: Look) -> list[str]:
     """With faults, say which moments are left."""
-    if not done.damaged or not done.proof.everything:
+    if not done.damaged or not done.proof.everything or not (done.backups or done.wal):
         return []
     lines = [
         f"  timeline {p.timeline}: {look.good('restorable')} from {p.span.start} to {p.span.end}"
         for p in done.proven
     ]
+    good = [dump.id for dump in done.dumps if dump.verdict is Verdict.GOOD]
+    if good:
+        lines.append(f"  {plural(len(good), 'dump')}, up to {good[-1]}")
     return ["\n".join(["what is left:", *(lines or [look.bad("  nothing can be restored whole")])])]
 
 
@@ -111,8 +127,8 @@ def _beside(done: VerifyReport, look: Look) -> list[str]:
         lines.append(look.weak(f"note: gone since the last proof: {gone}, and packs were left"))
     if done.orphans and done.orphans[0]:
         count, size = done.orphans
-        what = f"{plural(count, 'pack')}, {format_size(size)}, that no backup names"
-        lines.append(f"note: {what}: left by an interrupted backup, or of one that is running")
+        what = f"{plural(count, 'pack')}, {format_size(size)}, that no backup and no dump names"
+        lines.append(f"note: {what}: left by one that was interrupted, or of one that is running")
     if done.unexplained_count:
         few = ", ".join(safe(name) for name in done.unexplained[:_SHOWN])
         more = done.unexplained_count - min(done.unexplained_count, _SHOWN)
