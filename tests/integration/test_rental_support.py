@@ -8,7 +8,14 @@ import pytest
 
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import only, require_binaries
-from support.compare import assert_same_database, differences
+from support.compare import assert_same_database, contents_of, differences
+from support.many import (
+    TransferLoad,
+    assert_consistent,
+    encoded_database,
+    many_large_objects,
+    many_tables,
+)
 from support.rental import create_roles, load_rental
 
 HOSTILE = 'odd "name" %s'
@@ -127,3 +134,48 @@ def test_a_newer_version_holds_the_same(
     other.sql("DROP INDEX rental.film_brin", dbname="rental")
     with pytest.raises(AssertionError, match='-CREATE INDEX "film_brin"'):
         assert_same_database((pg, "rental"), (other, "rental"))
+
+
+def test_transfers_are_consistent_wherever_they_are_cut(pg: ScratchCluster, tmp_path: Path) -> None:
+    with TransferLoad(pg) as load:
+        load.wait_for(5)
+        before = list(load.committed)
+        folder = str(tmp_path / "dump")
+        pg.tool("pg_dump", "--format=directory", "--jobs=2", f"--file={folder}", "postgres")
+        after = list(load.committed)
+        live = assert_consistent(pg, at_least=after)
+        load.wait_for(1)
+    pg.sql("CREATE DATABASE again")
+    pg.tool("pg_restore", "--jobs=2", "--dbname=again", folder)
+    counts = assert_consistent(pg, "again", at_least=before, at_most=after)
+    assert sum(counts) <= sum(live) < sum(assert_consistent(pg))
+    pg.sql("DELETE FROM transfers.client_3 WHERE seq = 2", dbname="again")
+    with pytest.raises(AssertionError, match="gap in 3"):
+        assert_consistent(pg, "again")
+    pg.sql("DELETE FROM transfers.client_3", dbname="again")
+    with pytest.raises(AssertionError):
+        assert_consistent(pg, "again")
+
+
+def test_there_are_many(pg: ScratchCluster) -> None:
+    many_tables(pg, 1200, schemas=3)
+    many_large_objects(pg, 6000)
+    found = contents_of(pg, "postgres")
+    assert len(found) == 7200
+    assert 'table "many_3"."t001199"' in found
+    assert found["large object 1005999"].startswith("17 bytes")
+
+
+def test_encoded_databases_are_compared(pg: ScratchCluster, tmp_path: Path) -> None:
+    for encoding in ("LATIN1", "EUC_JP", "WIN1251", "SQL_ASCII"):
+        name, again = f"in {encoding}", f"again {encoding}"
+        encoded_database(pg, name, encoding)
+        archive = tmp_path / encoding
+        dump(pg, name, archive)
+        if encoding == "SQL_ASCII":
+            encoded_database(pg, again, encoding)
+            assert_same_database((pg, name), (pg, again))
+        else:
+            pg.sql(f'CREATE DATABASE "{again}" TEMPLATE template0')
+            pg.tool("pg_restore", f"--dbname={again}", str(archive))
+            assert_same_database((pg, name), (pg, again), schema=False, properties=False)

@@ -142,7 +142,7 @@ def schema_of(
     """
     side = Side(server, database)
     words = ["--schema-only", "--quote-all-identifiers", *options]
-    script = _dump(tools or _tools(side), side, words)
+    script = _run(tools or _tools(side), "pg_dump", side, words)
     blocks = list(_blocks(script))
     if across:
         schemas = {block.schema for block in blocks}
@@ -245,6 +245,14 @@ _OWNER: Final = re.compile(r"owner \{\{.*?\}\} ?", re.DOTALL)
 _PRIVILEGES: Final = re.compile(r"acl \{\{.*?\}\} ?", re.DOTALL)
 
 
+def globals_of(server: Server, tools: Tools | None = None) -> str:
+    """Return what `pg_dumpall --globals-only` says, in an order of our own."""
+    side = Side(server, "postgres")
+    script = _run(tools or _tools(side), "pg_dumpall", side, ["--globals-only", "--quote-all-id"])
+    lines = (line for line in script.splitlines() if line and not line.startswith(("--", "\\")))
+    return "\n".join(sorted(lines))
+
+
 def _without(found: Contents, skip: Collection[str], owners: bool, privileges: bool) -> Contents:
     left_out = {*skip, *([] if owners else ["owner"]), *([] if privileges else ["acl"])}
     kept = {name: told for name, told in found.items() if name not in left_out}
@@ -269,7 +277,7 @@ def _diff(what: str, source: str, target: str) -> list[str]:
 @contextmanager
 def _stable(server: Server, database: str) -> Iterator[psycopg.Connection[Any]]:
     """Connect, with settings under which equal values have equal texts."""
-    with psycopg.connect(_conninfo(server), autocommit=True, dbname=database) as connection:
+    with psycopg.connect(conninfo_of(server), autocommit=True, dbname=database) as connection:
         encoding = connection.info.parameter_status("server_encoding")
         # Else psycopg would have to know what the bytes of SQL_ASCII mean.
         connection.execute(
@@ -284,12 +292,12 @@ def _rows(connection: psycopg.Connection[Any], query: str) -> list[tuple[Any, ..
     return connection.execute(query.encode(connection.info.encoding)).fetchall()
 
 
-def _conninfo(server: Server) -> str:
+def conninfo_of(server: Server) -> str:
     return server if isinstance(server, str) else server.conninfo
 
 
 def _major(side: Side) -> int:
-    with psycopg.connect(_conninfo(side.server), dbname=side.database) as connection:
+    with psycopg.connect(conninfo_of(side.server), dbname=side.database) as connection:
         return connection.info.server_version // 10000
 
 
@@ -299,11 +307,11 @@ def _tools(side: Side) -> Tools:
     return find_tools(str(_major(side)))
 
 
-def _dump(tools: Tools, side: Side, words: Sequence[str]) -> str:
-    """Run pg_dump and return its script."""
-    where = make_conninfo(_conninfo(side.server), dbname=side.database)
+def _run(tools: Tools, program: str, side: Side, words: Sequence[str]) -> str:
+    """Run pg_dump or pg_dumpall and return its script."""
+    where = make_conninfo(conninfo_of(side.server), dbname=side.database)
     done = subprocess.run(
-        [tools.tool("pg_dump"), *words, f"--dbname={where}"],
+        [tools.tool(program), *words, f"--dbname={where}"],
         env={**SERVER_ENVIRONMENT, "PGOPTIONS": _TEXTS},
         capture_output=True,
         check=False,

@@ -25,6 +25,18 @@ HOSTILE_ROLE: Final = "Böse \"Rolle\" %s \\ 'x'"
 ROLES: Final = (OWNER, CLERK, HOSTILE_ROLE)
 TABLESPACE: Final = "rental_space"
 
+# Names that a database itself may have; pg_dump --create and pg_dumpall refuse one with a newline.
+HOSTILE_DATABASES: Final = (
+    "dbname=x",
+    "-d",
+    "postgresql://x/y",
+    "quote\"d 'x' %s",
+    "back\\slash $(id)",
+    "MixedCase",
+    "a.b",
+    "ü" * 31 + "1",
+)
+
 _FILES: Final = Path(__file__).parent / "rental_sql"
 _ORDER: Final = (
     "schemas",

@@ -8,7 +8,7 @@ BEGIN
     FOREACH hostile IN ARRAY ARRAY[
         'quote"d', '''', 'per%cent %s %I %(x)s', 'back\slash\n', E'new\nline\n\\.\n', E'tab\tcr\r',
         'select', 'TABLE', 'user', '-d', '--file=x', 'dbname=x', 'a.b', '*.?', '$1', ' blank ', 'x; DROP TABLE y; --',
-        '/* x', '../../etc/passwd', 'postgresql://x', '🎬', 'MixedCase', '(a, b)', '1', '\.', ':x :''y''',
+        '/* x', '../../etc/passwd', 'postgresql://x', '🎬', 'MixedCase', '(a, b)', '1', '\.', ':x :''y''', '$tag$ x $tag$', '$(touch /tmp/x)', '`id`', E'\x1B[31mred',
         repeat('ü', 31) || '1', repeat('日', 21), repeat('x', 62) || '"'
     ] LOOP
         EXECUTE format('CREATE TABLE "odd.na""me".%1$I (%1$I integer PRIMARY KEY, "order by" text)', hostile);
