@@ -45,6 +45,11 @@ class Comparison:
         databases = {database.name: database for database in manifest.facts.databases}
         return cls(Before(last.id, databases, rows))
 
+    def data_bytes(self, database: str) -> int:
+        """Return the bytes of table data that the last dump had of a database; 0: unknown."""
+        found = self.before.databases.get(database) if self.before else None
+        return found.data_bytes if found else 0
+
     def watch(self, database: str, items: Iterator[Item]) -> Iterator[Item]:
         """Pass the items through, noting tables that are empty and were not."""
         before = self.before

@@ -1,5 +1,6 @@
 """Dumps one database: one pg_dump under a snapshot, or several where locks would run out."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,10 +23,12 @@ from pgkeep.progress import Progress
 from pgkeep.repository.manifest.dump_facts import INVENTORY, TOC, DumpedDatabase
 from pgkeep.server.client_programs import Connecting
 from pgkeep.server.client_tools import ClientTools
+from pgkeep.server.session import QueryFailed, SessionLost
 from pgkeep.units import MIB
 
 _LOCKS_FOR_OTHERS: Final = 5  # one in so many stays free for everybody else
 _PIECE: Final = MIB
+_ASK_S: Final = 1.0  # between two questions which tables are being read
 
 
 @dataclass
@@ -69,7 +72,8 @@ class Dumper:
         name = snapshot.database
         room = survey.lock_room - survey.lock_room // _LOCKS_FOR_OTHERS
         runs = plan_runs(name, survey.schemas, room)
-        self.progress.phase(f"dumping database {name}", survey.bytes or None)
+        total = self.comparison.data_bytes(name) or survey.bytes
+        self.progress.phase(f"dumping database {name}", total or None)
         parts = [self._run(snapshot, run, number, place) for place, run in enumerate(runs)]
         toc = _joined(parts, self.scratch / f"{number}.toc")
         captured = {file.name: file for part in parts for file in part.files}
@@ -99,7 +103,10 @@ class Dumper:
         prefix = f"{place}_" if place else ""
         first = len(self.files)
         running = start_dump(self.tools, words, to, directory)
-        captured = self.capture.run(running.process, directory, first, self._advance, self.beat)
+        watched = _Watched(snapshot, self.progress, self.beat)
+        captured = self.capture.run(
+            running.process, directory, first, watched.advance, watched.beat
+        )
         for file in captured:  # their numbers are given away, whatever became of pg_dump
             self.files.add(f"{number}/{prefix}{file.path}")
         demand_success(running, self.conninfo, snapshot.database, self.lock_wait_s)
@@ -111,13 +118,29 @@ class Dumper:
         running.messages.unlink(missing_ok=True)
         return _Part(kept, prefix, files)
 
-    def _advance(self, done: int) -> None:
-        self.progress.advance(done)
-        names = (path for path, _ in self.capture.current())
-        self.progress.detail(", ".join(names))
-
     def _store(self, path: str, pieces: Iterator[bytes]) -> CapturedFile:
         return self.capture.store(self.files.add(path), pieces)
+
+
+class _Watched:
+    """Tells how far a pg_dump is, and which tables it is reading."""
+
+    def __init__(self, snapshot: Snapshot, progress: Progress, beat: Callable[[], None]) -> None:
+        self._snapshot = snapshot
+        self.advance = progress.advance
+        self._detail = progress.detail
+        self._beat = beat
+        self._asked = time.monotonic()
+
+    def beat(self) -> None:
+        """Keep the lock; now and then ask the server what is being read."""
+        self._beat()
+        now = time.monotonic()
+        if now - self._asked >= _ASK_S:
+            self._asked = now
+            # A lost session ends the dump by itself: pg_dump's own words say more.
+            with suppress(QueryFailed, SessionLost):
+                self._detail(", ".join(self._snapshot.copying()))
 
 
 @dataclass(frozen=True, slots=True)

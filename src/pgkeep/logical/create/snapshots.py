@@ -9,6 +9,11 @@ from pgkeep.server.connecting import CannotConnect
 from pgkeep.server.session import Session
 
 AT_ONCE: Final = 32  # sessions held open before the first dump begins
+_COPY_PROGRESS_SINCE: Final = 14
+_COPYING: Final[LiteralString] = """
+SELECT relid::regclass::text FROM pg_stat_progress_copy
+WHERE datname = current_database() AND command = 'COPY TO' AND relid <> 0 ORDER BY pid
+"""
 # Repeatable read: the exported snapshot is that of the first statement, and stays.
 _BEGIN: Final[LiteralString] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 # 'latest' in recovery: how far the standby had replayed when the snapshot was taken.
@@ -57,9 +62,14 @@ class Snapshot:
         """Ask for more rows than should be in memory."""
         return self._session.stream(statement, doing=doing)
 
-    def ping(self) -> None:
-        """Raise SessionLost unless the snapshot still holds: pg_dump's workers need it."""
-        self._session.query("SELECT 1", doing="keep the snapshot")
+    def copying(self) -> list[str]:
+        """Return the tables that are being read in this database; nothing before 14."""
+        if self.major < _COPY_PROGRESS_SINCE:
+            return []
+        doing = "ask what is being read"
+        # What others do is remembered until the transaction ends, and ours is a long one.
+        self._session.query("SELECT pg_stat_clear_snapshot()", doing=doing)
+        return [str(row[0]) for row in self._session.query(_COPYING, doing=doing)]
 
     def close(self) -> None:
         self._session.close()
