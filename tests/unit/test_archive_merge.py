@@ -55,9 +55,9 @@ def merged(directory: Path, *runs: str) -> list[TocEntry]:
         with path.open("wb") as sink:
             write_toc(HEADER, entries, len(entries), sink)
         parts.append((path, f"{number}_" if number else ""))
-    sink = io.BytesIO()
-    merge_tocs(parts, sink)
-    header, found = read_toc(io.BytesIO(sink.getvalue()))
+    joined = io.BytesIO()
+    merge_tocs(parts, joined)
+    header, found = read_toc(io.BytesIO(joined.getvalue()))
     assert header == HEADER
     return list(found)
 

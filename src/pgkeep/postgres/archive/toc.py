@@ -185,6 +185,8 @@ def read_one(reader: ArchiveReader, header: TocHeader) -> TocEntry:
     file_name, state, offset = None, 0, 0
     if header.format is Format.CUSTOM:
         state = reader.byte()
+        if not DataState.SOMEWHERE <= state <= DataState.NONE:
+            raise reader.wrong(f"there is no {state} for data at byte {reader.position - 1}")
         offset = int.from_bytes(reader.raw(reader.offset_size), "little")
     elif header.format in (Format.DIRECTORY, Format.TAR):
         file_name = reader.text()
