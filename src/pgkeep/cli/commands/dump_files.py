@@ -57,9 +57,6 @@ def export(  # noqa: PLR0913 - what pg_restore can choose, by its own names
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the file or dump that is there.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, max=64, help="Else one per core.")
-    ] = None,
 ) -> None:
     """Write a dump as what pg_restore and psql read."""
     from pgkeep.cli.render import dump_files as render
@@ -85,7 +82,6 @@ def export(  # noqa: PLR0913 - what pg_restore can choose, by its own names
         tables=tuple(tables or ()),
         schemas=tuple(schemas or ()),
         force=force,
-        jobs=jobs or app.jobs,
         pg_bin=app.settings.pg_bin,
     )
     try:

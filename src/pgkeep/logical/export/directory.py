@@ -26,11 +26,10 @@ def write_directory(
     tally.phase(f"writing database {database.name}", sum(map(content.size, paths)))
     with told(request), new_directory(request) as directory:
         places = [os.path.join(directory, name) for name in names]
-        for place, (_, pieces) in zip(places, content.files(paths), strict=True):
-            with open(os.open(place, _NEW, _FILE), "wb", buffering=0) as file:
-                for piece in pieces:
+        for place, path in zip(places, paths, strict=True):
+            with open(os.open(place, _NEW, _FILE), "wb") as file:
+                for piece in tally.counted(content.read(path)):
                     file.write(piece)
-                    tally.add(len(piece))
         tally.phase("making it durable")
         for place in places:
             _sync(place)

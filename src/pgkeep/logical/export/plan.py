@@ -57,7 +57,6 @@ class ExportRequest:
     tables: tuple[str, ...] = ()
     schemas: tuple[str, ...] = ()
     force: bool = False
-    jobs: int = 1
     pg_bin: str = ""
 
 
