@@ -1,5 +1,6 @@
 """Directory dumps put into a repository file by file, and loaded from it."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,19 @@ def dump_directory(pg: ScratchCluster, database: str, to: Path, *options: str) -
 def restore_section(pg: ScratchCluster, dump: Path, database: str, section: str) -> None:
     where = f"--dbname={_dbname(database)}"
     pg.tool("pg_restore", f"--section={section}", "--exit-on-error", where, str(dump))
+
+
+def restore_objects(pg: ScratchCluster, dump: Path, database: str) -> None:
+    """Make the large objects, empty: from 17 on pg_dump has them in its data section."""
+    listed = pg.tool("pg_restore", "--list", str(dump)).stdout.splitlines()
+    chosen = [line for line in listed if " BLOB METADATA " in line]
+    if chosen:
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("\n".join(chosen))
+            file.flush()
+            pg.tool(
+                "pg_restore", f"--use-list={file.name}", f"--dbname={_dbname(database)}", str(dump)
+            )
 
 
 def store(dump: Path, repository: Path, *, limit: int = _CHUNK) -> StoredDump:

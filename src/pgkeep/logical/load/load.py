@@ -3,19 +3,18 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import chain, islice
 from typing import Final
 
-import numpy as np
-
-from pgkeep.logical.load.copying import Loaded, Piece
-from pgkeep.logical.load.plan import Unit, cuts, plan_units, workers
-from pgkeep.logical.load.reading import read_rows
-from pgkeep.logical.load.tables import CannotLoad, TableData
-from pgkeep.logical.load.workers import Source, Task, do_tasks
+from pgkeep.logical.load.copying import Loaded
+from pgkeep.logical.load.large_objects import Filled, plan_objects
+from pgkeep.logical.load.plan import plan_units, workers
+from pgkeep.logical.load.tables import TableData
+from pgkeep.logical.load.tasks import AnyTask, TaskMaker
+from pgkeep.logical.load.workers import Done, Source, do_tasks
 from pgkeep.progress import Progress
 from pgkeep.repository.chunks import ChunkReader
-from pgkeep.repository.manifest.tables import ChunkTable, Tables
+from pgkeep.repository.manifest.tables import Tables
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.workers.throttle import SharedRate
 
@@ -34,6 +33,7 @@ class LoadRequest:
     conninfo: str  # with the database
     encoding: str  # of the archive: its names' and its data's
     jobs: int
+    large_objects: Sequence[str] = ()  # their tables of contents: '1/blobs.toc'
     fresh: bool = True  # tables were made just now: nobody else uses them, none is emptied else
     disable_triggers: bool = False  # for tables that have some
     rate: SharedRate = NO_LIMIT  # of sending, for all workers together
@@ -44,6 +44,7 @@ class LoadResult:
     """What was loaded."""
 
     rows: Mapping[int, int]  # by the dump id of the table's data
+    large_objects: int
     bytes: int
     duration_s: float
 
@@ -61,16 +62,26 @@ def load_tables(
     repository raises. Tables are then loaded or not: the database is fit for nothing but dropping.
     """
     begun = clock()
+    repository = request.cluster.repository
+    packs = request.files.pack
+    reader = ChunkReader(request.cluster, repository.sealer(), packs, backup=request.dump_id)
+    tasks = TaskMaker(request.files, request.encoding, reader)
+    objects = [tasks.find_objects(contents) for contents in request.large_objects]
     sizes = [table.size for table in request.tables]
-    jobs = workers(sum(sizes), request.jobs)
-    progress.phase("loading tables", sum(sizes))
-    tasks = _Tasks(request)
+    total = sum(sizes) + sum(map(tasks.size, objects))
+    jobs = workers(total, request.jobs)
+    progress.phase("loading data", total)
     tally = _Tally(request, progress, told)
-    units = plan_units(sizes, jobs)
-    for results in do_tasks(tasks.make(units), _source(request), jobs, tally.running):
-        for loaded in results:
-            tally.count(loaded, last=tasks.ended(loaded))
-    return LoadResult(tally.rows, tally.bytes, clock() - begun)
+    every: list[Iterator[AnyTask]] = [tasks.of_tables(request.tables, plan_units(sizes, jobs))]
+    every += (plan_objects(request.files, found) for found in objects)
+    for done in do_tasks(chain.from_iterable(every), _source(request), jobs, tally.running):
+        tally.count(done, tasks)
+    return LoadResult(
+        rows=tally.rows,
+        large_objects=sum(len(found.oid) for found in objects),
+        bytes=tally.bytes,
+        duration_s=clock() - begun,
+    )
 
 
 class _Tally:
@@ -86,88 +97,21 @@ class _Tally:
         self._progress = progress
         self._told = told
 
-    def count(self, loaded: Loaded, *, last: bool) -> None:
-        """Note a piece; `last` says that its table is complete now."""
-        self.bytes += loaded.bytes
-        self.rows[loaded.dump_id] = self.rows.get(loaded.dump_id, 0) + loaded.rows
+    def count(self, done: Done, tasks: TaskMaker) -> None:
+        """Note the result of a task."""
+        for loaded in [done] if isinstance(done, Filled) else done:
+            self.bytes += loaded.bytes
+            if isinstance(loaded, Loaded):
+                self.rows[loaded.dump_id] = self.rows.get(loaded.dump_id, 0) + loaded.rows
+                if tasks.ended(loaded):
+                    self._told(self._tables[loaded.dump_id], self.rows[loaded.dump_id])
         self._progress.advance(self.bytes)
-        if last:
-            self._told(self._tables[loaded.dump_id], self.rows[loaded.dump_id])
 
-    def running(self, sent: int, tasks: Iterable[Task]) -> None:
+    def running(self, sent: int, tasks: Iterable[AnyTask]) -> None:
         """Show how far tasks are that have not ended."""
         self._progress.advance(self.bytes + sent)
-        tables = (piece.table for task in tasks for piece in task.pieces[:1])
-        names = dict.fromkeys(table.words(self._encoding) for table in islice(tables, _SHOWN))
+        names = dict.fromkeys(task.words(self._encoding) for task in islice(tasks, _SHOWN))
         self._progress.detail(", ".join(names))
-
-
-class _Tasks:
-    """Makes tasks as they are needed: those of a million tables would fill the memory."""
-
-    def __init__(self, request: LoadRequest) -> None:
-        self._request = request
-        self._left = dict[int, int]()  # pieces that are not loaded yet, by dump id
-        sealer = request.cluster.repository.sealer()
-        packs = request.files.pack
-        self._reader = ChunkReader(request.cluster, sealer, packs, backup=request.dump_id)
-
-    def make(self, units: Iterator[Unit]) -> Iterator[Task]:
-        for unit in units:
-            tables = [self._request.tables[index] for index in unit.tables]
-            chunk_rows = list(map(self._chunks, tables))
-            for table in tables:
-                self._left[table.dump_id] = 1
-            if unit.parts > 1:
-                yield from self._parts(tables[0], chunk_rows[0], unit.parts)
-                continue
-            pieces = tuple(
-                Piece(table, len(rows), 0, table.size, last=True)
-                for table, rows in zip(tables, chunk_rows, strict=True)
-            )
-            yield Task(pieces, self._take([row for rows in chunk_rows for row in rows]))
-
-    def ended(self, piece: Loaded) -> bool:
-        """Tell whether this was the last piece of its table to be loaded."""
-        self._left[piece.dump_id] -= 1
-        return not self._left[piece.dump_id]
-
-    def _chunks(self, table: TableData) -> range:
-        number = self._request.files.find(table.file)
-        size = -1 if number is None else int(self._request.files.file.size[number])
-        if number is None or size != table.size:
-            words = table.words(self._request.encoding)
-            have = f"{size} bytes instead of {table.size}" if number is not None else "no such file"
-            raise CannotLoad(f"table {words}", f"the dump has {have} as {table.file}")
-        return self._request.files.chunk_rows(number)
-
-    def _parts(self, table: TableData, rows: range, parts: int) -> Iterator[Task]:
-        """Yield tasks for parts of a table, each of which begins with a row."""
-        sizes = self._request.files.chunk.plain[rows.start : rows.stop].tolist()
-        places = [self._next_row(table, rows, cut) for cut in cuts(sizes, parts)]
-        edges = [0, *sorted({place for place in places if place < len(rows)}), len(rows)]
-        self._left[table.dump_id] = len(edges) - 1
-        start = 0
-        for first, end in pairwise(edges):
-            size = sum(sizes[first:end])
-            piece = Piece(table, end - first, start, size, last=end == len(rows))
-            yield Task((piece,), self._take(rows[first:end]))
-            start += size
-
-    def _next_row(self, table: TableData, rows: range, cut: int) -> int:
-        """Return the first chunk from `cut` on that begins with a row: the one before ends one."""
-        while cut < len(rows):
-            what = f"table {table.words(self._request.encoding)}"
-            before = self._take([rows[cut - 1]])
-            content = b"".join(read_rows(self._reader, before, 0, what))
-            # Hand-written data may have a line end within a row, behind a backslash.
-            if content.endswith(b"\n") and not content.endswith(b"\\\n"):
-                break
-            cut += 1
-        return cut
-
-    def _take(self, rows: Sequence[int]) -> ChunkTable:
-        return self._request.files.chunk.take(np.asarray(rows, np.int64))
 
 
 def _source(request: LoadRequest) -> Source:

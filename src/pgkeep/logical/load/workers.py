@@ -6,12 +6,15 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
-from pgkeep.logical.load.copying import CopyLoader, Loaded, Piece, PieceLoader, load_piece
+from pgkeep.logical.load import large_objects
+from pgkeep.logical.load.copying import CopyLoader, Loaded, PieceLoader, load_piece
+from pgkeep.logical.load.large_objects import Filled, ObjectsTask, fill
 from pgkeep.logical.load.reading import read_rows
 from pgkeep.logical.load.tables import CannotLoad
+from pgkeep.logical.load.tasks import AnyTask, Task
 from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Wire
 from pgkeep.repository.chunks import ChunkReader
-from pgkeep.repository.manifest.tables import ChunkTable, PackTable
+from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
@@ -40,14 +43,8 @@ class Source(NamedTuple):
     rate: SharedRate
 
 
-class Task(NamedTuple):
-    """Pieces, and their chunks one after the other."""
-
-    pieces: tuple[Piece, ...]
-    chunks: ChunkTable
-
-
-Running = Callable[[int, Iterable[Task]], None]
+Done = list[Loaded] | Filled
+Running = Callable[[int, Iterable[AnyTask]], None]
 
 
 class Counters:
@@ -98,24 +95,27 @@ class Worker:
         cluster, sealer = repository.cluster(source.cluster), repository.sealer()
         self._reader = ChunkReader(cluster, sealer, source.packs, backup=source.dump)
 
-    def do(self, task: Task, place: int) -> list[Loaded]:
+    def do(self, task: AnyTask, place: int) -> Done:
         """Raise CannotLoad, CannotConnect, Stopped, or what reading raises."""
+        sent = self._limited(self._counters.place(place))
         try:
-            return self._do(task, self._counters.place(place))
+            if isinstance(task, ObjectsTask):
+                chunks = read_rows(self._reader, task.chunks, 0, large_objects.WHAT)
+                return fill(self._connected(), task, chunks, sent)
+            return self._load(task, sent)
         except BaseException:
             # Whatever it was: the other end may be in the middle of a COPY.
             self.close()
             raise
 
-    def _do(self, task: Task, sent: Callable[[int], None]) -> list[Loaded]:
+    def _load(self, task: Task, sent: Callable[[int], None]) -> list[Loaded]:
         names = [piece.table.words(self._source.encoding) for piece in task.pieces]
         what = f"table {names[0]}" + (f" or {len(names) - 1} others" if len(names) > 1 else "")
         chunks = read_rows(self._reader, task.chunks, 0, what)
         loader = self._loader()
         encoding = self._source.encoding
         return [
-            load_piece(piece, chunks, loader, encoding=encoding, sent=self._limited(sent))
-            for piece in task.pieces
+            load_piece(piece, chunks, loader, encoding=encoding, sent=sent) for piece in task.pieces
         ]
 
     def _limited(self, sent: Callable[[int], None]) -> Callable[[int], None]:
@@ -150,8 +150,8 @@ class Worker:
 
 
 def do_tasks(
-    tasks: Iterator[Task], source: Source, jobs: int, running: Running
-) -> Iterator[list[Loaded]]:
+    tasks: Iterator[AnyTask], source: Source, jobs: int, running: Running
+) -> Iterator[Done]:
     """Carry out `tasks` with `jobs` processes (one: in this process); yield results as they come.
 
     `running` hears the bytes that unfinished tasks have sent, and which those are. Raise what the
@@ -160,7 +160,7 @@ def do_tasks(
     if jobs > 1:
         yield from _in_processes(tasks, source, jobs, running)
         return
-    in_hand = list[Task]()
+    in_hand = list[AnyTask]()
     counters = Counters(1, lambda sent: running(sent, in_hand))
     worker = Worker(source, counters)
     try:
@@ -174,12 +174,12 @@ def do_tasks(
 
 
 def _in_processes(
-    tasks: Iterator[Task], source: Source, jobs: int, running: Running
-) -> Iterator[list[Loaded]]:
+    tasks: Iterator[AnyTask], source: Source, jobs: int, running: Running
+) -> Iterator[Done]:
     free = list(range(_AHEAD * jobs))
     counters = Counters(len(free))
     pool = make_pool(jobs, _begin, (source, counters), preload=[__name__])
-    waiting = dict[Future[list[Loaded]], tuple[Task, int]]()
+    waiting = dict[Future[Done], tuple[AnyTask, int]]()
     try:
         while True:
             with light_main(), enough_workers(jobs, _cannot_start):
@@ -215,5 +215,5 @@ def _begin(source: Source, counters: Counters) -> None:
     _workers.append(Worker(source, counters))
 
 
-def _do(task: Task, place: int) -> list[Loaded]:
+def _do(task: AnyTask, place: int) -> Done:
     return _workers[0].do(task, place)
