@@ -9,11 +9,12 @@ from pgkeep.logical.load.plan import SMALL
 from pgkeep.logical.load.tables import (
     END_MARK,
     CannotLoad,
-    CopyTarget,
     TableData,
+    copy_into,
     copy_target,
     encoded,
     literal,
+    relation_sql,
 )
 from pgkeep.logical.load.wire import Refused, Wire
 
@@ -71,22 +72,21 @@ class CopyLoader:
 
     def load(self, piece: Piece, blocks: Iterator[Block]) -> Loaded:
         target = copy_target(piece.table, self._encoding)
-        statements = target.copy
-        if self._freezes(piece, target):
-            statements = f"TRUNCATE ONLY {target.relation}; {target.copy} WITH (FREEZE)"
+        relation = relation_sql(target.table)
+        statements = copy_into(relation, target.columns)
+        if self._freezes(piece, relation):
+            statements = f"TRUNCATE ONLY {relation}; {statements} WITH (FREEZE)"
         rows = self._wire.copy(encoded(statements), blocks)
         return Loaded(piece.table.dump_id, rows, piece.size)
 
-    def _freezes(self, piece: Piece, target: CopyTarget) -> bool:
+    def _freezes(self, piece: Piece, relation: str) -> bool:
         """Tell whether rows are written frozen: no later VACUUM need touch these pages again.
 
         For small tables emptying them would take longer than loading them.
         """
         if not self._fresh or not piece.whole or piece.size < SMALL:
             return False
-        return self._wire.run(encoded(_FREEZABLE.format(literal(target.relation)))).rows == [
-            (b"t",)
-        ]
+        return self._wire.run(encoded(_FREEZABLE.format(literal(relation)))).rows == [(b"t",)]
 
 
 def load_piece(

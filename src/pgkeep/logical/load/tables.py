@@ -4,21 +4,21 @@ Names are as in the archive: bytes of the dump's encoding, read as UTF-8 with su
 none, so that `encoded` gives back the very bytes. Source: pg_dump.c, dumpTableData.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.logical.encodings import readable
+from pgkeep.postgres.archive.sql import (
+    CopyTarget,
+    Name,
+    NotUnderstood,
+    always_quoted,
+    parse_copy,
+)
 
 END_MARK: Final = b"\\.\n\n\n"  # pg_dump.c: dumpTableData_copy ends every table's data with it
-
-_NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s".(),]+)'
-_COPY: Final = re.compile(
-    rf"\s*COPY\s+({_NAME})(?:\.({_NAME}))?\s*(?:\(([^\0]*)\))?\s*FROM\s+stdin\s*;?\s*",
-    re.IGNORECASE,
-)
-_COLUMNS: Final = re.compile(rf"\s*({_NAME})\s*(,|\Z)")
 
 
 class CannotLoad(PgkeepError):
@@ -70,42 +70,27 @@ class TableData:
         return ".".join(readable(part, encoding) for part in (self.schema, self.name) if part)
 
 
-@dataclass(frozen=True, slots=True)
-class CopyTarget:
-    """Where rows go: a table and its columns in the order of the data, quoted for SQL."""
-
-    relation: str
-    columns: tuple[str, ...]
-
-    @property
-    def copy(self) -> str:
-        return f"COPY {self.relation}{self.column_list} FROM STDIN"
-
-    @property
-    def column_list(self) -> str:
-        return f" ({', '.join(self.columns)})" if self.columns else ""
-
-
 def copy_target(table: TableData, encoding: str) -> CopyTarget:
     """Read the COPY statement of a dump. Raise CannotLoad for what pg_dump never writes."""
-    match = _COPY.fullmatch(table.copy_statement)
-    columns = _columns(match[3] or "") if match else None
-    if match is None or columns is None:
-        statement = readable(table.copy_statement, encoding)
-        why = f"its statement is no COPY: {statement.strip()[:200]!r}"
-        raise CannotLoad(f"table {table.words(encoding)}", why)
-    schema, name = (match[1], match[2]) if match[2] else (quoted(table.schema), match[1])
-    return CopyTarget(f"{schema}.{name}", columns)
+    try:
+        return parse_copy(table.copy_statement, table.schema)
+    except NotUnderstood as no:
+        why = f"its statement is no COPY of pg_dump: {readable(str(no), encoding)}"
+        raise CannotLoad(f"table {table.words(encoding)}", why) from no
 
 
-def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
+def copy_into(relation: str, columns: Sequence[str]) -> str:
+    """Return the statement that reads rows; `relation` is quoted already."""
+    return f"COPY {relation}{column_list(columns)} FROM STDIN"
 
 
-def unquoted(name: str) -> str:
-    """Return the name that a quoted or plain one means."""
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+def column_list(columns: Sequence[str]) -> str:
+    """Return columns in parentheses, nothing for none."""
+    return f" ({', '.join(map(always_quoted, columns))})" if columns else ""
+
+
+def relation_sql(name: Name) -> str:
+    return f"{always_quoted(name.schema)}.{always_quoted(name.name)}"
 
 
 def literal(text: str) -> str:
@@ -116,14 +101,3 @@ def literal(text: str) -> str:
 def encoded(statement: str) -> bytes:
     """Return SQL as it is sent: the names are the archive's own bytes again."""
     return statement.encode("utf-8", "surrogateescape")
-
-
-def _columns(text: str) -> tuple[str, ...] | None:
-    found, position = list[str](), 0
-    while position < len(text):
-        match = _COLUMNS.match(text, position)
-        if match is None:
-            return None
-        found.append(match[1])
-        position = match.end()
-    return tuple(found)
