@@ -538,7 +538,7 @@ def test_the_plan_as_text_and_json() -> None:
 def test_with_dumps_alone_nothing_is_said_of_backups() -> None:
     text = render.decision(run(three_dumps()).decision, Look())
     assert "no backup can be restored" not in text
-    assert "to go: 0 backups, 2 dumps, 3 packs, 0 WAL segments; 3.52 KiB" in text
+    assert "to go: 2 dumps, 3 packs; 3.52 KiB" in text
     shelf = three_dumps()
     put_dump(shelf, "Dd", 1, "blog")
     shelf.wal(0, 3, 0)
@@ -562,7 +562,7 @@ def test_the_preview_of_a_deletion() -> None:
         "  shows      2026-02-28 12:00:00 UTC",
         "  databases  blog",
         "  label      before v2",
-        "no other dump holds all of database blog",
+        "no other dump holds database blog as a whole",
         "no other dump of its series is left: blog",
         "frees 1.17 KiB: 1 pack",
     ]

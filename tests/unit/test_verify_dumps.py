@@ -27,7 +27,16 @@ from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.plan import Sample
 from pgkeep.verify.report import VerifyReport
 from pgkeep.verify.verify import run
-from support.dump_shelf import FILE, SHOP, TOC, databases, some_dump_facts, store_dump
+from support.dump_shelf import (
+    FILE,
+    FOLDER,
+    SHOP,
+    TOC,
+    build,
+    databases,
+    some_dump_facts,
+    store_dump,
+)
 from support.manifests import KEY
 from support.small_repository import FIRST, Small
 
@@ -236,7 +245,7 @@ def test_an_archive_that_is_none_is_found_by_its_bytes() -> None:
     ("facts", "why"),
     [
         ({"databases": databases("a", "b", "c")}, "it holds no 3/toc.dat; it holds no 3/inventory"),
-        ({"databases": databases("shop")}, "it holds 2, which is of none of its databases"),
+        ({"databases": databases("shop")}, "it holds 2/7.dat, which is of none of its databases"),
         (
             {"databases": (*databases("shop"), DumpedDatabase(number=2, name="x", script=True))},
             "it holds no 2/script.sql",
@@ -256,6 +265,12 @@ def test_an_imported_script_is_whole_without_an_archive() -> None:
     script = DumpedDatabase(number=1, name="shop", script=True)
     store_dump(small, {"shop": {"script.sql": b"SELECT 1;\n"}}, databases=(script,))
     assert run(small.folder, BYTES).problem is None
+
+
+def test_the_empty_folder_of_a_database_that_was_given_up_is_no_fault() -> None:
+    builder = ManifestBuilder()
+    builder.add_directory("7", FOLDER)
+    assert check_dump(build(builder, some_dump_facts(databases=()))) == []
 
 
 def test_a_symlink_is_of_no_dump() -> None:

@@ -260,11 +260,13 @@ def _sum(found: Decision) -> str:
     backups, dumps = found.plan.dropped, found.dumps.dropped
     if not backups and not dumps and not segments:
         return "no backup, no dump and no WAL goes" if found.dumps.dumps else _NOTHING_GOES
-    parts = [plural(len(dumps), "dump")] if found.dumps.dumps else []
-    if found.packs is not None:
-        parts.append(plural(len(found.packs.freed), "pack"))
-    parts = [plural(len(backups), "backup"), *parts, plural(segments, "WAL segment")]
-    return f"to go: {', '.join(parts)}; {format_size(found.freed)}"
+    packs = [] if found.packs is None else [(len(found.packs.freed), "pack")]
+    parts = [(len(backups), "backup"), *packs, (segments, "WAL segment")]
+    if found.dumps.dumps:
+        parts = [part for part in parts if part[0]]
+        parts.insert(1 if backups else 0, (len(dumps), "dump"))
+    words = ", ".join(plural(count, noun) for count, noun in parts)
+    return f"to go: {words}; {format_size(found.freed)}"
 
 
 def outcome(done: Outcome) -> str:
@@ -382,7 +384,7 @@ def _of_dump(plan: DumpDeletion, look: Look) -> list[str]:
     if plan.lost:
         what = "database" if len(plan.lost) == 1 else "databases"
         names = ", ".join(map(safe, plan.lost))
-        lines.append(look.bad(f"no other dump holds all of {what} {names}"))
+        lines.append(look.bad(f"no other dump holds {what} {names} as a whole"))
     if not plan.left:
         series = safe(dump.series_words)
         return [*lines, look.bad(f"no other dump of its series is left: {series}")]

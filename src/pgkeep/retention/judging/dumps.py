@@ -97,12 +97,14 @@ def _judge(reasons: Reasons, series: Sequence[Dump], marks: Marks, rules: _Rules
 
 def _choose(reasons: Reasons, good: Sequence[Dump], rules: _Rules, kind: str = "") -> None:
     older = [dump for dump in good if dump.stopped_at <= rules.start]
-    for dump_id, periods in chosen(older, rules.policy, rules.zone).items():
-        reasons.add(dump_id, *(period + kind for period in periods))
+    found = chosen(older, rules.policy, rules.zone)
     minimum = rules.policy.minimum
     for rank, dump in enumerate(reversed(good[-minimum:]), start=1):
         which = "the newest" if rank == 1 else f"one of the newest {minimum}"
-        reasons.add(dump.id, f"{which} of its series{kind}")
+        found.setdefault(dump.id, []).append(f"{which} of its series")
+    for dump_id, whys in found.items():
+        said = reasons.of(dump_id)
+        reasons.add(dump_id, *(why + kind for why in whys if why not in said))
 
 
 def _verdicts(
