@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from pgkeep.server.scratch import ScratchCluster
-from support.clusters import only, require_binaries
-from support.compare import assert_same_database, contents_of, differences
+from support.clusters import REQUIRED, only, require_binaries
+from support.compare import assert_same_database, contents_of, differences, globals_of
 from support.many import (
     TransferLoad,
     assert_consistent,
@@ -16,7 +16,7 @@ from support.many import (
     many_large_objects,
     many_tables,
 )
-from support.rental import create_roles, load_rental
+from support.rental import load_rental
 
 HOSTILE = 'odd "name" %s'
 
@@ -82,6 +82,7 @@ def other(postgres_version: int, tmp_path: Path) -> Iterator[ScratchCluster]:
         yield cluster
 
 
+@only(*REQUIRED)
 def test_a_round_trip_by_postgresqls_own_programs_is_the_same(
     pg: ScratchCluster, tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_round_trip_by_postgresqls_own_programs_is_the_same(
     assert_same_database((pg, "rental"), (pg, "again"), properties=False)
 
 
+@only(*REQUIRED)
 def test_what_is_said_of_the_database_comes_with_create(pg: ScratchCluster, tmp_path: Path) -> None:
     load_rental(pg, HOSTILE)
     pg.sql("CREATE DATABASE again TEMPLATE template0")
@@ -104,6 +106,7 @@ def test_what_is_said_of_the_database_comes_with_create(pg: ScratchCluster, tmp_
     assert_same_database((pg, "before"), (pg, HOSTILE))
 
 
+@only(*REQUIRED)
 def test_changes_are_seen(pg: ScratchCluster) -> None:
     load_rental(pg)
     pg.sql("CREATE DATABASE changed TEMPLATE rental")
@@ -124,9 +127,13 @@ def test_a_newer_version_holds_the_same(
     pg: ScratchCluster, other: ScratchCluster, tmp_path: Path
 ) -> None:
     load_rental(pg)
-    create_roles(other)
-    source = f"{pg.conninfo} dbname=rental"
-    archive = str(tmp_path / "dump")
+    source, archive = f"{pg.conninfo} dbname=rental", str(tmp_path / "dump")
+    roles = str(tmp_path / "roles.sql")
+    other.tool("pg_dumpall", "--globals-only", f"--file={roles}", f"--dbname={pg.conninfo}")
+    other.tool("psql", "--no-psqlrc", f"--file={roles}")
+    told = globals_of(pg, other.binaries, across=True)
+    assert told == globals_of(other, across=True)
+    assert "SCRAM-SHA-256" in told
     other.tool("pg_dump", "--format=custom", f"--file={archive}", f"--dbname={source}")
     done = other.tool("pg_restore", "--create", "--dbname=postgres", archive)
     assert done.stderr == ""

@@ -28,6 +28,9 @@ _END: Final = re.compile(
 )
 # What the next object needs stands at the end of the one before it.
 _STATE: Final = re.compile(r"^SET (default_\w+) = (.*);\n", re.MULTILINE)
+_NAME: Final = re.compile(r'"(?:[^"]|"")*"')
+# A policy's roles stand in the order in which the server happens to find them.
+_POLICY: Final = re.compile(rf"^(CREATE POLICY .*? TO )((?:{_NAME.pattern}, )*{_NAME.pattern})")
 _HAS_METHOD: Final = ("TABLE", "MATERIALIZED VIEW")
 
 # pg_dump writes constants as the session would: a database's own settings must not matter.
@@ -42,6 +45,8 @@ _ACROSS: Final = (
     (re.compile(r"(GRANT|REVOKE) MAINTAIN ON TABLE .*"), ""),
     (re.compile(r"(?<=,)MAINTAIN,|,MAINTAIN(?= ON TABLE)"), ""),
 )
+# How one is a member has been told since 16.
+_MEMBERSHIP: Final = re.compile(r', INHERIT FALSE(?= GRANTED BY)| GRANTED BY ".*"')
 # Views over one table do not name it before each column since 16.
 _QUALIFIER: Final = re.compile(r'"((?:[^"]|"")*)"\.(?=")')
 
@@ -245,12 +250,14 @@ _OWNER: Final = re.compile(r"owner \{\{.*?\}\} ?", re.DOTALL)
 _PRIVILEGES: Final = re.compile(r"acl \{\{.*?\}\} ?", re.DOTALL)
 
 
-def globals_of(server: Server, tools: Tools | None = None) -> str:
+def globals_of(server: Server, tools: Tools | None = None, *, across: bool = False) -> str:
     """Return what `pg_dumpall --globals-only` says, in an order of our own."""
     side = Side(server, "postgres")
-    script = _run(tools or _tools(side), "pg_dumpall", side, ["--globals-only", "--quote-all-id"])
+    script = _run(
+        tools or _tools(side), "pg_dumpall", side, ["--globals-only", "--quote-all-identifiers"]
+    )
     lines = (line for line in script.splitlines() if line and not line.startswith(("--", "\\")))
-    return "\n".join(sorted(lines))
+    return "\n".join(sorted(_MEMBERSHIP.sub("", line) if across else line for line in lines))
 
 
 def _without(found: Contents, skip: Collection[str], owners: bool, privileges: bool) -> Contents:
@@ -336,11 +343,17 @@ def _blocks(script: str) -> Iterator[_Block]:
         assert found, title
         name, kind, schema = found.groups()
         words = "\n".join(line for line in _STATE.sub("", body).splitlines() if line.strip())
+        if kind == "POLICY":
+            words = _POLICY.sub(_sorted_roles, words)
         using = ""
         if kind in _HAS_METHOD and method != "heap" and "\nPARTITION BY " not in words:
             using = f"; Using: {method}"
         yield _Block(schema, name, title + using, words)
         method = _method(body, method)
+
+
+def _sorted_roles(match: re.Match[str]) -> str:
+    return match[1] + ", ".join(sorted(_NAME.findall(match[2])))
 
 
 def _method(text: str, before: str) -> str:

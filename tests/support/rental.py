@@ -1,4 +1,4 @@
-"""A film-rental database with every kind of object that PostgreSQL can have.
+"""A film-rental database with every kind of object that PostgreSQL can have since 15.
 
 What is in it stands in rental_sql/, one file per kind of object. The files are run in the order of
 a restore: types, tables, rows, constraints, triggers, and event triggers last. The same words give
@@ -103,6 +103,8 @@ def create_roles(cluster: ScratchCluster) -> None:
     """Create the roles which are not there yet."""
     with cluster.connect() as connection:
         _run(connection, "roles")
+        if cluster.binaries.major >= 17:
+            _run(connection, "roles_since_17")
 
 
 def _files(

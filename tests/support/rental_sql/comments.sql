@@ -50,4 +50,4 @@ COMMENT ON RULE noted ON rental.category IS 'rule';
 COMMENT ON POLICY clerks ON rental.customer IS 'policy';
 COMMENT ON PUBLICATION everything IS 'publication';
 COMMENT ON SUBSCRIPTION slotted IS 'subscription';
-COMMENT ON SCHEMA public IS NULL;
+COMMENT ON SCHEMA public IS 'not the standard one';

@@ -54,6 +54,8 @@ INSERT INTO rental.tape (media_id, label, metres) SELECT 200 + i, DEFAULT_LABEL,
     FROM generate_series(1, 5) i, (SELECT 'tape' AS DEFAULT_LABEL) l;
 INSERT INTO rental.hybrid (media_id, label, sides, metres, extra) VALUES (300, NULL, 2, 'NaN', 'both');
 INSERT INTO rental.typed VALUES ('Street', 'Z1', NULL, NULL), ('', 'Z2', '(0,-0)', '{{a,b},{c,d}}');
+INSERT INTO rental.history SELECT '2026-01-01 00:00+00', l, ARRAY(SELECT c FROM rental.category c ORDER BY 1)
+    FROM rental.language l;
 -- Against constraints that are added, not valid, after them.
 INSERT INTO rental.careless_text VALUES ('', -1), ('good', 1);
 INSERT INTO rental.queue (place, film_id, before) VALUES (10, -99, 9);

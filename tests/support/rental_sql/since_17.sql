@@ -3,7 +3,6 @@ CREATE COLLATION rental.built_in (provider = builtin, locale = 'C.UTF-8');
 CREATE FUNCTION rental.on_login() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER entered ON login EXECUTE FUNCTION rental.on_login();
 ALTER EVENT TRIGGER entered ENABLE ALWAYS;
-GRANT rental_clerk TO "Böse ""Rolle"" %s \ 'x'" WITH INHERIT FALSE, SET TRUE;
 
 SET ROLE rental_owner;
 CREATE TABLE rental.numbered (id integer GENERATED ALWAYS AS IDENTITY, part integer) PARTITION BY LIST (part);

@@ -195,6 +195,10 @@ CREATE TABLE rental.audit (
 
 CREATE TABLE "Back Office"."Secret" (
     "Who" name DEFAULT CURRENT_USER, "What" text, "Level" integer DEFAULT 0);
+-- Types that are tables.
+CREATE TABLE rental.history (at timestamptz, old rental.language, olds rental.category[]);
+CREATE FUNCTION rental.newest(rental.history DEFAULT NULL, rental.film DEFAULT NULL) RETURNS SETOF rental.history
+    LANGUAGE sql STABLE AS 'SELECT * FROM rental.history ORDER BY at DESC LIMIT 1';
 CREATE TABLE rental.texts (id integer PRIMARY KEY, body text, short varchar(12), fixed character(4));
 
 CREATE TABLE rental.kinds (
