@@ -148,7 +148,7 @@ def _run(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
 
 
 def _create_tablespace(cluster: ScratchCluster, directory: Path) -> None:
-    if cluster.sql("SELECT FROM pg_tablespace WHERE spcname = %s", TABLESPACE):
+    if cluster.sql("SELECT 1 FROM pg_tablespace WHERE spcname = %s", TABLESPACE):
         return
     directory.mkdir(parents=True, exist_ok=True)
     give_to_server_user(directory)
