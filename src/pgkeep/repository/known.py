@@ -35,8 +35,10 @@ class ChunkIndex:
 
     def find(self, chunk_id: bytes) -> int | None:
         """Return the place of an id."""
+        if not len(self.high):
+            return None
         high, low = np.frombuffer(chunk_id, np.uint64)
-        place = int(np.searchsorted(self.high, high))
+        place = int(self.high.searchsorted(high))
         while place < len(self.high) and self.high[place] == high:
             if self.low[place] == low:
                 return place
