@@ -15,16 +15,19 @@ from random import Random
 import pytest
 
 from pgkeep.model.backup import Backup
-from pgkeep.repository import catalog, names
+from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.proofs import Level
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.repository.store.open import make_store
 from pgkeep.server.scratch import ScratchCluster
 from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.verify import run as verify
 from support.clusters import NewCluster, only
 from support.command import PGKEEP, PGKEEP_WAL, run_pgkeep, write_config
 from support.crash_image import Disk, Kind, Operation, replay
+from support.dump_shelf import SHOP, store_dump
+from support.small_repository import Small
 from support.traced import Timed, can_trace, read_end, read_trace, trace_words
 from support.wait import wait_for
 
@@ -169,6 +172,32 @@ def test_scenario_90_whatever_moment_the_plug_is_pulled_at(desk: Desk) -> None:
         assert look(desk.begun, weaker, Random(92)).faults
 
 
+@needs_strace
+def test_whatever_moment_the_plug_is_pulled_at_while_dumps_go(tmp_path: Path) -> None:
+    root, config, logs = tmp_path / "repository", tmp_path / "pgkeep.toml", tmp_path / "logs"
+    logs.mkdir()
+    store = make_store(str(root))
+    Repository.create(store, "none", None)
+    small = Small(store).begin()
+    made = [store_dump(small, day=day, packs=2) for day in range(4)]
+    store_dump(small, {"blog": SHOP}, day=9)
+    small.backup({"base/5/16384": bytes(9000)})
+    write_config(config, root, {"main": "host=nowhere"}, RETENTION)
+    begun = list(as_operations(root))
+    for number, words in enumerate((["delete", made[1], "--yes"], ["expire"])):
+        traced = trace_words(logs / f"command-{number}")
+        command = [*traced[1:], str(PGKEEP), "--config", str(config), *words]
+        run_pgkeep(*command, program=Path(traced[0]), timeout=280).ok()
+    timed = [one for log in logs.iterdir() for one in read_trace(log, root)]
+    operations = [one.operation for one in sorted(timed, key=lambda one: one.at)]
+    gone = [one.path.split("/")[2] for one in operations if deletes(one)]
+    assert (gone.count("dumps"), gone.count("packs")) == (3, 6)
+    found = look(begun, operations, Random(93))
+    assert (found.faults, found.most) == ([], 6)
+    weaker = [one for one in operations if not syncs_folder(one)]
+    assert look(begun, weaker, Random(94)).faults
+
+
 DIES_TOO_EARLY = """
 import os, sys
 from pgkeep.repository.store.local import LocalStore
@@ -276,13 +305,14 @@ class Written:
         return found
 
 
-def needs(cluster: ClusterFolder, backup_id: str) -> Iterator[str]:
-    """Yield the names of all objects that a backup needs."""
-    manifest = catalog.read_manifest(cluster, backup_id)
-    backup: Backup = manifest.facts.backup()
-    yield names.generation("main", backup.generation.id)
-    packs = manifest.tables.pack
+def needs(cluster: ClusterFolder, id: str) -> Iterator[str]:
+    """Yield the names of all objects that a backup or dump needs."""
+    packs = dumps.read_packs(cluster, id)
     yield from (names.pack("main", packs.name(row)) for row in range(len(packs)))
+    if dumps.is_dump_id(id):
+        return
+    backup: Backup = catalog.read_manifest(cluster, id).facts.backup()
+    yield names.generation("main", backup.generation.id)
     for number in range(backup.first_segment.number, backup.last_segment.number + 1):
         segment = backup.first_segment._replace(number=number)
         yield names.wal("main", backup.generation.id, segment.name)
