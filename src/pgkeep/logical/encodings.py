@@ -22,3 +22,8 @@ def readable(text: str, encoding: str) -> str:
     """Return a name of an archive, in whose bytes surrogates stand for what is no UTF-8."""
     raw = text.encode("utf-8", "surrogateescape")
     return raw.decode(_CODECS.get(encoding, "utf-8"), "backslashreplace")
+
+
+def archived(text: str, encoding: str) -> str:
+    """Return what people typed as an archive has it. Raise UnicodeEncodeError if it cannot."""
+    return text.encode(_CODECS.get(encoding, "utf-8")).decode("utf-8", "surrogateescape")

@@ -49,8 +49,18 @@ class Loaded(NamedTuple):
     dump_id: int
     rows: int
     bytes: int  # sent
-    masked: tuple[int, ...] = ()  # values, for each masked column
-    alike: tuple[int, ...] = ()  # of these, masked values that equal what they hide
+    masked: tuple["Masked", ...] = ()
+
+
+class Masked(NamedTuple):
+    """How many values of one column are masked."""
+
+    number: int  # in MaskPlan.columns
+    values: int  # that were not NULL
+    alike: int  # of these, what they hide happens to be the same
+
+    def plus(self, other: "Masked") -> "Masked":
+        return Masked(self.number, self.values + other.values, self.alike + other.alike)
 
 
 class PieceLoader(Protocol):
@@ -116,7 +126,8 @@ def refusal(no: Refused, what: str, piece: Piece | None = None) -> CannotLoad:
     line = _line(no.context)
     if piece is None or not line:
         return CannotLoad(what, no.why, no.sqlstate, no.context)
-    return CannotLoad(what, no.why, no.sqlstate, no.context, line, piece.table.file, piece.start)
+    start = piece.start + no.start
+    return CannotLoad(what, no.why, no.sqlstate, no.context, line, piece.table.file, start)
 
 
 def _line(context: str) -> int:

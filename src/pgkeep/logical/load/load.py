@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final
+from typing import Final, NamedTuple
 
-from pgkeep.logical.load.copying import Loaded
+from pgkeep.logical.load.copying import Loaded, Masked
 from pgkeep.logical.load.large_objects import Filled, plan_objects
 from pgkeep.logical.load.plan import plan_units, workers
 from pgkeep.logical.load.tables import TableData
 from pgkeep.logical.load.tasks import AnyTask, TaskMaker
 from pgkeep.logical.load.workers import Done, Source, do_tasks
+from pgkeep.logical.masks.plan import MaskedColumn, MaskPlan
 from pgkeep.progress import Progress
 from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import Tables
@@ -19,6 +20,10 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.workers.throttle import SharedRate
 
 NO_LIMIT: Final = SharedRate(None)
+_UNMASKED: Final = (
+    "{} large objects were loaded AS THEY ARE: no mask applies to them; if they hold what must not "
+    "be seen, drop the copy and restore without them"
+)
 _SHOWN: Final = 3  # tables in hand, in the progress
 
 
@@ -36,7 +41,16 @@ class LoadRequest:
     large_objects: Sequence[str] = ()  # their tables of contents: '1/blobs.toc'
     fresh: bool = True  # tables were made just now: nobody else uses them, none is emptied else
     disable_triggers: bool = False  # for tables that have some
+    masks: MaskPlan | None = None
     rate: SharedRate = NO_LIMIT  # of sending, for all workers together
+
+
+class MaskedValues(NamedTuple):
+    """What a mask did."""
+
+    column: MaskedColumn
+    values: int  # that were not NULL
+    alike: int  # of these, the mask's value happens to be what it hides
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,8 @@ class LoadResult:
     large_objects: int
     bytes: int
     duration_s: float
+    masked: tuple[MaskedValues, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user must know
 
 
 def load_tables(
@@ -76,12 +92,21 @@ def load_tables(
     every += (plan_objects(request.files, found) for found in objects)
     for done in do_tasks(chain.from_iterable(every), _source(request), jobs, tally.running):
         tally.count(done, tasks)
+    count = sum(len(found.oid) for found in objects)
     return LoadResult(
         rows=tally.rows,
-        large_objects=sum(len(found.oid) for found in objects),
+        large_objects=count,
         bytes=tally.bytes,
         duration_s=clock() - begun,
+        masked=_masked(request.masks, tally.masked),
+        notes=(_UNMASKED.format(count),) if request.masks and count else (),
     )
+
+
+def _masked(plan: MaskPlan | None, counts: Mapping[int, Masked]) -> tuple[MaskedValues, ...]:
+    columns = enumerate(plan.columns if plan else ())
+    found = ((column, counts.get(number, Masked(number, 0, 0))) for number, column in columns)
+    return tuple(MaskedValues(column, count.values, count.alike) for column, count in found)
 
 
 class _Tally:
@@ -91,6 +116,7 @@ class _Tally:
         self, request: LoadRequest, progress: Progress, told: Callable[[TableData, int], None]
     ) -> None:
         self.rows = dict[int, int]()
+        self.masked = dict[int, Masked]()
         self.bytes = 0
         self._tables = {table.dump_id: table for table in request.tables}
         self._encoding = request.encoding
@@ -103,6 +129,9 @@ class _Tally:
             self.bytes += loaded.bytes
             if isinstance(loaded, Loaded):
                 self.rows[loaded.dump_id] = self.rows.get(loaded.dump_id, 0) + loaded.rows
+                for count in loaded.masked:
+                    before = self.masked.get(count.number, Masked(count.number, 0, 0))
+                    self.masked[count.number] = before.plus(count)
                 if tasks.ended(loaded):
                     self._told(self._tables[loaded.dump_id], self.rows[loaded.dump_id])
         self._progress.advance(self.bytes)
@@ -128,4 +157,5 @@ def _source(request: LoadRequest) -> Source:
         fresh=request.fresh,
         disable_triggers=request.disable_triggers,
         rate=request.rate,
+        masks=request.masks,
     )

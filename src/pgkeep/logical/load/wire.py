@@ -64,11 +64,20 @@ class Stopped(Exception):
 class Refused(Exception):
     """The server did not do it, or is gone."""
 
-    def __init__(self, sqlstate: str, why: str, context: str = "") -> None:
+    def __init__(
+        self, sqlstate: str, why: str, context: str = "", detail: str = "", start: int = 0
+    ) -> None:
         super().__init__(why)
         self.sqlstate: Final = sqlstate
-        self.why: Final = why
+        self.why: Final = f"{why}: {detail}" if detail else why
         self.context: Final = context
+        self.start: Final = start  # where the data began that the context counts lines of
+        self._without_detail: Final = why
+
+    def without_values(self, start: int) -> "Refused":
+        """Return it without what it quotes of rows, but for what the server's first words do."""
+        place = ", ".join(self.context.split(", ")[:2])
+        return Refused(self.sqlstate, self._without_detail, place, start=start)
 
     @property
     def lost(self) -> bool:
@@ -115,11 +124,15 @@ class Wire:
         self.run("; ".join(lines).encode())
         for since, statement in _WISHES:
             if self.major >= since:
-                try:
-                    self.run(statement.encode())
-                except Refused as no:
-                    if no.lost:
-                        raise
+                self.wish(statement)
+
+    def wish(self, statement: str) -> None:
+        """Run a statement that the server may refuse."""
+        try:
+            self.run(statement.encode())
+        except Refused as no:
+            if no.lost:
+                raise
 
     def close(self) -> None:
         """End the session; a statement that still runs is cancelled."""
@@ -260,8 +273,8 @@ class Wire:
             return _gone(psycopg.OperationalError(self._text(result.error_message or b"")))
         detail = field(DiagnosticField.MESSAGE_DETAIL)
         context = field(DiagnosticField.CONTEXT).splitlines()
-        words = f"the server says: {why}{f': {detail}' if detail else ''}"
-        return Refused(field(DiagnosticField.SQLSTATE), words, context[0] if context else "")
+        state, words = field(DiagnosticField.SQLSTATE), f"the server says: {why}"
+        return Refused(state, words, context[0] if context else "", detail)
 
     def _text(self, raw: bytes) -> str:
         return readable(raw.decode("utf-8", "surrogateescape"), self._encoding)

@@ -7,12 +7,14 @@ from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
 from pgkeep.logical.load import large_objects
-from pgkeep.logical.load.copying import CopyLoader, Loaded, PieceLoader, load_piece
+from pgkeep.logical.load.copying import CopyLoader, Loaded, Piece, PieceLoader, load_piece
 from pgkeep.logical.load.large_objects import Filled, ObjectsTask, fill
+from pgkeep.logical.load.masking import MaskLoader
 from pgkeep.logical.load.reading import read_rows
 from pgkeep.logical.load.tables import CannotLoad
 from pgkeep.logical.load.tasks import AnyTask, Task
 from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Wire
+from pgkeep.logical.masks.plan import MaskPlan
 from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import Repository
@@ -41,6 +43,7 @@ class Source(NamedTuple):
     fresh: bool
     disable_triggers: bool
     rate: SharedRate
+    masks: MaskPlan | None
 
 
 Done = list[Loaded] | Filled
@@ -84,13 +87,19 @@ class Counters:
         return bool(self._stop.value)
 
 
+class _Connected(NamedTuple):
+    wire: Wire
+    plain: CopyLoader
+    masked: MaskLoader | None = None
+
+
 class Worker:
     """Does one task after the other over one connection."""
 
     def __init__(self, source: Source, counters: Counters) -> None:
         self._source = source
         self._counters = counters
-        self._wire: Wire | None = None
+        self._loaders: _Connected | None = None
         repository = Repository(open_store(source.url), source.repository_id, source.key)
         cluster, sealer = repository.cluster(source.cluster), repository.sealer()
         self._reader = ChunkReader(cluster, sealer, source.packs, backup=source.dump)
@@ -101,7 +110,7 @@ class Worker:
         try:
             if isinstance(task, ObjectsTask):
                 chunks = read_rows(self._reader, task.chunks, 0, large_objects.WHAT)
-                return fill(self._connected(), task, chunks, sent)
+                return fill(self._connected().wire, task, chunks, sent)
             return self._load(task, sent)
         except BaseException:
             # Whatever it was: the other end may be in the middle of a COPY.
@@ -112,10 +121,11 @@ class Worker:
         names = [piece.table.words(self._source.encoding) for piece in task.pieces]
         what = f"table {names[0]}" + (f" or {len(names) - 1} others" if len(names) > 1 else "")
         chunks = read_rows(self._reader, task.chunks, 0, what)
-        loader = self._loader()
         encoding = self._source.encoding
+        self._connected()
         return [
-            load_piece(piece, chunks, loader, encoding=encoding, sent=sent) for piece in task.pieces
+            load_piece(piece, chunks, self._loader(piece), encoding=encoding, sent=sent)
+            for piece in task.pieces
         ]
 
     def _limited(self, sent: Callable[[int], None]) -> Callable[[int], None]:
@@ -125,28 +135,34 @@ class Worker:
 
         return told
 
-    def _loader(self) -> PieceLoader:
-        source = self._source
-        return CopyLoader(self._connected(), source.encoding, fresh=source.fresh)
+    def _loader(self, piece: Piece) -> PieceLoader:
+        masks = self._source.masks
+        loaders = self._connected()
+        masked = masks is not None and piece.table.dump_id in masks.tables
+        return loaders.masked if masked and loaders.masked else loaders.plain
 
-    def _connected(self) -> Wire:
-        if self._wire is None:
+    def _connected(self) -> "_Connected":
+        if self._loaders is None:
+            source = self._source
             try:
-                wire = Wire.open(
-                    self._source.conninfo, self._source.encoding, self._counters.stopped
+                wire = Wire.open(source.conninfo, source.encoding, self._counters.stopped)
+                self._loaders = _Connected(
+                    wire, CopyLoader(wire, source.encoding, fresh=source.fresh)
                 )
-                self._wire = wire
-                if self._source.disable_triggers:
+                if source.disable_triggers:
                     wire.run(NO_TRIGGERS.encode())
+                if source.masks is not None:
+                    masked = MaskLoader(wire, source.encoding, source.masks)
+                    self._loaders = self._loaders._replace(masked=masked)
             except Refused as no:
                 why = f"the session cannot be prepared: {no.why}"
                 raise CannotLoad("the dump's data", why, no.sqlstate, no.context) from no
-        return self._wire
+        return self._loaders
 
     def close(self) -> None:
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
+        if self._loaders is not None:
+            self._loaders.wire.close()
+            self._loaders = None
 
 
 def do_tasks(
