@@ -6,6 +6,7 @@ through a pipe can be restored by `pg_restore -j` once it is in a file.
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Final, Protocol
 
 from pgkeep.postgres.archive.compression import ZSTD_SINCE, Compression, compressed
@@ -46,7 +47,7 @@ def write_custom(
 ) -> None:
     """Write what a directory archive holds: its table of contents, and the data it names.
 
-    Reads `toc` up to four times. Raise BadArchive, also when a file has not the size it should.
+    Reads `toc` three times. Raise BadArchive, also when a file has not the size it should.
     ValueError for a compression that archives of this version can't have.
     """
     writer = _Writer(sink, toc, files, compression)
@@ -94,23 +95,31 @@ class _Writer:
 
     def write_toc(self, places: Iterable[int] | None) -> None:
         """Write the table of contents, with places of all blocks if they are known."""
-        write_toc(self._header, self._entries(places), self._toc.count, self._sink)
+        entries = (changed for _, _, changed in self._entries(places))
+        write_toc(self._header, entries, self._toc.count, self._sink)
 
     def places_beforehand(self) -> Iterator[int]:
-        """Yield where each block will begin."""
-        measured = _Counting(None)
-        write_toc(self._header, self._entries(None), self._toc.count, measured)
-        at = measured.written
-        for entry, name in self._blocks():
-            yield at
-            at += 1 + self._number_size  # kind and dump id
-            if entry.desc == LARGE_OBJECT_DATA:
-                for large_object in object_list(self._files.read(name), name):
-                    size = self._files.size(large_object.file_name)
-                    at += self._number_size + self._stored_size(size)
-                at += self._number_size
-            else:
-                at += self._stored_size(self._files.size(name))
+        """Yield where each block will begin. The table of contents is read at once."""
+        sizes, measured = array("q"), _Counting(None)
+        entries = self._measured(sizes)
+        write_toc(self._header, entries, self._toc.count, measured)
+        return accumulate(sizes, initial=measured.written)
+
+    def _measured(self, sizes: "array[int]") -> Iterator[TocEntry]:
+        """Yield entries as they will be, and note the sizes of their blocks."""
+        for entry, name, changed in self._entries(None):
+            if name:
+                sizes.append(self._block_size(entry, name))
+            yield changed
+
+    def _block_size(self, entry: TocEntry, name: str) -> int:
+        size = 1 + self._number_size  # kind and dump id
+        if entry.desc != LARGE_OBJECT_DATA:
+            return size + self._stored_size(self._files.size(name))
+        for large_object in object_list(self._files.read(name), name):
+            stored = self._stored_size(self._files.size(large_object.file_name))
+            size += self._number_size + stored
+        return size + self._number_size
 
     def write_blocks(self) -> Iterator[int]:
         """Write the data of all entries, and yield where each block begins."""
@@ -132,15 +141,17 @@ class _Writer:
             if name := data_file(self._toc.header, entry):
                 yield entry, name
 
-    def _entries(self, places: Iterable[int] | None) -> Iterator[TocEntry]:
+    def _entries(self, places: Iterable[int] | None) -> Iterator[tuple[TocEntry, str, TocEntry]]:
+        """Yield entries, the files with their data, and what becomes of the entries."""
         following = iter(places) if places is not None else None
         for entry in self._toc.entries():
             state, place = DataState.NONE, 0
-            if data_file(self._toc.header, entry):
+            if name := data_file(self._toc.header, entry):
                 state = DataState.SOMEWHERE
                 if following is not None:
                     state, place = DataState.AT_OFFSET, next(following)
-            yield entry._replace(file_name=None, data_state=state, offset=place)
+            changed = entry._replace(file_name=None, data_state=state, offset=place)
+            yield entry, name, changed
 
     def _write_file(self, name: str) -> None:
         size = self._files.size(name)

@@ -35,7 +35,7 @@ _OID_LIMIT: Final = 1 << 32
 
 
 class Files(Protocol):
-    """The plain files of a directory archive."""
+    """The plain files of a directory archive. BadArchive for one that is not there."""
 
     def read(self, name: str) -> Iterable[bytes]: ...
 

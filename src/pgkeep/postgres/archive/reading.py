@@ -14,7 +14,7 @@ from pgkeep.units import KIB, MIB
 _TEXT_LIMIT: Final = 1 << 30  # bytes of one text: what PostgreSQL itself can hold
 _BLOCK: Final = 256 * KIB
 _PIECE: Final = MIB
-_INT: Final = Struct("<BI")  # sign and value, where a C int has 4 bytes: everywhere
+NUMBER: Final = Struct("<BI")  # sign and value, where a C int has 4 bytes: everywhere
 
 
 class BadArchive(PgkeepError):
@@ -93,7 +93,7 @@ class ArchiveReader:
         negative: int
         value: int
         if size == 4:
-            negative, value = _INT.unpack_from(self._held, at)
+            negative, value = NUMBER.unpack_from(self._held, at)
         else:
             negative = self._held[at]
             value = int.from_bytes(self._held[at + 1 : at + 1 + size], "little")
@@ -113,7 +113,7 @@ class ArchiveReader:
         held, at, end = self._held, self._at, len(self._held)
         for _ in range(count):  # what is held is read here, without calls: in half the time
             if at + 5 <= end:
-                negative, length = _INT.unpack_from(held, at)
+                negative, length = NUMBER.unpack_from(held, at)
                 if not negative and at + 5 + length <= end:
                     begin, at = at + 5, at + 5 + length
                     found.append(held[begin:at].decode("utf-8", "surrogateescape"))
@@ -164,22 +164,41 @@ class ArchiveReader:
     def chunks(self) -> Iterator[bytes]:
         """Yield what the chunks up to one of length 0 hold, short ones joined.
 
-        Until version 1.14 pg_dump wrote a chunk for each row.
+        Without compression pg_dump writes a chunk for each row.
         """
         parts, joined = list[bytes](), 0
-        while length := self.number():
+        while True:
+            joined += self._whole_chunks(parts)
+            length = self.number()
             if length < 0:
                 raise self.wrong(f"the chunk before byte {self.position} has length {length}")
-            if length <= _BLOCK:
+            if 0 < length <= _BLOCK:
                 parts.append(self.raw(length))
                 joined += length
-            if parts and (joined >= _BLOCK or length > _BLOCK):
+            if parts and (joined >= _BLOCK or not 0 < length <= _BLOCK):
                 yield b"".join(parts)
                 parts, joined = [], 0
+            if not length:
+                return
             if length > _BLOCK:
                 yield from self.pieces(length)
-        if parts:
-            yield b"".join(parts)
+
+    def _whole_chunks(self, parts: list[bytes]) -> int:
+        """Take what is held of chunks that are whole, as long as that is simple."""
+        if self.int_size != 4:
+            return 0
+        held, at, last = self._held, self._at, len(self._held) - 5
+        begin = at
+        count = len(parts)
+        while at <= last:
+            negative, length = NUMBER.unpack_from(held, at)
+            end = at + 5 + length
+            if negative or not length or end > last:
+                break
+            parts.append(held[at + 5 : end])
+            at = end
+        self._at = at
+        return at - begin - 5 * (len(parts) - count)
 
     def jump(self, position: int, seek: Callable[[int], object]) -> None:
         """Go on at another byte; `seek` moves the source, which may not be needed."""

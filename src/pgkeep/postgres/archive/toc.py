@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
-from pgkeep.postgres.archive.reading import ArchiveReader, Pieces, Source
+from pgkeep.postgres.archive.reading import NUMBER, ArchiveReader, Pieces, Source
 from pgkeep.units import MIB
 
 MAGIC: Final = b"PGDMP"
@@ -208,7 +208,8 @@ class TocWriter:
 
     def __init__(self, sink: Sink, header: TocHeader) -> None:
         self._sink = sink
-        self._header = header
+        self._size = header.int_size
+        self._none = self._encoded(-1)
         self._pending = bytearray()
 
     def raw(self, content: bytes) -> None:
@@ -217,19 +218,29 @@ class TocWriter:
             self.flush()
 
     def number(self, value: int) -> None:
-        self.raw(bytes([value < 0]) + abs(value).to_bytes(self._header.int_size, "little"))
+        self.raw(self._encoded(value))
 
     def text(self, value: str | None) -> None:
         if value is None:
-            self.number(-1)
-            return
-        content = value.encode("utf-8", "surrogateescape")
-        self.number(len(content))
-        self.raw(content)
+            self.raw(self._none)
+        elif value:
+            content = value.encode("utf-8", "surrogateescape")
+            self.raw(self._encoded(len(content)) + content)
+        else:
+            self.number(0)
+
+    def texts(self, values: Iterable[str | None]) -> None:
+        for value in values:
+            self.text(value)
 
     def flush(self) -> None:
         self._sink.write(bytes(self._pending))
         self._pending.clear()
+
+    def _encoded(self, value: int) -> bytes:
+        if self._size == 4:
+            return NUMBER.pack(value < 0, abs(value))
+        return bytes([value < 0]) + abs(value).to_bytes(self._size, "little")
 
 
 def write_toc(header: TocHeader, entries: Iterable[TocEntry], count: int, sink: Sink) -> None:
@@ -260,23 +271,18 @@ def write_head(writer: TocWriter, header: TocHeader) -> None:
 
 
 def write_entry(writer: TocWriter, header: TocHeader, entry: TocEntry) -> None:
+    version = header.version
     writer.number(entry.dump_id)
     writer.number(entry.had_dumper)
-    for text in (entry.table_oid, entry.oid, entry.tag, entry.desc):
-        writer.text(text)
+    writer.texts((entry.table_oid, entry.oid, entry.tag, entry.desc))
     writer.number(entry.section)
-    for text in (entry.definition, entry.drop, entry.copy_statement, entry.namespace):
-        writer.text(text)
+    writer.texts((entry.definition, entry.drop, entry.copy_statement, entry.namespace))
     writer.text(entry.tablespace)
-    if header.version >= (1, 14, 0):
+    if version >= (1, 14, 0):
         writer.text(entry.table_am)
-    if header.version >= (1, 16, 0):
+    if version >= (1, 16, 0):
         writer.number(entry.relkind)
-    writer.text(entry.owner)
-    writer.text(entry.with_oids)
-    for dependency in entry.dependencies:
-        writer.text(dependency)
-    writer.text(None)
+    writer.texts((entry.owner, entry.with_oids, *entry.dependencies, None))
     if header.format is Format.CUSTOM:
         writer.raw(bytes([entry.data_state]))
         writer.raw(entry.offset.to_bytes(header.offset_size, "little"))
