@@ -300,8 +300,8 @@ def test_our_archives_are_restored(shop: Shop) -> None:
 @only(15, 18)
 def test_names_in_other_encodings_keep_their_bytes(pg: ScratchCluster, tmp_path: Path) -> None:
     pg.sql("CREATE DATABASE shop ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-    pg.sql('CREATE TABLE public."größe" ("ä" text)', dbname="shop")
-    pg.sql("INSERT INTO public.\"größe\" VALUES ('ß')", dbname="shop")
+    with pg.connect(dbname="shop", client_encoding="utf8") as connection:
+        connection.execute('CREATE TABLE public."größe" ("ä" text)')
     found = Shop(pg, tmp_path, DiskFiles(tmp_path / "plain"))
     found.dump("plain", "-Fd", "-Z0")
     contents = found.files.toc()
