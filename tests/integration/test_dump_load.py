@@ -6,7 +6,16 @@ import pytest
 
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
-from support.loads import StoredDump, dump_directory, restore_section, store, to
+from support.compare import assert_same_database
+from support.loads import (
+    StoredDump,
+    dump_directory,
+    restore_objects,
+    restore_section,
+    store,
+    to,
+)
+from support.rental import load_rental
 
 SCHEMA = """
 CREATE SCHEMA "Odd ""one"".x";
@@ -43,6 +52,19 @@ ALTER TABLE guarded ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE TABLE wide (v text); INSERT INTO wide SELECT repeat(md5(k::text), 100000)
     FROM generate_series(1, 3) k;
 """
+# What a database may be set to: nothing of it may matter.
+HINDRANCES = (
+    "default_transaction_read_only = on",
+    "default_transaction_isolation = 'serializable'",
+    "statement_timeout = '1ms'",
+    "IntervalStyle = 'sql_standard'",
+    "DateStyle = 'SQL, DMY'",
+    "standard_conforming_strings = off",
+    "search_path = rental, public",
+    "xmloption = document",
+    "array_nulls = off",
+    "client_encoding = 'LATIN1'",
+)
 TABLES = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -121,6 +143,21 @@ def test_other_encodings(pg: ScratchCluster, tmp_path: Path, encoding: str, word
     assert set(dump.load(to(pg, "copy"), encoding).rows.values()) == {10}
     rows = b"""SELECT string_agg("c NAME", ' ') FROM "NAME" x"""
     assert run("copy", rows) == run("shop", rows)
+
+
+def test_a_database_with_everything_in_it(pg: ScratchCluster, tmp_path: Path) -> None:
+    load_rental(pg, "shop")
+    dump = dump_directory(pg, "shop", tmp_path / "dump")
+    found = store(dump, tmp_path / "repository", limit=2000)
+    pg.sql("CREATE DATABASE copy TEMPLATE template0")
+    restore_section(pg, dump, "copy", "pre-data")
+    restore_objects(pg, dump, "copy")
+    for setting in HINDRANCES:
+        pg.sql(f"ALTER DATABASE copy SET {setting}")
+    found.load(to(pg, "copy"), large_objects=found.blobs)
+    pg.sql("ALTER DATABASE copy RESET ALL")
+    restore_section(pg, dump, "copy", "post-data")
+    assert_same_database((pg, "shop"), (pg, "copy"), properties=False)
 
 
 @only(17)

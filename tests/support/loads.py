@@ -1,5 +1,6 @@
 """Directory dumps put into a repository file by file, and loaded from it."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -74,9 +75,10 @@ def restore_section(pg: ScratchCluster, dump: Path, database: str, section: str)
 
 
 def restore_objects(pg: ScratchCluster, dump: Path, database: str) -> None:
-    """Make the large objects, empty: from 17 on pg_dump has them in its data section."""
-    listed = pg.tool("pg_restore", "--list", str(dump)).stdout.splitlines()
-    chosen = [line for line in listed if " BLOB METADATA " in line]
+    """Restore what the data section has beside rows: sequences, from 17 on empty large objects."""
+    listed = pg.tool("pg_restore", "--list", "--section=data", str(dump)).stdout.splitlines()
+    rows = re.compile(r";|\d+; \d+ \d+ (TABLE DATA|BLOBS) ")
+    chosen = [line for line in listed if not rows.match(line)]
     if chosen:
         with tempfile.NamedTemporaryFile("w") as file:
             file.write("\n".join(chosen))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from typing import Any, Final, NamedTuple
 
 from pgkeep.logical.load import large_objects
@@ -163,6 +163,16 @@ class Worker:
         if self._loaders is not None:
             self._loaders.wire.close()
             self._loaders = None
+
+
+def warm_up() -> None:
+    """Begin to import what workers need, in a process beside: half a second of other work hides it.
+
+    Call it before the tables are made. Nothing depends on it.
+    """
+    get_context("forkserver").set_forkserver_preload(["pgkeep.workers.pool", __name__])
+    with light_main():
+        forkserver.ensure_running()
 
 
 def do_tasks(
