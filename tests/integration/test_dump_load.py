@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.logical.load.load import load_tables
+from pgkeep.logical.load.workers import warm_up
+from pgkeep.progress import Silent
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
 from support.compare import assert_same_database
@@ -72,6 +75,24 @@ WHERE relkind = 'r' AND n.nspname !~ '^pg_|^information' ORDER BY 1
 """
 
 
+class Seen(Silent):
+    """Progress as somebody sees it."""
+
+    def __init__(self) -> None:
+        self.phases = list[tuple[str, int | None]]()
+        self.steps = list[int]()
+        self.details = list[str]()
+
+    def phase(self, title: str, total: int | None = None, unit: str = "bytes") -> None:
+        self.phases.append((title, total))
+
+    def advance(self, done: int) -> None:
+        self.steps.append(done)
+
+    def detail(self, text: str) -> None:
+        self.details.append(text)
+
+
 def contents(pg: ScratchCluster, database: str) -> dict[str, tuple[object, ...]]:
     """Return rows and their hash for each table."""
     found = {}
@@ -106,7 +127,9 @@ def test_every_kind_of_table_and_value(pg: ScratchCluster, tmp_path: Path) -> No
     make(pg, "shop", SCHEMA)
     dump = dumped(pg, tmp_path)
     told = dict[str, int]()
-    result = dump.load(to(pg, "copy"))
+    seen = Seen()
+    request = dump.request(to(pg, "copy"))
+    result = load_tables(request, seen, told=lambda table, rows: told.update({table.name: rows}))
     assert contents(pg, "copy") == contents(pg, "shop")
     rows = {table.name: result.rows[table.dump_id] for table in dump.data}
     assert rows["plain"] == 3000
@@ -114,7 +137,10 @@ def test_every_kind_of_table_and_value(pg: ScratchCluster, tmp_path: Path) -> No
     assert rows["nothing"] == 2
     assert rows['t ("a") FROM stdin;'] == 2
     assert result.bytes == sum(table.size for table in dump.data)
-    assert not told
+    assert told == rows
+    assert seen.phases == [("loading data", result.bytes)]
+    assert seen.steps == sorted(seen.steps)
+    assert seen.steps[-1] == result.bytes
 
 
 @pytest.mark.parametrize(
@@ -168,6 +194,12 @@ def test_a_large_table_is_loaded_in_parts(new_cluster: NewCluster, tmp_path: Pat
     pg.sql(f"{rows}; INSERT INTO small SELECT generate_series(1, 5000)", dbname="shop")
     dump = dumped(pg, tmp_path)
     assert dump.file("big").size > 290_000_000
-    result = dump.load(to(pg, "copy"))
+    warm_up()
+    seen = Seen()
+    result = dump.load(to(pg, "copy"), progress=seen)
+    assert len(seen.steps) > 5
+    assert seen.steps[-1] == result.bytes == seen.phases[0][1]
+    assert set(seen.details) <= {"", "public.big", "public.small", "public.big, public.small"}
+    assert "public.big" in seen.details
     assert result.rows[dump.file("big").dump_id] == 450_000
     assert contents(pg, "copy") == contents(pg, "shop")

@@ -93,9 +93,10 @@ def test_many_small_tables_share_tasks_but_not_one() -> None:
 
 
 def test_little_is_loaded_without_other_processes() -> None:
-    assert workers(31 * MIB, 4) == 1
-    assert workers(33 * MIB, 4) == 4
-    assert workers(33 * MIB, 0) == 1
+    assert workers(31 * MIB, 10, 4) == 1
+    assert workers(33 * MIB, 10, 4) == 4
+    assert workers(33 * MIB, 10, 0) == 1
+    assert workers(5000, 1100, 4) == 4
 
 
 @pytest.mark.parametrize(

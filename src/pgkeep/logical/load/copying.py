@@ -14,6 +14,7 @@ from pgkeep.logical.load.tables import (
     copy_target,
     encoded,
     literal,
+    plain_copy,
     relation_sql,
 )
 from pgkeep.logical.load.wire import Refused, Wire
@@ -81,22 +82,23 @@ class CopyLoader:
         self._fresh = fresh
 
     def load(self, piece: Piece, blocks: Iterator[Block]) -> Loaded:
-        target = copy_target(piece.table, self._encoding)
-        relation = relation_sql(target.table)
-        statements = copy_into(relation, target.columns)
-        if self._freezes(piece, relation):
-            statements = f"TRUNCATE ONLY {relation}; {statements} WITH (FREEZE)"
-        rows = self._wire.copy(encoded(statements), blocks)
+        rows = self._wire.copy(encoded(self._statements(piece)), blocks)
         return Loaded(piece.table.dump_id, rows, piece.size)
 
-    def _freezes(self, piece: Piece, relation: str) -> bool:
-        """Tell whether rows are written frozen: no later VACUUM need touch these pages again.
+    def _statements(self, piece: Piece) -> str:
+        """Return what loads a piece, frozen if it can be: no VACUUM need touch its pages again.
 
         For small tables emptying them would take longer than loading them.
         """
         if not self._fresh or not piece.whole or piece.size < SMALL:
-            return False
-        return self._wire.run(encoded(_FREEZABLE.format(literal(relation)))).rows == [(b"t",)]
+            return plain_copy(piece.table, self._encoding)
+        target = copy_target(piece.table, self._encoding)
+        relation = relation_sql(target.table)
+        copy = copy_into(relation, target.columns)
+        asked = self._wire.run(encoded(_FREEZABLE.format(literal(relation))))
+        return (
+            f"TRUNCATE ONLY {relation}; {copy} WITH (FREEZE)" if asked.rows == [(b"t",)] else copy
+        )
 
 
 def load_piece(

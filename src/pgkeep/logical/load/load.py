@@ -17,6 +17,7 @@ from pgkeep.progress import Progress
 from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import Tables
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.workers.pool import default_jobs
 from pgkeep.workers.throttle import SharedRate
 
 NO_LIMIT: Final = SharedRate(None)
@@ -85,7 +86,7 @@ def load_tables(
     objects = [tasks.find_objects(contents) for contents in request.large_objects]
     sizes = [table.size for table in request.tables]
     total = sum(sizes) + sum(map(tasks.size, objects))
-    jobs = workers(total, request.jobs)
+    jobs = workers(total, len(sizes), request.jobs)
     progress.phase("loading data", total)
     tally = _Tally(request, progress, told)
     every: list[Iterator[AnyTask]] = [tasks.of_tables(request.tables, plan_units(sizes, jobs))]
@@ -158,4 +159,5 @@ def _source(request: LoadRequest) -> Source:
         disable_triggers=request.disable_triggers,
         rate=request.rate,
         masks=request.masks,
+        ahead=default_jobs() > request.jobs,
     )

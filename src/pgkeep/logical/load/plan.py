@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgkeep.units import MIB
+from pgkeep.units import KIB, MIB
 
 INLINE: Final = 32 * MIB  # less is loaded before worker processes have begun
+_TABLE: Final = 32 * KIB  # that could be sent in the time that beginning with a table takes
 SMALL: Final = MIB  # a table below this shares a task with others
 TOGETHER: Final = 256  # tables in a task, at most
 _LEAST_PART: Final = 64 * MIB  # of a table that is loaded in parts
@@ -43,9 +44,9 @@ def plan_units(sizes: Sequence[int], jobs: int) -> Iterator[Unit]:
         yield Unit(tuple(group))
 
 
-def workers(total: int, jobs: int) -> int:
+def workers(total: int, tables: int, jobs: int) -> int:
     """Return how many processes are worth while; 1 means that this one does the work."""
-    return 1 if total < INLINE else max(jobs, 1)
+    return 1 if total + tables * _TABLE < INLINE else max(jobs, 1)
 
 
 def cuts(chunk_sizes: Sequence[int], parts: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Reads what a task loads from the repository, ahead of the sending. One reader per thread."""
+"""Reads what a task loads from the repository. One reader per thread."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,24 +13,31 @@ from pgkeep.units import MIB
 _WINDOW: Final = 4 * MIB  # plain bytes fetched at a time; two such lie in memory
 
 
-def read_rows(reader: ChunkReader, chunks: ChunkTable, first: int, what: str) -> Iterator[bytes]:
-    """Yield chunks in their order, from row `first` on. Raise PackMissing, Damaged, ..."""
-    windows = list(_windows(chunks, first))
-    if len(windows) == 1:
-        yield from _read(reader, chunks, windows[0], what)
+def read_rows(
+    reader: ChunkReader, chunks: ChunkTable, what: str, *, ahead: bool = False
+) -> Iterator[bytes]:
+    """Yield chunks in their order; `ahead` reads the next ones meanwhile, in a thread.
+
+    That costs what threads cost, and gives nothing where all processors are busy anyway. Raise
+    PackMissing, Damaged, ...
+    """
+    windows = list(_windows(chunks))
+    if not ahead or len(windows) < 2:
+        for window in windows:
+            yield from _read(reader, chunks, window, what)
         return
-    with ThreadPoolExecutor(1, "read") as ahead:
-        coming = ahead.submit(_read, reader, chunks, windows[0], what)
+    with ThreadPoolExecutor(1, "read") as thread:
+        coming = thread.submit(_read, reader, chunks, windows[0], what)
         for window in windows[1:]:
             ready = coming.result()
-            coming = ahead.submit(_read, reader, chunks, window, what)
+            coming = thread.submit(_read, reader, chunks, window, what)
             yield from ready
         yield from coming.result()
 
 
-def _windows(chunks: ChunkTable, first: int) -> Iterator[slice]:
-    held = 0
-    for row, length in enumerate(chunks.plain[first:].tolist(), first):
+def _windows(chunks: ChunkTable) -> Iterator[slice]:
+    first, held = 0, 0
+    for row, length in enumerate(chunks.plain.tolist()):
         if held and held + length > _WINDOW:
             yield slice(first, row)
             first, held = row, 0

@@ -4,6 +4,7 @@ Names are as in the archive: bytes of the dump's encoding, read as UTF-8 with su
 none, so that `encoded` gives back the very bytes. Source: pg_dump.c, dumpTableData.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,12 @@ from pgkeep.postgres.archive.sql import (
 )
 
 END_MARK: Final = b"\\.\n\n\n"  # pg_dump.c: dumpTableData_copy ends every table's data with it
+
+_NAME: Final = r'"(?:[^"]|"")+"'
+# With --quote-all-identifiers; reading it word by word takes longer than loading a small table.
+_AS_PGKEEP_DUMPS: Final = re.compile(
+    rf"COPY {_NAME}\.{_NAME} (?:\({_NAME}(?:, {_NAME})*\))? FROM stdin;\n?"
+)
 
 
 class CannotLoad(PgkeepError):
@@ -77,6 +84,14 @@ def copy_target(table: TableData, encoding: str) -> CopyTarget:
     except NotUnderstood as no:
         why = f"its statement is no COPY of pg_dump: {readable(str(no), encoding)}"
         raise CannotLoad(f"table {table.words(encoding)}", why) from no
+
+
+def plain_copy(table: TableData, encoding: str) -> str:
+    """Return the dump's own statement, checked. Raise CannotLoad."""
+    if _AS_PGKEEP_DUMPS.fullmatch(table.copy_statement):
+        return table.copy_statement
+    target = copy_target(table, encoding)
+    return copy_into(relation_sql(target.table), target.columns)
 
 
 def copy_into(relation: str, columns: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ class TaskMaker:
         if number is None:
             raise CannotLoad(WHAT, f"the dump has no file {contents}")
         rows = self._take(self._files.chunk_rows(number))
-        return find_objects(self._files, contents, read_rows(self._reader, rows, 0, WHAT))
+        return find_objects(self._files, contents, read_rows(self._reader, rows, WHAT))
 
     def size(self, objects: Objects) -> int:
         return int(self._files.file.size[objects.file].sum())
@@ -95,7 +95,7 @@ class TaskMaker:
         while cut < len(rows):
             what = f"table {table.words(self._encoding)}"
             before = self._take([rows[cut - 1]])
-            content = b"".join(read_rows(self._reader, before, 0, what))
+            content = b"".join(read_rows(self._reader, before, what))
             # Hand-written data may have a line end within a row, behind a backslash.
             if content.endswith(b"\n") and not content.endswith(b"\\\n"):
                 break

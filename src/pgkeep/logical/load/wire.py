@@ -23,9 +23,13 @@ from pgkeep.units import KIB
 
 _CANCEL_S: Final = 2.0
 _MESSAGE: Final = 32 * KIB  # the server reads a message whole before it looks at the first row
+# Blocks. libpq goes on as if all were well when it cannot send (fe-misc.c: write_failed).
+_LOOK_AFTER: Final = 8
 _NAP_MS: Final = 200  # how long a wait goes on before it asks whether to stop
 _ENDED: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
 _LOST: Final = "08006"  # connection_failure, for what has no SQLSTATE
+_EVENTS: Final = select.POLLIN | select.POLLOUT
+_PEEK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
 _ERROR: Final = (b"", b"E")  # the server is gone, or sends an ErrorResponse
 
 # No setting of the database, the role or the server may change, stop or delay what is loaded.
@@ -175,10 +179,10 @@ class Wire:
         while (result := self._next()).status != ExecStatus.COPY_IN:
             self._check(result)
         try:
-            for block in blocks:
+            for number, block in enumerate(blocks, 1):
                 self._put(memoryview(block))
                 # The error itself is read below; the rest of the data would be sent in vain.
-                if not self._flush():
+                if not self._flush() or (not number % _LOOK_AFTER and self._failing()):
                     break
             self._pgconn.put_copy_end()
         except psycopg.Error as error:
@@ -238,16 +242,16 @@ class Wire:
 
     def _flush(self) -> bool:
         """Send what is waiting. Return False when the server reports an error meanwhile."""
-        seen, fine = False, True
+        fine = True
         while self._pgconn.flush() == 1:
-            self._wait(select.POLLIN | select.POLLOUT)
-            seen, fine = True, fine and not self._failing()
-        return fine if seen else not self._failing()
+            self._wait(_EVENTS)
+            fine = fine and not self._failing()
+        return fine
 
     def _failing(self) -> bool:
         """Look whether an error is coming in. With TLS only the end of the connection shows."""
         try:
-            seen = self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            seen = self._socket.recv(1, _PEEK)
         except BlockingIOError:
             return False
         except OSError:

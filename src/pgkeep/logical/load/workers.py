@@ -16,7 +16,7 @@ from pgkeep.logical.load.tasks import AnyTask, Task
 from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Wire
 from pgkeep.logical.masks.plan import MaskPlan
 from pgkeep.repository.chunks import ChunkReader
-from pgkeep.repository.manifest.tables import PackTable
+from pgkeep.repository.manifest.tables import ChunkTable, PackTable
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
@@ -44,6 +44,7 @@ class Source(NamedTuple):
     disable_triggers: bool
     rate: SharedRate
     masks: MaskPlan | None
+    ahead: bool  # there are processors to spare for reading while rows are sent
 
 
 Done = list[Loaded] | Filled
@@ -109,7 +110,7 @@ class Worker:
         sent = self._limited(self._counters.place(place))
         try:
             if isinstance(task, ObjectsTask):
-                chunks = read_rows(self._reader, task.chunks, 0, large_objects.WHAT)
+                chunks = self._read(task.chunks, large_objects.WHAT)
                 return fill(self._connected().wire, task, chunks, sent)
             return self._load(task, sent)
         except BaseException:
@@ -120,13 +121,16 @@ class Worker:
     def _load(self, task: Task, sent: Callable[[int], None]) -> list[Loaded]:
         names = [piece.table.words(self._source.encoding) for piece in task.pieces]
         what = f"table {names[0]}" + (f" or {len(names) - 1} others" if len(names) > 1 else "")
-        chunks = read_rows(self._reader, task.chunks, 0, what)
+        chunks = self._read(task.chunks, what)
         encoding = self._source.encoding
         self._connected()
         return [
             load_piece(piece, chunks, self._loader(piece), encoding=encoding, sent=sent)
             for piece in task.pieces
         ]
+
+    def _read(self, chunks: ChunkTable, what: str) -> Iterator[bytes]:
+        return read_rows(self._reader, chunks, what, ahead=self._source.ahead)
 
     def _limited(self, sent: Callable[[int], None]) -> Callable[[int], None]:
         def told(count: int) -> None:
