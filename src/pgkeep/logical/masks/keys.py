@@ -19,7 +19,8 @@ _CONSTRAINT: Final = re.compile(
     rf"(?:PRIMARY KEY|UNIQUE(?: NULLS NOT DISTINCT)?) \(({_NAME})\)"
 )
 _INDEX: Final = re.compile(
-    rf"CREATE UNIQUE INDEX {_NAME} ON {_TABLE} USING "?\w+"? \(({_NAME})(?: [A-Z ]+)?\)(?!.* WHERE )",
+    rf"CREATE UNIQUE INDEX {_NAME} ON {_TABLE} USING (?:{_NAME}) "
+    rf"\(({_NAME})(?: [A-Z ]+)?\)(?!.* WHERE )",
     re.DOTALL,
 )
 
