@@ -1,0 +1,1 @@
+"""Restores a dump into a database that nobody sees before it is whole."""

@@ -1,0 +1,255 @@
+"""Which entries of an archive are restored, and what they need. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.logical.encodings import readable
+from pgkeep.logical.patterns import Chosen
+from pgkeep.postgres.archive.entries import (
+    ATTACHED,
+    FOREIGN_KEY,
+    LARGE_OBJECT_DATA,
+    LARGE_OBJECTS,
+    OF_THE_DATABASE,
+    SETTINGS,
+    STATISTICS,
+    TABLE_DATA,
+    subject,
+)
+from pgkeep.postgres.archive.toc import TocEntry
+
+_RELATIONS: Final = frozenset({"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"})
+# What belongs to a relation, and comes with it: it depends on the relation's entry.
+_BELONGING: Final = frozenset(
+    {
+        "ACL", "CHECK CONSTRAINT", "COMMENT", "CONSTRAINT", "DEFAULT", "FK CONSTRAINT", "INDEX",
+        "INDEX ATTACH", "MATERIALIZED VIEW DATA", "POLICY", "ROW SECURITY", "RULE",
+        "SECURITY LABEL", "SEQUENCE", "SEQUENCE OWNED BY", "SEQUENCE SET", "STATISTICS",
+        "TABLE ATTACH", "TABLE DATA", "TRIGGER",
+    }
+)  # fmt: skip
+# These join two relations: they come only when both are there.
+_JOINING: Final = frozenset({FOREIGN_KEY, "TABLE ATTACH", "INDEX ATTACH"})
+
+
+class NothingChosen(PgkeepError):
+    """A selection means nothing that the dump has."""
+
+    code = "nothing-chosen"
+    exit_status = 205
+
+    dump: str
+    database: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"cannot restore {self.what}: database {self.database} of {self.dump} has no such"
+
+    @property
+    def hint(self) -> str:
+        return "patterns are pg_dump's: schema.table, double quotes around Mixed Case names"
+
+
+@dataclass(frozen=True)
+class EntryPlan:
+    """What is restored of an archive, in its order."""
+
+    definitions: tuple[TocEntry, ...]  # all but rows and large objects
+    data: tuple[TocEntry, ...]  # rows of tables
+    large_objects: tuple[TocEntry, ...]  # their content
+    of_database: tuple[TocEntry, ...]  # settings, privileges and comment of the database itself
+    whole: bool
+    left_out: tuple[str, ...] = ()  # for people: what was asked for and cannot come
+    needed: tuple[str, ...] = ()  # for people: what came although nobody asked
+
+    @property
+    def roles_matter(self) -> tuple[TocEntry, ...]:
+        return (*self.definitions, *self.of_database)
+
+
+def plan_entries(
+    entries: Sequence[TocEntry],
+    chosen: Chosen | None,
+    *,
+    schema_only: bool,
+    privileges: bool,
+    encoding: str,
+) -> EntryPlan:
+    """Choose entries; `chosen` None: all. Names for people are in Unicode."""
+    wanted, left_out, needed = _all(entries), list[str](), list[str]()
+    with_data = set(wanted)
+    if chosen is not None:
+        picker = _Picker(entries, chosen, encoding)
+        wanted, with_data = picker.pick()
+        left_out, needed = picker.left_out, picker.needed
+    definitions, data, objects, of_database = [], [], [], []
+    for entry in entries:
+        if entry.dump_id not in wanted and entry.desc not in SETTINGS:
+            continue
+        if entry.desc in ("ACL", "DEFAULT ACL") and not privileges:
+            continue
+        if _is_of_database(entry):
+            of_database.append(entry)
+        elif entry.desc == TABLE_DATA:
+            if not schema_only and entry.dump_id in with_data:
+                data.append(entry)
+        elif entry.desc == LARGE_OBJECT_DATA:
+            if not schema_only:
+                objects.append(entry)
+        elif entry.desc != STATISTICS and not (schema_only and _is_value(entry)):
+            definitions.append(entry)
+    return EntryPlan(
+        tuple(definitions),
+        tuple(data),
+        tuple(objects),
+        tuple(of_database) if chosen is None else (),
+        chosen is None,
+        tuple(left_out),
+        tuple(needed),
+    )
+
+
+def _all(entries: Iterable[TocEntry]) -> set[int]:
+    return {entry.dump_id for entry in entries}
+
+
+def _is_of_database(entry: TocEntry) -> bool:
+    about = subject(entry)
+    return entry.desc in OF_THE_DATABASE or (about is not None and about.kind == "DATABASE")
+
+
+def _is_value(entry: TocEntry) -> bool:
+    """Tell whether an entry is data although no rows: it is left out with them."""
+    if entry.desc in ("SEQUENCE SET", "MATERIALIZED VIEW DATA") or entry.desc in LARGE_OBJECTS:
+        return True
+    about = subject(entry)
+    return about is not None and about.kind.startswith("LARGE OBJECT")
+
+
+@dataclass
+class _Picker:
+    """Chosen tables, what belongs to them, and what all of that needs."""
+
+    entries: Sequence[TocEntry]
+    chosen: Chosen
+    encoding: str
+    left_out: list[str] = field(default_factory=list)
+    needed: list[str] = field(default_factory=list)
+
+    def pick(self) -> tuple[set[int], set[int]]:
+        """Return the ids of all that comes, and of the data entries whose rows come."""
+        by_id = {entry.dump_id: entry for entry in self.entries}
+        belonging: dict[int, list[TocEntry]] = {}
+        for entry in self.entries:
+            if entry.desc in _BELONGING:
+                for needs in _needs(entry):
+                    belonging.setdefault(needs, []).append(entry)
+        asked = {entry.dump_id for entry in self.entries if self._is_asked(entry)}
+        asked |= self._partitions(asked, by_id, belonging)
+        found = self._closure(asked, by_id, belonging)
+        rows = {
+            entry.dump_id
+            for entry in self.entries
+            if entry.desc == TABLE_DATA and asked & set(_needs(entry)) and self._has_rows(entry)
+        }
+        self.needed += [
+            self._words(by_id[one])
+            for one in sorted(found - asked)
+            if by_id[one].desc in _RELATIONS and by_id[one].desc != "SEQUENCE"
+        ]
+        schemas = {by_id[one].namespace for one in found}
+        for entry in self.entries:
+            if entry.desc == "SCHEMA" and entry.tag in schemas:
+                found.add(entry.dump_id)
+                found |= {e.dump_id for e in self.entries if self._speaks_of(e, entry)}
+        return found, rows
+
+    def _is_asked(self, entry: TocEntry) -> bool:
+        chosen = self.chosen
+        if entry.desc in _RELATIONS:
+            return chosen.has(self._text(entry.namespace), self._text(entry.tag))
+        if not chosen.schemas or chosen.tables or entry.desc in _BELONGING:
+            return False
+        # A chosen schema brings all that is in it: types, functions, operators.
+        name = entry.tag if entry.desc == "SCHEMA" else entry.namespace
+        return bool(name) and any(p.matches("", self._text(name)) for p in chosen.schemas)
+
+    def _has_rows(self, entry: TocEntry) -> bool:
+        return self.chosen.has_data(self._text(entry.namespace), self._text(entry.tag))
+
+    def _partitions(
+        self,
+        asked: set[int],
+        by_id: Mapping[int, TocEntry],
+        belonging: Mapping[int, Sequence[TocEntry]],
+    ) -> set[int]:
+        """Return the partitions of tables that are asked for: their rows are the table's."""
+        found, todo = set[int](), list(asked)
+        while todo:
+            for entry in belonging.get(todo.pop(), ()):
+                if entry.desc != "TABLE ATTACH":
+                    continue
+                ends = [one for one in _needs(entry) if one in by_id]
+                # Parent first: the entry bears the partition's name.
+                child = next((one for one in ends if by_id[one].tag == entry.tag), None)
+                if child is not None and child not in asked | found:
+                    found.add(child)
+                    todo.append(child)
+        return found
+
+    def _closure(
+        self,
+        asked: set[int],
+        by_id: Mapping[int, TocEntry],
+        belonging: Mapping[int, Sequence[TocEntry]],
+    ) -> set[int]:
+        found, todo = set(asked), list(asked)
+        joining: dict[int, TocEntry] = {}
+        while todo:
+            one = todo.pop()
+            more = [needs for needs in _needs(by_id[one]) if needs in by_id]
+            for entry in belonging.get(one, ()):
+                if entry.desc in _JOINING:
+                    joining[entry.dump_id] = entry
+                elif entry.desc != TABLE_DATA or one in asked:
+                    more.append(entry.dump_id)
+            new = [other for other in more if other not in found]
+            found.update(new)
+            todo += new
+        return found | self._joined(joining, found, by_id, belonging)
+
+    def _joined(
+        self,
+        joining: Mapping[int, TocEntry],
+        found: set[int],
+        by_id: Mapping[int, TocEntry],
+        belonging: Mapping[int, Sequence[TocEntry]],
+    ) -> set[int]:
+        """Return what joins relations of which both come; say which foreign keys don't."""
+        kept = set[int]()
+        for one, entry in joining.items():
+            ends = [needs for needs in _needs(entry) if needs in by_id]
+            if all(end in found for end in ends):
+                kept.add(one)
+                kept |= {other.dump_id for other in belonging.get(one, ())}
+            elif entry.desc == FOREIGN_KEY:
+                missing = [self._words(by_id[end]) for end in ends if end not in found]
+                words = self._text(entry.tag)
+                self.left_out.append(f"foreign key {words}: {', '.join(missing)} is not chosen")
+        return kept
+
+    def _speaks_of(self, entry: TocEntry, schema: TocEntry) -> bool:
+        return entry.desc in ATTACHED and schema.dump_id in _needs(entry)
+
+    def _words(self, entry: TocEntry) -> str:
+        names = filter(None, (self._text(entry.namespace), self._text(entry.tag)))
+        return f"{entry.desc.lower()} {'.'.join(names)}"
+
+    def _text(self, name: str | None) -> str:
+        return readable(name or "", self.encoding)
+
+
+def _needs(entry: TocEntry) -> list[int]:
+    return [int(number) for number in entry.dependencies if number.isdecimal()]

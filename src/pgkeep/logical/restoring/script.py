@@ -1,0 +1,77 @@
+"""Runs a plain SQL script that was imported, in a database of its own."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.repository.manifest.codec import DumpManifest
+from pgkeep.repository.manifest.dump_facts import SCRIPT, DumpedDatabase
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.streams import FileStreams
+from pgkeep.server.binaries import Binaries
+from pgkeep.server.client_programs import connecting, failed
+
+_LEAVES: Final = re.compile(rb"^\\c(onnect)?\s", re.MULTILINE)
+
+
+class ScriptLeaves(PgkeepError):
+    """A script connects to databases by itself: it would not stay where it is put."""
+
+    code = "script-leaves"
+    exit_status = 222
+
+    dump: str
+
+    def __str__(self) -> str:
+        return f"cannot restore {self.dump} into one database: its script connects to others itself"
+
+    @property
+    def hint(self) -> str:
+        return "pgkeep dump export --format plain -o - | psql runs it as pg_dumpall's are meant"
+
+
+def restore_script(
+    cluster: ClusterFolder,
+    manifest: DumpManifest,
+    database: DumpedDatabase,
+    tools: Binaries,
+    conninfo: str,
+) -> None:
+    """Run a script; its first error ends it. Raise ScriptLeaves or ProgramFailed."""
+
+    def pieces() -> Iterator[bytes]:
+        streams = FileStreams(cluster, manifest.tables, of=manifest.facts.id)
+        return streams.read(f"{database.folder}/{SCRIPT}")
+
+    # Chunks end at line ends where they can, and a longer line is no command of psql's.
+    if any(_LEAVES.search(piece) for piece in pieces()):
+        raise ScriptLeaves(manifest.facts.id)
+    to = connecting(conninfo)
+    argv = [
+        tools.tool("psql"), "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1",
+        "--single-transaction", "--file=-", f"--dbname={to.conninfo}",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        argv,
+        env=dict(to.environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        try:
+            with suppress(BrokenPipeError):  # it has ended: its own words say why
+                for piece in pieces():
+                    process.stdin.write(piece)
+                process.stdin.close()
+            said = process.stderr.read().decode(errors="replace").strip()
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+    if status:
+        raise failed("run the script", argv, status, said)
