@@ -4,6 +4,8 @@ from pgkeep.cli.text import Look, fields, plural, safe
 from pgkeep.logical.restoring.report import RestoreReport
 from pgkeep.units import format_duration, format_size
 
+_NAMED = 10
+
 
 def report(made: RestoreReport, look: Look) -> str:
     """Say what was restored where, what came along, and what did not."""
@@ -28,7 +30,7 @@ def report(made: RestoreReport, look: Look) -> str:
         ("loaded", format_size(made.bytes) if made.bytes else ""),
         ("compared", "" if made.dry_run else f"{plural(made.compared, 'object')} and all rows"),
         ("roles made", ", ".join(made.roles_created)),
-        ("came along", ", ".join(made.needed[:10]) + (" ..." if len(made.needed) > 10 else "")),
+        ("came along", _came(made)),
         ("old one", old),
         ("took", f"{format_duration(made.duration_s)}: {phases}" if phases else ""),
     ]
@@ -49,3 +51,12 @@ def report(made: RestoreReport, look: Look) -> str:
     if made.dry_run:
         lines.append("dry run: nothing was changed")
     return "\n".join(lines)
+
+
+def _came(made: RestoreReport) -> str:
+    """Name what nobody chose, and came because what was chosen needs it."""
+    if not made.needed:
+        return ""
+    more = len(made.needed) - _NAMED
+    shown = ", ".join(made.needed[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"without rows: {shown}"

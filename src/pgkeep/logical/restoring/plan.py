@@ -16,6 +16,7 @@ from pgkeep.postgres.archive.entries import (
     SETTINGS,
     STATISTICS,
     TABLE_DATA,
+    foreign_key,
     subject,
 )
 from pgkeep.postgres.archive.toc import TocEntry
@@ -149,6 +150,7 @@ class _Picker:
         asked = {entry.dump_id for entry in self.entries if self._is_asked(entry)}
         asked |= self._partitions(asked, by_id, belonging)
         found = self._closure(asked, by_id, belonging)
+        found |= self._casts(found)
         rows = {
             entry.dump_id
             for entry in self.entries
@@ -209,7 +211,11 @@ class _Picker:
         joining: dict[int, TocEntry] = {}
         while todo:
             one = todo.pop()
-            more = [needs for needs in _needs(by_id[one]) if needs in by_id]
+            more = [
+                needs
+                for needs in _needs(by_id[one])
+                if needs in by_id and by_id[needs].desc not in _JOINING
+            ]
             for entry in belonging.get(one, ()):
                 if entry.desc in _JOINING:
                     joining[entry.dump_id] = entry
@@ -218,27 +224,51 @@ class _Picker:
             new = [other for other in more if other not in found]
             found.update(new)
             todo += new
-        return found | self._joined(joining, found, by_id, belonging)
+        rows = {(by_id[one].namespace or "", by_id[one].tag or "") for one in asked}
+        return found | self._joined((joining, rows), found, by_id, belonging)
 
     def _joined(
         self,
-        joining: Mapping[int, TocEntry],
+        joined: tuple[Mapping[int, TocEntry], set[tuple[str, str]]],
         found: set[int],
         by_id: Mapping[int, TocEntry],
         belonging: Mapping[int, Sequence[TocEntry]],
     ) -> set[int]:
         """Return what joins relations of which both come; say which foreign keys don't."""
         kept = set[int]()
+        joining, rows = joined
+        there = {(by_id[one].namespace, by_id[one].tag) for one in found}
         for one, entry in joining.items():
             ends = [needs for needs in _needs(entry) if needs in by_id]
-            if all(end in found for end in ends):
+            holds = all(end in found for end in ends)
+            if entry.desc == FOREIGN_KEY:
+                holds = tuple(foreign_key(entry).table) in there
+                holds = holds and self._has_referenced_rows(entry, rows)
+            if holds:
                 kept.add(one)
                 kept |= {other.dump_id for other in belonging.get(one, ())}
-            elif entry.desc == FOREIGN_KEY:
-                missing = [self._words(by_id[end]) for end in ends if end not in found]
-                words = self._text(entry.tag)
-                self.left_out.append(f"foreign key {words}: {', '.join(missing)} is not chosen")
         return kept
+
+    def _has_referenced_rows(self, entry: TocEntry, rows: set[tuple[str, str]]) -> bool:
+        """Tell whether a key will hold; say of a chosen table's that it is left out.
+
+        Tables that only come along have no rows. Keys of other tables nobody expects.
+        """
+        key = foreign_key(entry)
+        if tuple(key.referenced) in rows:
+            return True
+        if tuple(key.table) in rows:
+            there = f"table {self._text(key.referenced.schema)}.{self._text(key.referenced.name)}"
+            self.left_out.append(f"foreign key {self._text(entry.tag)}: {there} is not chosen")
+        return False
+
+    def _casts(self, found: set[int]) -> set[int]:
+        """Return the casts between types that come: views need them, and no dependency says so."""
+        return {
+            entry.dump_id
+            for entry in self.entries
+            if entry.desc == "CAST" and _needs(entry) and found.issuperset(_needs(entry))
+        }
 
     def _speaks_of(self, entry: TocEntry, schema: TocEntry) -> bool:
         return entry.desc in ATTACHED and schema.dump_id in _needs(entry)
