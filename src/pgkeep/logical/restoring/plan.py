@@ -246,7 +246,8 @@ class _Picker:
                 holds = holds and self._has_referenced_rows(entry, rows)
             if holds:
                 kept.add(one)
-                kept |= {other.dump_id for other in belonging.get(one, ())}
+                about = belonging.get(one, ())
+                kept |= {other.dump_id for other in about if other.desc in ATTACHED}
         return kept
 
     def _has_referenced_rows(self, entry: TocEntry, rows: set[tuple[str, str]]) -> bool:
