@@ -25,8 +25,8 @@ import typer
 import pgkeep
 from pgkeep.config import (
     ClusterConfig,
-    DumpConfig,
     Config,
+    DumpConfig,
     Duration,
     Option,
     RepositoryConfig,

@@ -19,8 +19,8 @@ from pgkeep.backup.copying.workers import InlineWorkers, Workers
 from pgkeep.backup.incremental.base import Cleaning
 from pgkeep.model.backup import BackupId
 from pgkeep.repository import catalog, names
-from pgkeep.repository.chunks import ChunkReader, plan_reads
 from pgkeep.repository.manifest.tables import ChunkTable, Tables
+from pgkeep.repository.packs.chunks import ChunkReader, plan_reads
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.restore.writing.layout import CONTROL, Layout, Owners

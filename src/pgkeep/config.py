@@ -243,9 +243,9 @@ class DumpConfig(_Options, frozen=True, kw_only=True):
         Meta(
             description="Where what pg_dump writes passes through on its way into the repository: "
             "a folder on a file system that can punch holes (ext4, xfs, btrfs, tmpfs). It takes a "
-            "quarter of a GiB, whatever the size of the database. Empty: /dev/shm if there is room, "
-            "else the system's folder for temporary files.",
-            examples=["/var/tmp"],
+            "quarter of a GiB, whatever the size of the database. Empty: /dev/shm if there is "
+            "room, else the system's folder for temporary files.",
+            examples=["/srv/scratch"],
         ),
     ] = ""
     masks: Annotated[

@@ -15,8 +15,8 @@ from pgkeep.backup.incremental import cleaning
 from pgkeep.backup.incremental.base import DEFAULT_CLEANING, Cleaning
 from pgkeep.backup.report import BackupReport
 from pgkeep.repository import catalog, names
-from pgkeep.repository.attempts import list_packs
 from pgkeep.repository.pack import PackWriter, read_contents
+from pgkeep.repository.packs.attempts import list_packs
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import read_header
 from pgkeep.repository.store.base import Store, StoreFailed

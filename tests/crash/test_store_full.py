@@ -14,7 +14,7 @@ from pgkeep.backup.backup import BackupOptions, run
 from pgkeep.backup.copying.file_reader import FileReader
 from pgkeep.backup.report import BackupReport
 from pgkeep.repository import catalog
-from pgkeep.repository.attempts import list_packs
+from pgkeep.repository.packs.attempts import list_packs
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.base import StoreFull
 from pgkeep.repository.store.memory import MemoryStore

@@ -17,8 +17,8 @@ from pgkeep.logical.capture.aborted import CaptureAborted
 from pgkeep.logical.capture.backlog import CapturedFiles
 from pgkeep.logical.capture.capture import Capture, CaptureSetup
 from pgkeep.logical.capture.scratch_space import scratch_space
-from pgkeep.repository.known import KnownChunks
 from pgkeep.repository.manifest.builder import StoredChunks
+from pgkeep.repository.packs.known import KnownChunks
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.server.scratch import ScratchCluster

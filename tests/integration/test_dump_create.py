@@ -14,7 +14,7 @@ import pytest
 
 from pgkeep.logical import inventory
 from pgkeep.repository import dumps
-from pgkeep.repository.streams import FileStreams
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.processes import Process, all_pids, wait_until
 from pgkeep.server.scratch import ScratchCluster

@@ -13,7 +13,7 @@ import pytest
 
 from pgkeep.backup.backup import Kind
 from pgkeep.repository import catalog
-from pgkeep.repository.attempts import list_packs
+from pgkeep.repository.packs.attempts import list_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.processes import all_pids
 from pgkeep.server.scratch import ScratchCluster

@@ -8,9 +8,9 @@ from hypothesis import given
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import names, seal
-from pgkeep.repository.chunks import ChunkReader, plan_reads
 from pgkeep.repository.manifest.tables import ChunkTable, PackTable
 from pgkeep.repository.pack import PackWriter, Placed, StoredPack, read_contents, scan
+from pgkeep.repository.packs.chunks import ChunkReader, plan_reads
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Key
 from support.manifests import KEY, SEALER, cluster_folder

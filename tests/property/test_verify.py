@@ -7,8 +7,8 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.segment import Segment
 from pgkeep.repository import dumps, names
 from pgkeep.repository.manifest.tables import EntryKind
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.proofs import Level
-from pgkeep.repository.streams import FileStreams
 from pgkeep.verify.content import BadPart
 from pgkeep.verify.hits import files_hit
 from pgkeep.verify.inventory import VerifyOptions

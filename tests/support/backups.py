@@ -26,10 +26,10 @@ from pgkeep.postgres.layout import relation_of_path
 from pgkeep.postgres.pages import PageChecker
 from pgkeep.progress import Progress
 from pgkeep.repository import catalog
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.builder import Attributes
 from pgkeep.repository.manifest.facts import Tablespace
 from pgkeep.repository.manifest.tables import EntryKind
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.open import make_store

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pgkeep.logical.capture.backlog import CapturedFile
 from pgkeep.logical.capture.capture import CaptureSetup
-from pgkeep.repository.known import KnownChunks
 from pgkeep.repository.manifest.builder import Attributes, ManifestBuilder, StoredChunks
 from pgkeep.repository.manifest.tables import Tables
+from pgkeep.repository.packs.known import KnownChunks
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Key
-from pgkeep.repository.streams import FileStreams
 
 # Writes 'name=size[@rate]' files of rows into a directory, one after the other, rate in MiB/s.
 _WRITER = """

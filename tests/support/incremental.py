@@ -22,8 +22,8 @@ from pgkeep.backup.datadir_source import DataDirectorySource
 from pgkeep.backup.report import BackupReport
 from pgkeep.model.backup import BackupType
 from pgkeep.repository import catalog
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.facts import Reuse
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.scratch import ScratchCluster
 from support.backups import contents, inline

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis import strategies as st
 
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import (
     ChunkTable,
     EntryKind,
@@ -17,6 +16,7 @@ from pgkeep.repository.manifest.tables import (
     Tables,
 )
 from pgkeep.repository.pack import PackWriter, Placed
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import ClusterFolder
 from support.manifests import SEALER, cluster_folder
 

@@ -12,11 +12,11 @@ from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.crc32c import crc32c
 from pgkeep.repository import catalog
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.builder import Attributes, ChunkLog, ManifestBuilder
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Database
 from pgkeep.repository.pack import PackWriter
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import CHUNK, Key
 from pgkeep.repository.store.base import Store

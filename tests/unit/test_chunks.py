@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pgkeep.repository import names, seal
-from pgkeep.repository.chunks import ChunkRead, ChunkReader, PackMissing, plan_reads
 from pgkeep.repository.manifest.tables import ChunkTable, PackTable
 from pgkeep.repository.pack import PackWriter, StoredPack
+from pgkeep.repository.packs.chunks import ChunkRead, ChunkReader, PackMissing, plan_reads
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged
 from support.manifests import KEY, cluster_folder

@@ -36,21 +36,32 @@ def take(backlog: Backlog, task: Task, rest: int = 0) -> None:
 
 def test_a_growing_file_is_read_when_there_is_enough_and_by_one_at_a_time() -> None:
     backlog = Backlog(5)
-    opened(backlog, a=MIB - 1)
-    assert backlog.next_task(anything=True) == ()
-    assert backlog.grow("a", MIB + 10)
-    assert not backlog.grow("a", MIB + 10)
+    opened(backlog, a=4 * MIB - 1)
+    assert backlog.next_task(anything=False) == ()
+    assert backlog.grow("a", 4 * MIB + 10)
+    assert not backlog.grow("a", 4 * MIB + 10)
     task = backlog.next_task(anything=False)
-    assert task == (Part(5, "a", 0, MIB + 10, final=False),)
+    assert task == (Part(5, "a", 0, 4 * MIB + 10, final=False),)
     backlog.grow("a", 20 * MIB)
     assert backlog.next_task(anything=True) == ()
     take(backlog, task, rest=10)
-    assert backlog.next_task(anything=False) == (Part(5, "a", MIB, MIB + LARGEST, final=False),)
+    assert backlog.next_task(anything=False) == (
+        Part(5, "a", 4 * MIB, 4 * MIB + LARGEST, final=False),
+    )
+
+
+def test_less_is_enough_when_nothing_more_comes() -> None:
+    backlog = Backlog(0)
+    opened(backlog, a=MIB - 1)
+    assert backlog.next_task(anything=True) == ()
+    backlog.grow("a", MIB)
+    assert backlog.next_task(anything=False) == ()
+    assert backlog.next_task(anything=True) == (Part(0, "a", 0, MIB, final=False),)
 
 
 def test_the_file_with_most_to_read_is_the_first() -> None:
     backlog = Backlog(0)
-    opened(backlog, a=2 * MIB, b=3 * MIB, c=MIB)
+    opened(backlog, a=6 * MIB, b=7 * MIB, c=5 * MIB)
     tasks = [backlog.next_task(anything=False) for _ in range(4)]
     assert [part.name for task in tasks for part in task] == ["b", "a", "c"]
 
@@ -81,7 +92,7 @@ def test_a_task_fits_into_the_buffer_of_a_worker() -> None:
 def test_a_file_that_is_closed_while_it_is_read_is_read_to_its_end() -> None:
     backlog = Backlog(0)
     opened(backlog, a=2 * MIB)
-    task = backlog.next_task(anything=False)
+    task = backlog.next_task(anything=True)
     backlog.close("a", 2 * MIB)
     assert backlog.next_task(anything=True) == ()
     take(backlog, task)
@@ -96,16 +107,15 @@ def test_a_file_that_is_closed_while_it_is_read_is_read_to_its_end() -> None:
 def test_what_gives_few_chunks_is_read_in_larger_parts() -> None:
     """Content without rows is cut only where a megabyte of it is at hand."""
     backlog = Backlog(0)
-    opened(backlog, a=MIB)
-    for size in (2 * MIB, 4 * MIB, LARGEST, LARGEST):
-        (part,) = backlog.next_task(anything=False)
-        backlog.take(part, Taken(part.begin + 1000, 0, b""))
-        backlog.grow("a", part.begin + 1000 + size - 1)
-        assert backlog.next_task(anything=False) == ()
-        backlog.grow("a", part.begin + 1000 + size)
+    opened(backlog, a=4 * MIB)
+    (part,) = backlog.next_task(anything=False)
+    backlog.take(part, Taken(1000, 0, b""))
+    backlog.grow("a", 1000 + LARGEST - 1)
+    assert backlog.next_task(anything=False) == ()
+    backlog.grow("a", 1000 + LARGEST)
     (part,) = backlog.next_task(anything=False)
     backlog.take(part, Taken(part.end - 1000, 0, b""))
-    backlog.grow("a", part.end - 1000 + MIB)
+    backlog.grow("a", part.end - 1000 + 4 * MIB)
     assert backlog.next_task(anything=False)
 
 
@@ -118,7 +128,7 @@ def test_room_is_counted_until_it_is_read() -> None:
     take(backlog, backlog.next_task(anything=False), rest=MIB)
     assert (backlog.size, backlog.read) == (MIB + 10 + 2 * 4096, 4 * MIB)
     assert list(backlog.writing()) == [("a", 4 * MIB)]
-    take(backlog, backlog.next_task(anything=False), rest=MIB)
+    take(backlog, backlog.next_task(anything=True), rest=MIB)
     backlog.close("a", 5 * MIB)
     while task := backlog.next_task(anything=True):
         take(backlog, task)
@@ -129,7 +139,7 @@ def test_room_is_counted_until_it_is_read() -> None:
 def test_the_end_of_a_file_may_come_in_two_parts() -> None:
     backlog = Backlog(0)
     opened(backlog, a=MIB)
-    (part,) = backlog.next_task(anything=False)
+    (part,) = backlog.next_task(anything=True)
     backlog.take(part, Taken(MIB, 3, b"0123456789abcdef"))
     backlog.close("a", MIB + 3)
     (part,) = backlog.next_task(anything=True)

@@ -10,7 +10,7 @@ import pytest
 from pgkeep.logical.capture.aborted import CaptureAborted
 from pgkeep.logical.capture.backlog import CapturedFile, Part
 from pgkeep.logical.capture.storing import Storer, StorerSetup
-from pgkeep.repository.pack_ids import TAG, tag_of
+from pgkeep.repository.packs.pack_ids import TAG, tag_of
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
@@ -45,7 +45,8 @@ def rows(count: int, seed: int = 1) -> bytes:
 
 def take(storer: Storer, directory: Path, *parts: Part) -> list[tuple[int, int]]:
     """Return where each part ended and its line feeds."""
-    taken = storer.take(parts, directory)
+    taken = storer.read(parts, directory)
+    storer.seal()
     return [(part.end, part.lines) for part in taken]
 
 
@@ -57,7 +58,8 @@ def test_a_file_is_stored_part_by_part_and_removed_at_its_end(
     size, begin, lines, tail = len(content), 0, 0, b""
     while begin < size:
         part = Part(0, "1.dat", begin, min(size, begin + MIB), final=begin + MIB >= size)
-        (taken,) = storer.take((part,), tmp_path)
+        (taken,) = storer.read((part,), tmp_path)
+        storer.seal()
         assert taken.tail == content[max(begin, taken.end - 16) : taken.end]
         lines += taken.lines
         begin, tail = taken.end, taken.tail
@@ -152,7 +154,9 @@ def test_a_limited_rate_is_kept(new_storer: NewStorer, tmp_path: Path) -> None:
     (tmp_path / "1.dat").write_bytes(bytes(4 * MIB))
     storer = new_storer(rate=rate)
     part = Part(0, "1.dat", 0, 4 * MIB, final=True)
-    storer.take((part,), tmp_path)
+    storer.read((part,), tmp_path)
+    assert now[0] == 0
+    storer.seal()
     assert now[0] == pytest.approx(4, abs=0.2)
 
 

@@ -8,9 +8,9 @@ from pgkeep.backup.incremental import attempts
 from pgkeep.backup.incremental.attempts import Adopted, Past, adopt
 from pgkeep.model.backup import BackupId
 from pgkeep.repository import names
-from pgkeep.repository.attempts import begin, discard, end, list_packs, packs_of, unfinished
 from pgkeep.repository.pack import PackWriter, StoredPack
-from pgkeep.repository.pack_ids import pack_id, tag_of
+from pgkeep.repository.packs.attempts import begin, discard, end, list_packs, packs_of, unfinished
+from pgkeep.repository.packs.pack_ids import pack_id, tag_of
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import CHUNK, Key, Sealer
 from pgkeep.repository.store.base import StoreFailed

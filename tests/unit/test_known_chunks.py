@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pgkeep.repository.known import ChunkIndex, KnownChunks
 from pgkeep.repository.manifest.tables import Tables
 from pgkeep.repository.pack import Placed
+from pgkeep.repository.packs.known import ChunkIndex, KnownChunks
 from support.manifests import manifest_of, with_column
 
 

@@ -18,10 +18,10 @@ from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.manifest.builder import ManifestBuilder
 from pgkeep.repository.manifest.codec import DumpManifest, encode
 from pgkeep.repository.manifest.dump_facts import DumpedDatabase
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.proofs import Level, read_proofs
 from pgkeep.repository.store.base import BlobMissing
 from pgkeep.repository.store.memory import MemoryStore
-from pgkeep.repository.streams import FileStreams
 from pgkeep.verify.archives import check_dump
 from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.plan import Sample

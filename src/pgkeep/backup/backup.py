@@ -26,10 +26,11 @@ from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import attempts, catalog, locks, names
+from pgkeep.repository import catalog, locks, names
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.facts import Reuse
-from pgkeep.repository.pack_ids import tag_of
+from pgkeep.repository.packs import attempts
+from pgkeep.repository.packs.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFull
 from pgkeep.units import MIB

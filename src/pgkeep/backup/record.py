@@ -21,7 +21,7 @@ from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import Attributes, ChunkLog
 from pgkeep.repository.manifest.facts import CorruptPage, Facts, Reuse
 from pgkeep.repository.pack import PackWriter
-from pgkeep.repository.pack_ids import pack_id
+from pgkeep.repository.packs.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder
 
 CONTROL_FILE: Final = "global/pg_control"

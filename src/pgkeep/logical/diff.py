@@ -8,8 +8,8 @@ from pgkeep.logical import inventory
 from pgkeep.logical.inventory import Item
 from pgkeep.repository import dumps
 from pgkeep.repository.manifest.dump_facts import INVENTORY, DumpFacts
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.streams import FileStreams
 
 _DATA: Final = frozenset({"TABLE DATA", "SEQUENCE SET", "BLOBS", "BLOB DATA", "STATISTICS DATA"})
 

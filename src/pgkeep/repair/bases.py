@@ -11,9 +11,9 @@ from pgkeep.model.backup import Backup
 from pgkeep.postgres.pages import PAGE_SIZE, PageChecker
 from pgkeep.repair.plan import BadPage, Base, is_intact
 from pgkeep.repository import catalog
-from pgkeep.repository.chunks import ChunkReader, PackMissing
 from pgkeep.repository.manifest.checks import BadManifest
 from pgkeep.repository.manifest.codec import Manifest
+from pgkeep.repository.packs.chunks import ChunkReader, PackMissing
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import ShortRead

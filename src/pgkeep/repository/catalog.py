@@ -11,9 +11,9 @@ from pgkeep.model.dump import noun_of
 from pgkeep.repository import names
 from pgkeep.repository.manifest.codec import OF_BACKUP, Manifest
 from pgkeep.repository.manifest.facts import Facts
+from pgkeep.repository.manifest.shelf import BAD_MANIFEST, Shelf
 from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.shelf import BAD_MANIFEST, Shelf
 
 LATEST: Final = "latest"
 _SHOWN: Final = 5  # ids in an error

@@ -9,9 +9,9 @@ from pgkeep.repository import catalog, names
 from pgkeep.repository.catalog import LATEST, NoMatch, match_id
 from pgkeep.repository.manifest.codec import OF_DUMP, DumpManifest
 from pgkeep.repository.manifest.dump_facts import DumpFacts
+from pgkeep.repository.manifest.shelf import BAD_MANIFEST, Shelf
 from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.shelf import BAD_MANIFEST, Shelf
 
 
 class UnknownDump(PgkeepError):

@@ -16,9 +16,9 @@ from pgkeep.model.timeline import history_name
 from pgkeep.postgres.control import parse_control
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import catalog
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.facts import Facts
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.restore import preflight, settings
 from pgkeep.restore.databases import Database

@@ -11,9 +11,9 @@ from pgkeep.model.dump import noun_of
 from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.catalog import Catalog, Unreadable
 from pgkeep.repository.dumps import DumpCatalog, UnreadableDump, is_dump_id
+from pgkeep.repository.manifest.shelf import BAD_MANIFEST
 from pgkeep.repository.proofs import Proofs, read_proofs
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.shelf import BAD_MANIFEST
 from pgkeep.repository.store.base import BlobStat
 from pgkeep.retention.judging.branches import Known
 from pgkeep.retention.packs import Packs, demand_packs, list_packs, sort_packs

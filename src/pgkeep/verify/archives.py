@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from pgkeep.repository.chunks import PackMissing
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import (
     GLOBALS,
@@ -14,8 +13,9 @@ from pgkeep.repository.manifest.dump_facts import (
     DumpFacts,
 )
 from pgkeep.repository.manifest.tables import EntryKind, Tables
+from pgkeep.repository.packs.chunks import PackMissing
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.streams import FileStreams
 from pgkeep.verify.content import DAMAGE
 
 _MAGIC: Final = b"PGDMP"  # pg_backup_archiver.c: WriteHead

@@ -15,11 +15,11 @@ from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
 from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.catalog import Catalog, UnknownBackup
-from pgkeep.repository.chunks import ChunkReader, PackMissing
 from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.manifest.checks import BadManifest, UnsafePath
 from pgkeep.repository.manifest.codec import Manifest
 from pgkeep.repository.manifest.tables import Tables
+from pgkeep.repository.packs.chunks import ChunkReader, PackMissing
 from pgkeep.repository.proofs import Level
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobMissing

@@ -24,7 +24,7 @@ from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import ChunkLog
 from pgkeep.repository.manifest.tables import Array
 from pgkeep.repository.pack import PackWriter, Placed, StoredPack
-from pgkeep.repository.pack_ids import pack_id
+from pgkeep.repository.packs.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key, Sealer
 from pgkeep.repository.store.open import open_store

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pgkeep.backup.copying.work import Copied, Moves
-from pgkeep.repository import moving
 from pgkeep.repository.manifest.builder import ChunkLog
 from pgkeep.repository.pack import PackWriter
+from pgkeep.repository.packs import moving
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Sealer
 

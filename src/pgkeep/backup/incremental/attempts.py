@@ -1,4 +1,4 @@
-"""What the next backup can use of those that never were completed: repository/attempts.py."""
+"""What the next backup can use of those that never were completed: repository/packs/attempts.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Final, Self
 import numpy as np
 
 from pgkeep.repository import catalog, names
-from pgkeep.repository.attempts import list_packs, packs_of, unfinished
-from pgkeep.repository.known import ChunkIndex
 from pgkeep.repository.manifest.tables import Array
 from pgkeep.repository.pack import Placed, StoredPack, read_contents
+from pgkeep.repository.packs.attempts import list_packs, packs_of, unfinished
+from pgkeep.repository.packs.known import ChunkIndex
 from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer, WrongKey

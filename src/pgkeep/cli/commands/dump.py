@@ -1,15 +1,14 @@
 """Logical backups: dump create, list, show, diff."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from pgkeep.cli.commands import dump_files, dump_restore
+from pgkeep.cli.commands import dump_options as options
 from pgkeep.cli.context import NO, Context, error_facts, group, say_error
-
-Patterns = list[str]
-_ID = typer.Argument(metavar="DUMP", help="An id, its beginning, or latest.")
+from pgkeep.model.dump import Selection
 
 
 def register(app: typer.Typer) -> None:
@@ -30,116 +29,96 @@ def register(app: typer.Typer) -> None:
 def create(  # noqa: PLR0913 - what pg_dump can choose, by its own names
     here: typer.Context,
     *,
-    databases: Annotated[
-        Patterns | None, typer.Option("--database", "-d", help="Dump this one; may be repeated.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every database: the default.")] = False,
-    exclude_databases: Annotated[
-        Patterns | None,
-        typer.Option("--exclude-database", metavar="PATTERN", help="Of all, not these."),
-    ] = None,
-    schema_only: Annotated[
-        bool, typer.Option("--schema-only", "-s", help="Definitions, no data.")
-    ] = False,
-    data_only: Annotated[
-        bool, typer.Option("--data-only", "-a", help="Data, no definitions.")
-    ] = False,
-    sections: Annotated[
-        Patterns | None, typer.Option("--section", help="pre-data, data or post-data.")
-    ] = None,
-    tables: Annotated[
-        Patterns | None, typer.Option("--table", "-t", metavar="PATTERN", help="Only these tables.")
-    ] = None,
-    exclude_tables: Annotated[
-        Patterns | None, typer.Option("--exclude-table", "-T", metavar="PATTERN", help="Not these.")
-    ] = None,
-    exclude_data: Annotated[
-        Patterns | None,
-        typer.Option("--exclude-table-data", metavar="PATTERN", help="Of these, no rows."),
-    ] = None,
-    schemas: Annotated[
-        Patterns | None, typer.Option("--schema", "-n", metavar="PATTERN", help="Only these.")
-    ] = None,
-    exclude_schemas: Annotated[
-        Patterns | None,
-        typer.Option("--exclude-schema", "-N", metavar="PATTERN", help="Not these."),
-    ] = None,
-    extensions: Annotated[
-        Patterns | None, typer.Option("--extension", "-e", metavar="PATTERN", help="Only these.")
-    ] = None,
-    filter_file: Annotated[
-        Path | None, typer.Option("--filter", help="A file of include and exclude lines.")
-    ] = None,
-    large_objects: Annotated[
-        bool | None,
-        typer.Option("--large-objects/--no-large-objects", help="With or without them."),
-    ] = None,
-    foreign_data: Annotated[
-        Patterns | None,
-        typer.Option("--include-foreign-data", metavar="PATTERN", help="Of these servers."),
-    ] = None,
-    role_passwords: Annotated[
-        bool | None,
-        typer.Option(
-            "--role-passwords/--no-role-passwords", help="Else where the role may read them."
-        ),
-    ] = None,
-    lock_wait: Annotated[
-        str, typer.Option(help="How long to wait for locked tables; else dump.lock_wait.")
-    ] = "",
-    label: Annotated[str, typer.Option(help="A word for people, shown in lists.")] = "",
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, max=256, help="Else one per core.")
-    ] = None,
-    scratch: Annotated[
-        str, typer.Option(help="Where data passes through, a quarter of a GiB at a time.")
-    ] = "",
+    databases: options.Databases = None,
+    every: options.EveryDatabase = False,
+    exclude_databases: options.ExcludeDatabases = None,
+    schema_only: options.SchemaOnly = False,
+    data_only: options.DataOnly = False,
+    sections: options.Sections = None,
+    tables: options.Tables = None,
+    exclude_tables: options.ExcludeTables = None,
+    exclude_data: options.ExcludeData = None,
+    schemas: options.Schemas = None,
+    exclude_schemas: options.ExcludeSchemas = None,
+    extensions: options.Extensions = None,
+    filter_file: options.FilterFile = None,
+    large_objects: options.LargeObjects = None,
+    foreign_data: options.ForeignData = None,
+    role_passwords: options.RolePasswords = None,
+    lock_wait: options.LockWait = "",
+    label: options.Label = "",
+    jobs: options.Jobs = None,
+    scratch: options.Scratch = "",
 ) -> int:
     """Dump databases with roles and tablespaces, by pg_dump, into the repository."""
-    from pgkeep.cli.render import dump as render
-    from pgkeep.logical.create.create import CreateOptions
-    from pgkeep.logical.create.create import create as make
-    from pgkeep.logical.filters import merged, read_filter
-    from pgkeep.model.dump import Selection
-    from pgkeep.units import parse_duration
-
     context: Context = here.obj
-    app = context.app
     if every and databases:
         raise typer.BadParameter("--all and --database contradict each other")
     if exclude_databases and databases:
         raise typer.BadParameter("--exclude-database is for all databases")
     selection = Selection(
-        schema_only=schema_only,
-        data_only=data_only,
-        sections=tuple(sections or ()),
-        tables=tuple(tables or ()),
-        exclude_tables=tuple(exclude_tables or ()),
-        exclude_table_data=tuple(exclude_data or ()),
-        schemas=tuple(schemas or ()),
-        exclude_schemas=tuple(exclude_schemas or ()),
-        extensions=tuple(extensions or ()),
-        foreign_servers=tuple(foreign_data or ()),
-        large_objects=large_objects,
-    )
-    if filter_file is not None:
-        selection = merged(selection, read_filter(filter_file))
-    options = CreateOptions(
+        schema_only=schema_only, data_only=data_only, sections=tuple(sections or ()),
+        tables=tuple(tables or ()), exclude_tables=tuple(exclude_tables or ()),
+        exclude_table_data=tuple(exclude_data or ()), schemas=tuple(schemas or ()),
+        exclude_schemas=tuple(exclude_schemas or ()), extensions=tuple(extensions or ()),
+        foreign_servers=tuple(foreign_data or ()), large_objects=large_objects,
+    )  # fmt: skip
+    wish = _Wish(
         databases=tuple(databases or ()),
-        exclude_databases=tuple(exclude_databases or ()),
-        selection=selection,
+        exclude=tuple(exclude_databases or ()),
+        selection=_with_file(selection, filter_file),
         role_passwords=role_passwords,
         label=label,
-        jobs=jobs or app.jobs,
+        jobs=jobs,
+        lock_wait=lock_wait,
+        scratch=scratch,
+    )
+    return _create(context, wish)
+
+
+class _Wish(NamedTuple):
+    """What was typed."""
+
+    databases: tuple[str, ...]
+    exclude: tuple[str, ...]
+    selection: Selection
+    role_passwords: bool | None
+    label: str
+    jobs: int | None
+    lock_wait: str
+    scratch: str
+
+
+def _with_file(selection: Selection, file: Path | None) -> Selection:
+    from pgkeep.logical.filters import merged, read_filter
+
+    return selection if file is None else merged(selection, read_filter(file))
+
+
+def _create(context: Context, wish: _Wish) -> int:
+    from pgkeep.cli.render import dump as render
+    from pgkeep.logical.create.create import CreateOptions
+    from pgkeep.logical.create.create import create as make
+    from pgkeep.units import parse_duration
+
+    app = context.app
+    wait = parse_duration(wish.lock_wait) if wish.lock_wait else app.config.dump.lock_wait
+    chosen = CreateOptions(
+        databases=wish.databases,
+        exclude_databases=wish.exclude,
+        selection=wish.selection,
+        role_passwords=wish.role_passwords,
+        label=wish.label,
+        jobs=wish.jobs or app.jobs,
         level=app.config.repository.compression_level,
-        lock_wait_s=parse_duration(lock_wait) if lock_wait else app.config.dump.lock_wait,
+        lock_wait_s=wait,
         pg_bin=app.settings.pg_bin,
-        scratch=scratch or app.config.dump.scratch,
+        scratch=wish.scratch or app.config.dump.scratch,
         rate=app.settings.rate,
         nice=app.settings.nice,
         ionice=app.settings.ionice,
     )
-    made = make(app.cluster, app.conninfo, options, context.progress)
+    made = make(app.cluster, app.conninfo, chosen, context.progress)
     context.close()
     problem = made.problem
     facts = made.to_dict() | {"error": error_facts(problem) if problem else None}
@@ -168,7 +147,7 @@ def list_dumps(here: typer.Context) -> int:
     return NO if found.unreadable else 0
 
 
-def show(here: typer.Context, dump_id: Annotated[str, _ID] = "latest") -> None:
+def show(here: typer.Context, dump_id: options.Dump = "latest") -> None:
     """Show all that is on record of a dump."""
     from pgkeep.cli.render import dump as render
     from pgkeep.repository import dumps

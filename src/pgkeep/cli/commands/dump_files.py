@@ -1,13 +1,26 @@
 """Logical backups as files: dump export, dump import."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgkeep.cli.commands import dump_options as options
+from pgkeep.cli.commands.dump_options import Patterns
 from pgkeep.cli.context import Context, ReaderGone
 from pgkeep.logical.export.formats import STDOUT, ExportFormat
 
-Patterns = list[str]
+if TYPE_CHECKING:
+    from pgkeep.logical.export.plan import ExportRequest
+
+
+_Tables = Annotated[
+    Patterns | None,
+    typer.Option("--table", "-t", metavar="TABLE", help="plain: only these, as pg_restore -t."),
+]
+_Schemas = Annotated[
+    Patterns | None,
+    typer.Option("--schema", "-n", metavar="SCHEMA", help="plain: only what is in these."),
+]
 
 
 def register(dump: typer.Typer) -> None:
@@ -18,9 +31,7 @@ def register(dump: typer.Typer) -> None:
 
 def export(  # noqa: PLR0913 - what pg_restore can choose, by its own names
     here: typer.Context,
-    dump_id: Annotated[
-        str, typer.Argument(metavar="DUMP", help="An id, its beginning, or latest.")
-    ],
+    dump_id: options.Dump,
     *,
     form: Annotated[ExportFormat, typer.Option("--format", "-F", help="As pg_dump calls them.")],
     output: Annotated[
@@ -46,21 +57,13 @@ def export(  # noqa: PLR0913 - what pg_restore can choose, by its own names
     no_privileges: Annotated[
         bool, typer.Option("--no-privileges", "-x", help="plain: no GRANT and REVOKE.")
     ] = False,
-    tables: Annotated[
-        Patterns | None,
-        typer.Option("--table", "-t", metavar="TABLE", help="plain: only these, as pg_restore -t."),
-    ] = None,
-    schemas: Annotated[
-        Patterns | None,
-        typer.Option("--schema", "-n", metavar="SCHEMA", help="plain: only what is in these."),
-    ] = None,
+    tables: _Tables = None,
+    schemas: _Schemas = None,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the file or dump that is there.")
     ] = False,
 ) -> None:
     """Write a dump as what pg_restore and psql read."""
-    from pgkeep.cli.render import dump_files as render
-    from pgkeep.logical.export.export import export as write
     from pgkeep.logical.export.plan import ExportRequest
     from pgkeep.repository import dumps
 
@@ -84,12 +87,19 @@ def export(  # noqa: PLR0913 - what pg_restore can choose, by its own names
         force=force,
         pg_bin=app.settings.pg_bin,
     )
+    _write(context, request)
+
+
+def _write(context: Context, request: "ExportRequest") -> None:
+    from pgkeep.cli.render import dump_files as render
+    from pgkeep.logical.export.export import export as write
+
     try:
-        done = write(app.cluster, request, context.progress)
+        done = write(context.app.cluster, request, context.progress)
     except BrokenPipeError:
         raise ReaderGone from None
     context.close()
-    if output == STDOUT:
+    if request.output == STDOUT:
         context.note(render.exported(done, context.look_at_stderr))
     else:
         context.result(done.to_dict(), lambda look: render.exported(done, look))

@@ -2,11 +2,14 @@
 
 import getpass
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgkeep.cli.context import NO, Context, group
+
+if TYPE_CHECKING:
+    from pgkeep.setup.init import InitOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +61,7 @@ def init(  # noqa: PLR0913 - the options of the command
 ) -> int:
     """Create the repository; show or apply the settings it needs."""
     from pgkeep.cli.render import setup as render_setup
-    from pgkeep.setup.init import InitOptions, init_for_dumps
+    from pgkeep.setup.init import InitOptions
     from pgkeep.setup.init import init as run
 
     context: Context = here.obj
@@ -78,12 +81,19 @@ def init(  # noqa: PLR0913 - the options of the command
     if dumps_only:
         if apply or replace_archiver:
             raise typer.BadParameter("--dumps-only needs no settings of the server")
-        made = init_for_dumps(app, options)
-        context.result(made.to_dict(), lambda look: render_setup.repository(made, look))
-        return 0
+        return _for_dumps(context, options)
     with app.connect() as session:
         report = run(session, app, options)
     context.result(report.to_dict(), lambda look: render_setup.init(report, look))
+    return 0
+
+
+def _for_dumps(context: Context, options: "InitOptions") -> int:
+    from pgkeep.cli.render import setup as render_setup
+    from pgkeep.setup.init import init_for_dumps
+
+    made = init_for_dumps(context.app, options)
+    context.result(made.to_dict(), lambda look: render_setup.repository(made, look))
     return 0
 
 

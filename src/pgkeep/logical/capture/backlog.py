@@ -13,7 +13,7 @@ from pgkeep.repository.manifest.tables import CHUNK_LIMIT
 from pgkeep.units import KIB, MIB
 
 LARGEST: Final = 8 * MIB  # bytes of a part: what a worker's buffer holds
-_FULL: Final = 4 * MIB  # bytes of a task that holds several files
+_FULL: Final = 4 * MIB  # bytes of a task: what lies behind the last border is read once more
 _FILES: Final = 64  # in a task, at most
 _WORTH_IT: Final = MIB  # less of closed files waits for more
 _OVERHEAD: Final = 4 * KIB  # what a file takes up at least
@@ -115,7 +115,7 @@ class _File:
         self.begin = 0  # up to here it was read
         self.closed = False
         self.reading = False
-        self.enough = CHUNK_LIMIT  # bytes that are worth a task while it grows: they give a chunk
+        self.enough = _FULL  # bytes that are worth a task while it grows
         self.lines = 0
         self.tail = b""
 
@@ -172,11 +172,17 @@ class Backlog:
             self._enqueue(file, first=False)
 
     def next_task(self, *, anything: bool) -> Task:
-        """Return what is to be read next, or nothing. `anything`: don't wait for more to share."""
+        """Return what is to be read next, or nothing. `anything`: don't wait for more to come."""
         enough = self._closed_bytes >= _WORTH_IT or len(self._closed) >= _FILES
         if self._closed and (enough or anything):
             return tuple(self._closed_parts())
-        ready = [f for f in self._open.values() if not f.reading and f.size - f.begin >= f.enough]
+        ready = [
+            file
+            for file in self._open.values()
+            # A chunk's bytes are needed at least, or nothing may come of it.
+            if file.size - file.begin >= (CHUNK_LIMIT if anything else file.enough)
+            and not file.reading
+        ]
         if not ready:
             return ()
         return (self._part(max(ready, key=lambda file: file.size - file.begin)),)
@@ -191,9 +197,8 @@ class Backlog:
         file.lines += taken.lines
         file.tail = (file.tail + taken.tail)[-TAIL:]
         file.begin = taken.end
-        # Content without rows is judged by the megabyte: less than two would be read in vain.
-        little = got < (part.end - part.begin) // 2
-        file.enough = min(2 * file.enough, LARGEST) if little else CHUNK_LIMIT
+        # Content without rows is judged by the megabyte: most of two would be read in vain.
+        file.enough = LARGEST if got < (part.end - part.begin) // 2 else _FULL
         if part.final:
             del self._known[part.name]
             self.files.fill(file.number, file.size, file.lines, file.tail)

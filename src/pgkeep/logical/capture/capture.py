@@ -18,8 +18,8 @@ from pgkeep.logical.capture.run import Run
 from pgkeep.logical.capture.scratch_space import WANTED
 from pgkeep.logical.capture.storing import StorerSetup
 from pgkeep.logical.capture.workers import InlineWorker, ProcessWorkers, Workers
-from pgkeep.repository.known import KnownChunks
 from pgkeep.repository.manifest.builder import StoredChunks
+from pgkeep.repository.packs.known import KnownChunks
 from pgkeep.repository.seal import Key
 from pgkeep.units import MIB
 from pgkeep.workers.throttle import SharedRate
@@ -36,7 +36,7 @@ class CaptureSetup(NamedTuple):
     key: Key | None
     cluster: str
     level: int = 1  # of zstd
-    tag: bytes = b""  # of the packs' ids (repository/pack_ids.py); none: they tell nothing
+    tag: bytes = b""  # of the packs' ids (repository/packs/pack_ids.py); none: they tell nothing
     known: KnownChunks = KnownChunks()
     rate: int = 0  # bytes that are read in a second at most; 0: no limit
     nice: int = 0

@@ -10,7 +10,7 @@ from pgkeep.logical.capture.holes import Holes
 from pgkeep.logical.capture.process_group import ProcessGroup
 from pgkeep.logical.capture.workers import Workers
 
-_SHORTEST_S: Final = 0.005  # between two looks at growing files: 2 MiB of a fast pg_dump
+_SHORTEST_S: Final = 0.01  # between two looks at growing files: 4 MiB of a fast pg_dump
 _LONGEST_S: Final = 0.1  # while nothing happens
 
 

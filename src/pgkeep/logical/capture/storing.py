@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pgkeep.logical.capture.aborted import CaptureAborted
-from pgkeep.logical.capture.backlog import LARGEST, TAIL, CapturedFile, Part, Taken, Task
+from pgkeep.logical.capture.backlog import LARGEST, TAIL, CapturedFile, Taken, Task
 from pgkeep.logical.capture.chunking import cut
 from pgkeep.repository import seal
-from pgkeep.repository.known import KnownChunks
 from pgkeep.repository.manifest.builder import ChunkLog, StoredChunks
 from pgkeep.repository.pack import PackWriter
-from pgkeep.repository.pack_ids import pack_id
+from pgkeep.repository.packs.known import KnownChunks
+from pgkeep.repository.packs.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store
@@ -42,6 +42,15 @@ class StorerSetup(NamedTuple):
         return Storer(repository.cluster(self.cluster), self)
 
 
+class _Cut(NamedTuple):
+    """Chunks of a file in memory."""
+
+    number: int
+    position: int  # of the first one in the file
+    content: memoryview
+    ends: list[int]
+
+
 class Storer:
     """Stores chunks in packs of full size, whatever files they are of. Not for several threads."""
 
@@ -53,28 +62,45 @@ class Storer:
         self._sealer = cluster.repository.sealer(setup.level)
         self._setup = setup
         self._buffer = memoryview(mmap(-1, LARGEST))  # of pages, and used only as far as need be
+        self._cuts: list[_Cut] = []
         self._stored: list[StoredChunks] = []
         self._start()
 
-    def take(self, task: Task, directory: Path) -> list[Taken]:
-        """Store a task's parts, and remove files that were read to their end.
+    def read(self, task: Task, directory: Path) -> list[Taken]:
+        """Read a task's parts and cut them; remove files that were read to their end.
 
-        What is stored is durable when `finish` has returned. With a limited rate this may take
-        long. Raise CaptureAborted, and what the store raises.
+        `seal` must follow before anything else. Between the two the next part of a file may go to
+        another worker. Raise CaptureAborted.
         """
-        taken = []
+        taken, used = [], 0
         for part in task:
             path = f"{directory}/{part.name}"
+            content = self._buffer[used : used + part.end - part.begin]
+            used += len(content)
             try:
-                taken.append(self._take(part, path))
+                _read(path, part.begin, content)
                 if part.final:
-                    # Before it is durable: a dump that fails is begun anew, its snapshot is gone.
+                    # Before it is stored: a dump that fails is begun anew, its snapshot is gone.
                     os.unlink(path)
             except OSError as error:
                 why = (error.strerror or str(error)).lower()
                 raise CaptureAborted(f"{path} cannot be read: {why}") from error
-        self._setup.rate.take(sum(part.end - part.begin for part in task))
+            found = cut(content, final=part.final)
+            self._cuts.append(_Cut(part.number, part.begin, content, found.ends))
+            end = found.ends[-1] if found.ends else 0
+            tail = bytes(content[max(0, end - TAIL) : end])
+            taken.append(Taken(part.begin + end, found.lines, tail))
         return taken
+
+    def seal(self) -> None:
+        """Store what was read. It is durable when `finish` has returned.
+
+        With a limited rate this takes as long as that wants. Raises what the store raises.
+        """
+        cuts, self._cuts = self._cuts, []
+        for found in cuts:
+            self._store(found)
+        self._setup.rate.take(sum(len(found.content) for found in cuts))
 
     def store(self, number: int, pieces: Iterable[bytes]) -> CapturedFile:
         """Store content that comes in pieces as one file."""
@@ -84,12 +110,12 @@ class Storer:
             tail = (tail + piece[-TAIL:])[-TAIL:]
             if len(held) >= _PIECES:
                 found = cut(held, final=False)
-                self._store(number, size, memoryview(held), found.ends)
+                self._store(_Cut(number, size, memoryview(held), found.ends))
                 lines += found.lines
                 size += found.ends[-1]
                 held = held[found.ends[-1] :]
         found = cut(held, final=True)
-        self._store(number, size, memoryview(held), found.ends)
+        self._store(_Cut(number, size, memoryview(held), found.ends))
         return CapturedFile(number, "", size + len(held), lines + found.lines, tail)
 
     def finish(self) -> list[StoredChunks]:
@@ -99,39 +125,21 @@ class Storer:
         self._start()
         return stored
 
-    def _take(self, part: Part, path: str) -> Taken:
-        content = self._buffer[: part.end - part.begin]
-        done = 0
-        # Not for writing: closing it again would look like pg_dump closing it.
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            while done < len(content):
-                got = os.preadv(file, [content[done:]], part.begin + done)
-                if not got:
-                    raise OSError(0, "it became shorter")
-                done += got
-        finally:
-            os.close(file)
-        found = cut(content, final=part.final)
-        self._store(part.number, part.begin, content, found.ends)
-        end = found.ends[-1] if found.ends else 0
-        return Taken(part.begin + end, found.lines, bytes(content[max(0, end - TAIL) : end]))
-
-    def _store(self, number: int, position: int, content: memoryview, ends: list[int]) -> None:
+    def _store(self, found: "_Cut") -> None:
         """Enter consecutive chunks of a file, and seal those that are stored nowhere yet."""
         begin = 0
-        for end in ends:
-            plain = content[begin:end]
+        for end in found.ends:
+            plain = found.content[begin:end]
             name = self._sealer.chunk_id(plain)
             known = self._setup.known.find(name)
             if known is not None:
-                self._log.add_known(number, position + begin, known, len(plain))
+                self._log.add_known(found.number, found.position + begin, known, len(plain))
             else:
                 placed = self._packs.find(name)
                 if placed is None:
                     placed = self._packs.add(self._sealer.seal(seal.CHUNK, plain, id=name))
                     self._count += 1
-                self._log.add(number, position + begin, placed, len(plain))
+                self._log.add(found.number, found.position + begin, placed, len(plain))
             self._rows += 1
             begin = end
         if self._count >= self._most_chunks:
@@ -149,3 +157,18 @@ class Storer:
         packs = self._packs.finish()
         if self._rows:
             self._stored.append(self._log.finish(packs))
+
+
+def _read(path: str, begin: int, content: memoryview) -> None:
+    """Fill `content` from a file. Raise OSError."""
+    done = 0
+    # Not for writing: closing it again would look like pg_dump closing it.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while done < len(content):
+            got = os.preadv(file, [content[done:]], begin + done)
+            if not got:
+                raise OSError(0, "it became shorter")
+            done += got
+    finally:
+        os.close(file)

@@ -1,7 +1,8 @@
 """The processes that store what pg_dump writes: they live as long as the whole dump.
 
 Each fills packs of its own over all files and databases. A task is sent to whoever is idle, so no
-queue is in between that could hide that somebody died.
+queue is in between that could hide that somebody died. Its answer comes when the parts are read and
+cut; then others can go on with their files, while the worker seals what it read.
 """
 
 import multiprocessing
@@ -36,7 +37,7 @@ class Workers(Protocol):
         ...
 
     def busy(self) -> bool:
-        """Tell whether answers are due."""
+        """Tell whether anybody has something to do."""
         ...
 
     def give(self, task: Task, directory: Path) -> None: ...
@@ -64,7 +65,8 @@ class InlineWorker:
         return bool(self._answers)
 
     def give(self, task: Task, directory: Path) -> None:
-        self._answers.append((task, self._storer.take(task, directory)))
+        self._answers.append((task, self._storer.read(task, directory)))
+        self._storer.seal()
 
     def answers(self) -> Iterator[Answer]:
         while self._answers:
@@ -80,7 +82,8 @@ class _Worker:
     def __init__(self, process: Any, pipe: Connection) -> None:
         self.process = process
         self.pipe = pipe
-        self.task: Task = ()
+        self.task: Task = ()  # that is not answered
+        self.busy = False
 
     def send(self, order: "Task | _Order", directory: Path | None = None) -> None:
         try:
@@ -127,23 +130,25 @@ class ProcessWorkers:
             raise
 
     def free(self) -> bool:
-        return any(not worker.task for worker in self._workers)
+        return not all(worker.busy for worker in self._workers)
 
     def busy(self) -> bool:
-        return any(worker.task for worker in self._workers)
+        return any(worker.busy for worker in self._workers)
 
     def give(self, task: Task, directory: Path) -> None:
-        worker = next(worker for worker in self._workers if not worker.task)
+        worker = next(worker for worker in self._workers if not worker.busy)
         worker.send(task, directory)
-        worker.task = task
+        worker.task, worker.busy = task, True
 
     def answers(self) -> Iterator[Answer]:
         # Also from those that are idle: they say nothing unless they died.
         for file, _ in self._ready.poll(0):
             worker = next(worker for worker in self._workers if worker.pipe.fileno() == file)
-            taken: list[Taken] = worker.receive()
-            task, worker.task = worker.task, ()
-            yield task, taken
+            taken: list[Taken] | None = worker.receive()
+            if taken is None:
+                worker.busy = False
+            else:
+                yield worker.task, taken
 
     def waitable(self) -> Sequence[int]:
         return [worker.pipe.fileno() for worker in self._workers]
@@ -154,9 +159,12 @@ class ProcessWorkers:
             worker.send(_Order(finish=True))
         stored: list[StoredChunks] = []
         for worker in self._workers:
-            while not worker.pipe.poll(_TICK_S):
-                beat()
-            stored += worker.receive()
+            answer = None
+            while answer is None:  # to the last task, which is sealed now
+                while not worker.pipe.poll(_TICK_S):
+                    beat()
+                answer = worker.receive()
+            stored += answer
         return stored
 
     def end(self) -> None:
@@ -191,7 +199,9 @@ def _serve(pipe: Connection, setup: StorerSetup, nice: int, ionice: str) -> None
             if isinstance(order, _Order):
                 pipe.send(storer.finish())
             else:
-                pipe.send(storer.take(order, directory))
+                pipe.send(storer.read(order, directory))
+                storer.seal()
+                pipe.send(None)
     except EOFError:
         return
     except Exception as error:  # an error reaches the owner, and it alone says what becomes of it

@@ -12,8 +12,8 @@ from pgkeep.logical.inventory import Item
 from pgkeep.model.dump import Dump
 from pgkeep.repository import dumps
 from pgkeep.repository.manifest.dump_facts import INVENTORY, DumpFacts
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.streams import FileStreams
 
 _MOST: Final = 200_000  # tables that are compared one by one: some 40 MB
 

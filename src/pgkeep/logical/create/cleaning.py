@@ -12,8 +12,8 @@ import numpy as np
 from pgkeep.repository.manifest.assemble import OF_PARENT
 from pgkeep.repository.manifest.builder import StoredChunks
 from pgkeep.repository.manifest.tables import Array, ChunkTable, PackTable, Tables
-from pgkeep.repository.moving import Mover
 from pgkeep.repository.pack import PackWriter, StoredPack
+from pgkeep.repository.packs.moving import Mover
 from pgkeep.repository.repository import ClusterFolder
 
 _LIVE: Final = 0.5  # of a pack's bytes; below that its chunks move on

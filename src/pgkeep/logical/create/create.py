@@ -41,10 +41,11 @@ from pgkeep.logical.create.survey import CannotRead, Survey, survey
 from pgkeep.logical.patterns import Chosen, chosen
 from pgkeep.model.dump import DUMP_PREFIX, EVERYTHING, DumpId, Selection
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import attempts, dumps, locks
+from pgkeep.repository import dumps, locks
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.dump_facts import GLOBALS, DumpedDatabase, DumpFacts, Globals
-from pgkeep.repository.pack_ids import tag_of
+from pgkeep.repository.packs import attempts
+from pgkeep.repository.packs.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.client_programs import ProgramFailed, connecting
 from pgkeep.server.client_tools import ClientTools, find_tools

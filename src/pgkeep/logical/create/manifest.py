@@ -10,17 +10,17 @@ from msgspec.structs import replace
 from pgkeep.logical.create.database import Files
 from pgkeep.model.dump import Dump
 from pgkeep.repository import dumps
-from pgkeep.repository.known import KnownChunks
 from pgkeep.repository.manifest.assemble import OF_PARENT
 from pgkeep.repository.manifest.builder import Attributes, ManifestBuilder, StoredChunks
 from pgkeep.repository.manifest.checks import UnsafePath
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import DumpFacts
+from pgkeep.repository.manifest.shelf import BAD_MANIFEST
 from pgkeep.repository.manifest.tables import Tables
 from pgkeep.repository.names import pack, packs_prefix
+from pgkeep.repository.packs.known import KnownChunks
 from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.shelf import BAD_MANIFEST
 
 _FILE: Final = 0o600  # globals.sql holds password hashes
 _FOLDER: Final = 0o700

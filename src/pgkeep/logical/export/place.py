@@ -49,11 +49,12 @@ def told(request: ExportRequest) -> Iterator[None]:
 @contextmanager
 def new_file(request: ExportRequest) -> Iterator[BinaryIO]:
     """Give the file to write to. Unless the block ends well there is nothing afterwards."""
-    path = _real_path(request.output)
-    if request.output == STDOUT or _is_stream(path):
+    # Looked at as it was given: what /dev/fd/63 leads to has no path.
+    if request.output == STDOUT or _is_stream(request.output):
         with _stream(request.output) as sink:
             yield sink
         return
+    path = _real_path(request.output)
     _refuse_existing(request, path, taken=os.path.lexists(path))
     partial = _partial(path)
     with open(os.open(partial, _NEW, _FILE), "w+b") as sink:

@@ -9,12 +9,12 @@ from pgkeep.errors import PgkeepError
 from pgkeep.logical.encodings import readable
 from pgkeep.logical.export.plan import CannotExport, ExportRequest
 from pgkeep.postgres.archive.toc import TocEntry, open_toc
-from pgkeep.repository.chunks import PackMissing
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import TOC, DumpedDatabase
+from pgkeep.repository.packs.chunks import PackMissing
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged
-from pgkeep.repository.streams import FileStreams
 
 
 class Content:

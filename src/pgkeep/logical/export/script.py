@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import SCRIPT, DumpedDatabase
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.streams import FileStreams
 
 
 def open_script(

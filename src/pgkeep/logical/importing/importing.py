@@ -31,11 +31,12 @@ from pgkeep.logical.importing.unpacking import CannotImport
 from pgkeep.model.dump import Dump, DumpId, Origin
 from pgkeep.postgres.archive.streams import read_stream
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import attempts, dumps, locks
+from pgkeep.repository import dumps, locks
 from pgkeep.repository.dumps import DumpCatalog
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.dump_facts import GLOBALS, DumpFacts
-from pgkeep.repository.pack_ids import tag_of
+from pgkeep.repository.packs import attempts
+from pgkeep.repository.packs.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
 
 

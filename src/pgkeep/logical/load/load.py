@@ -14,8 +14,8 @@ from pgkeep.logical.load.tasks import AnyTask, TaskMaker
 from pgkeep.logical.load.workers import Done, Source, do_tasks
 from pgkeep.logical.masks.plan import MaskedColumn, MaskPlan
 from pgkeep.progress import Progress
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import Tables
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.workers.pool import default_jobs
 from pgkeep.workers.throttle import SharedRate
@@ -25,6 +25,7 @@ _UNMASKED: Final = (
     "{} large objects were loaded AS THEY ARE: no mask applies to them; if they hold what must not "
     "be seen, drop the copy and restore without them"
 )
+_OBJECTS_PER_TABLE: Final = 16  # large objects that take as long to begin with as one table
 _SHOWN: Final = 3  # tables in hand, in the progress
 
 
@@ -86,14 +87,14 @@ def load_tables(
     objects = [tasks.find_objects(contents) for contents in request.large_objects]
     sizes = [table.size for table in request.tables]
     total = sum(sizes) + sum(map(tasks.size, objects))
-    jobs = workers(total, len(sizes), request.jobs)
+    count = sum(len(found.oid) for found in objects)
+    jobs = workers(total, len(sizes) + count // _OBJECTS_PER_TABLE, request.jobs)
     progress.phase("loading data", total)
     tally = _Tally(request, progress, told)
     every: list[Iterator[AnyTask]] = [tasks.of_tables(request.tables, plan_units(sizes, jobs))]
     every += (plan_objects(request.files, found) for found in objects)
     for done in do_tasks(chain.from_iterable(every), _source(request), jobs, tally.running):
         tally.count(done, tasks)
-    count = sum(len(found.oid) for found in objects)
     return LoadResult(
         rows=tally.rows,
         large_objects=count,

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import ChunkTable
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.units import MIB
 
 _WINDOW: Final = 4 * MIB  # plain bytes fetched at a time; two such lie in memory

@@ -11,8 +11,8 @@ from pgkeep.logical.load.large_objects import WHAT, Objects, ObjectsTask, find_o
 from pgkeep.logical.load.plan import Unit, cuts
 from pgkeep.logical.load.reading import read_rows
 from pgkeep.logical.load.tables import CannotLoad, TableData
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import ChunkTable, Tables
+from pgkeep.repository.packs.chunks import ChunkReader
 
 
 class Task(NamedTuple):

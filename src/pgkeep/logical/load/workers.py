@@ -15,8 +15,8 @@ from pgkeep.logical.load.tables import CannotLoad
 from pgkeep.logical.load.tasks import AnyTask, Task
 from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Wire
 from pgkeep.logical.masks.plan import MaskPlan
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import ChunkTable, PackTable
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store

@@ -140,11 +140,7 @@ def check(
             f"tablespaces are missing: {', '.join(spaces)}",
             "create them, or --tablespace-map OLD=NEW, or --no-tablespaces",
         )
-    lacking = [
-        entry.tag or ""
-        for entry in plan.definitions
-        if entry.desc == "EXTENSION" and entry.tag not in server.extensions
-    ]
+    lacking = [name for name in _extensions(plan) if name not in server.extensions]
     if lacking:
         wrong(
             f"extensions are not installed on the server: {', '.join(lacking)}",
@@ -158,6 +154,10 @@ def check(
             f"{database.collation_version}: order may differ, indexes are built anew and are right"
         )
     return Checked(tuple(missing), tuple(notes))
+
+
+def _extensions(plan: EntryPlan) -> list[str]:
+    return [entry.tag or "" for entry in plan.definitions if entry.desc == "EXTENSION"]
 
 
 def _missing_roles(

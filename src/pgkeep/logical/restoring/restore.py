@@ -48,9 +48,9 @@ from pgkeep.progress import Progress, Silent
 from pgkeep.repository import dumps, locks
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import GLOBALS, INVENTORY, TOC, DumpedDatabase
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
-from pgkeep.repository.streams import FileStreams
 from pgkeep.server.binaries import Binaries, PgToolsMissing
 from pgkeep.server.client_programs import ProgramFailed, connecting, run_program
 from pgkeep.server.client_tools import find_tools

@@ -9,8 +9,8 @@ from typing import Final
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import SCRIPT, DumpedDatabase
+from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.streams import FileStreams
 from pgkeep.server.binaries import Binaries
 from pgkeep.server.client_programs import connecting, failed
 

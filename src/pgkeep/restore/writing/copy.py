@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from pgkeep.errors import PgkeepError
-from pgkeep.repository.chunks import ChunkReader
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.restore.writing.layout import Part
 from pgkeep.restore.writing.tasks import Task
 from pgkeep.units import MIB

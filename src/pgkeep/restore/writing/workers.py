@@ -6,8 +6,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Final, NamedTuple
 
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import PackTable
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.open import open_store

@@ -12,7 +12,7 @@ from pgkeep.repository import names
 from pgkeep.repository.dumps import is_dump_id, manifest_name
 from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import StoredPack
-from pgkeep.repository.pack_ids import TAG, tag_of
+from pgkeep.repository.packs.pack_ids import TAG, tag_of
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
 

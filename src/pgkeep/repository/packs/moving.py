@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from pgkeep.repository import names
-from pgkeep.repository.chunks import ChunkRead, plan_reads
 from pgkeep.repository.manifest.tables import ChunkTable, PackTable
 from pgkeep.repository.pack import PackWriter, Placed
+from pgkeep.repository.packs.chunks import ChunkRead, plan_reads
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import CHUNK, Damaged, SealedBlock, Sealer, read_header
 from pgkeep.repository.store.base import BlobMissing, ShortRead

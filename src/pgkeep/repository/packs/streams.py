@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from pgkeep.repository.chunks import ChunkReader
 from pgkeep.repository.manifest.tables import ChunkTable, Tables
+from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.units import MIB
 

@@ -1,0 +1,1 @@
+"""Packs from the outside: chunks found, read, moved; whose packs they are."""
