@@ -309,7 +309,7 @@ def test_errors_of_masked_tables_quote_no_row(pg: ScratchCluster, dump: StoredDu
     pg.sql("ALTER TABLE orders ALTER note TYPE int USING NULL", dbname="copy")
     with pytest.raises(CannotLoad) as caught:
         masked(pg, dump, {"orders.user_email": "hash"})
-    assert caught.value.context == "COPY pgkeep_staging, line 2"
+    assert caught.value.context == "COPY pgkeep_staging, line 2, column note"
     assert caught.value.line == 2
 
 

@@ -107,14 +107,15 @@ class MaskLoader:
 
 def row_batches(blocks: Iterable[Block], limit: int = _BATCH) -> Iterator[list[Block]]:
     """Yield blocks together, about `limit` bytes, that end where a row does."""
-    batch, held = list[Block](), 0
+    batch, held, before = list[Block](), 0, b""
     for block in blocks:
         batch.append(block)
         held += len(block)
-        if held >= limit and (end := _row_end(bytes(block))):
+        if held >= limit and (end := _row_end(before + bytes(block)) - len(before)) > 0:
             batch[-1] = block[:end]
             yield batch
             batch, held = [block[end:]], len(block) - end
+        before = bytes(block[-1:])
     if held:
         yield batch
 

@@ -80,7 +80,7 @@ class Refused(Exception):
 
     def without_values(self, start: int) -> "Refused":
         """Return it without what it quotes of rows, but for what the server's first words do."""
-        place = ", ".join(self.context.split(", ")[:2])
+        place = self.context.partition(": ")[0]
         return Refused(self.sqlstate, self._without_detail, place, start=start)
 
     @property
