@@ -1,9 +1,12 @@
 """What stops a load, and that nothing of it goes on then."""
 
+import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -213,8 +216,9 @@ def test_the_first_failure_stops_all_others(pg: ScratchCluster, dump: StoredDump
         wait_for(lambda: pg.value(OURS) == 0)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_loader_that_is_killed_leaves_nothing(
-    pg: ScratchCluster, dump: StoredDump, tmp_path: Path
+    pg: ScratchCluster, dump: StoredDump, tmp_path: Path, how: int
 ) -> None:
     pg.sql(GATE, dbname="copy")
     script = tmp_path / "loader.py"
@@ -223,15 +227,33 @@ def test_a_loader_that_is_killed_leaves_nothing(
     with pg.connect(dbname="copy") as holder:
         holder.execute("SELECT pg_advisory_lock(7)")
         with subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, env={"PYTHONPATH": str(tests)}
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONPATH": str(tests)},
         ) as loader:
             assert loader.stdin is not None
             loader.stdin.write(pickle.dumps((dump, to(pg, "copy"))))
             loader.stdin.close()
             wait_for(lambda: pg.sql(WAITING))
-            loader.kill()
+            loader.send_signal(how)
         wait_for(lambda: pg.value(OURS) == 0)
     assert pg.value("SELECT count(*) FROM big", dbname="copy") == 0
+
+
+@only(17)
+def test_a_worker_that_is_killed(pg: ScratchCluster, dump: StoredDump) -> None:
+    pg.sql(GATE, dbname="copy")
+    with pg.connect(dbname="copy") as holder:
+        blocked(pg, dump, holder)
+        server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        error = ended()
+        wait_for(lambda: pg.value(OURS) == 0)
+    assert str(error) == (
+        "cannot load the dump's data: a worker process was killed, perhaps because memory ran out"
+    )
 
 
 _ends = list[Callable[[], BaseException | None]]()
