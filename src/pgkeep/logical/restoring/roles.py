@@ -12,6 +12,9 @@ from pgkeep.postgres.archive.toc import TocEntry
 
 # Words of SQL: quoted names, strings, plain words, single signs.
 _WORD: Final = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|[^\W\d]\w*|\s+|.', re.DOTALL)
+_SCRIPT_WORD: Final = re.compile(
+    rf"(?P<aside>^(?:--|\\)[^\n]*$)|{_WORD.pattern}", re.DOTALL | re.MULTILINE
+)
 _BEFORE_A_ROLE: Final = frozenset({"TO", "FROM", "AUTHORIZATION", "USER", "ROLE"})
 _NO_ROLES: Final = frozenset({"PUBLIC", "CURRENT_USER", "CURRENT_ROLE", "SESSION_USER", "DEFAULT"})
 _PRIVILEGES: Final = frozenset({"ACL", "DEFAULT ACL"})
@@ -132,27 +135,31 @@ def role_statements(globals_sql: str, wanted: Iterable[str]) -> list[str]:
 
 
 def _global_statements(text: str) -> Iterator[GlobalStatement]:
-    for statement in _split(text):
-        words = [m[0] for m in _WORD.finditer(statement) if not m[0].isspace()]
-        head = " ".join(words[:2])
-        if (
-            head in ("CREATE ROLE", "ALTER ROLE")
-            and len(words) > 2
-            and "DATABASE" not in words[3:5]
-        ):
-            yield GlobalStatement(_role(words[2]), statement)
-        elif head == "COMMENT ON" and words[2:3] == ["ROLE"] and len(words) > 3:
-            yield GlobalStatement(_role(words[3]), statement)
-        elif words[:1] == ["GRANT"] and words[2:3] == ["TO"] and len(words) > 3:
-            yield GlobalStatement(_role(words[1]), statement, _role(words[3]))
+    for words in _split(text):
+        plain = [word for word in words if not word.isspace()]
+        statement = "".join(words).strip()
+        match plain:
+            case ["CREATE" | "ALTER", "ROLE", role, *rest] if "DATABASE" not in rest[:2]:
+                yield GlobalStatement(_role(role), statement)
+            case ["COMMENT", "ON", "ROLE", role, *_]:
+                yield GlobalStatement(_role(role), statement)
+            case ["GRANT", *_, "TO", role, ";"] if "PARAMETER" in plain:
+                yield GlobalStatement(_role(role), statement)
+            case ["GRANT", role, "TO", member, *rest]:
+                # Who granted it may not be known there.
+                end = statement.rfind(" GRANTED BY ") if "GRANTED" in rest else -1
+                bare = f"{statement[:end]};" if end > 0 else statement
+                yield GlobalStatement(_role(role), bare, _role(member))
 
 
-def _split(text: str) -> Iterator[str]:
-    """Yield statements; semicolons in names and strings end none. Comments and \\ lines go."""
-    lines = [line for line in text.split("\n") if not line.startswith(("--", "\\"))]
-    held = ""
-    for match in _WORD.finditer("\n".join(lines)):
-        held += match[0]
-        if match[0] == ";":
-            yield held.strip()
-            held = ""
+def _split(text: str) -> Iterator[list[str]]:
+    """Yield the words of each statement; comments and psql's own commands are none."""
+    held: list[str] = []
+    for match in _SCRIPT_WORD.finditer(text):
+        word = match[0]
+        if match["aside"]:
+            continue
+        held.append(word)
+        if word == ";":
+            yield held
+            held = []
