@@ -20,7 +20,9 @@ from pgkeep.server.processes import Process, all_pids, wait_until
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
 from support.command import PGKEEP, run_pgkeep
+from support.compare import assert_same_database
 from support.dumps import DumpScene
+from support.many import encoded_database
 
 
 @pytest.fixture
@@ -349,3 +351,66 @@ def test_nothing_is_dumped_without_a_repository(tmp_path: Path, pg: ScratchClust
     result = run_pgkeep("dump", "create", config=config)
     assert result.exit not in (0, 1, 2)
     assert "pgkeep init" in result.stderr
+
+
+@pytest.fixture
+def small_place(tmp_path: Path) -> Iterator[Path]:
+    """A directory with room for 40 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "pgkeep-test", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+@only(17)
+def test_the_repository_is_full(pg: ScratchCluster, small_place: Path) -> None:
+    scene = DumpScene.make(pg, small_place)
+    pg.sql("CREATE EXTENSION pgcrypto")
+    pg.sql("CREATE TABLE noise AS SELECT gen_random_bytes(1000) FROM generate_series(1, 90000)")
+    result = scene.run("dump", "create", "-d", "postgres")
+    assert result.exit == 25, result.stderr
+    assert "free space in" in result.stderr
+    assert scene.dumps() == []
+    packs = [
+        path for path in (scene.repository / "clusters/main/packs").rglob("*") if path.is_file()
+    ]
+    assert packs == []
+    assert wait_until(scene.is_clean, 30)
+
+
+@only(17)
+def test_there_is_no_room_for_scratch(scene: DumpScene, small_place: Path) -> None:
+    shop(scene.cluster)
+    (small_place / "ballast").write_bytes(bytes(35 << 20))
+    result = scene.run("dump", "create", "-d", "postgres", "--scratch", str(small_place))
+    assert result.exit == 234
+    assert "--scratch" in result.stderr
+    assert scene.dumps() == []
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "SQL_ASCII"])
+@only(15, 18)
+def test_other_encodings_come_back_byte_for_byte(scene: DumpScene, encoding: str) -> None:
+    encoded_database(scene.cluster, "other", encoding)
+    scene.create("-d", "other")
+    scene.run("dump", "restore", "latest", "-d", "copy").ok()
+    # Everybody's right to connect is written out in the copy, and means the same.
+    assert_same_database((scene.cluster, "other"), (scene.cluster, "copy"), properties=False)
+
+
+@only(18)
+def test_a_dump_of_chosen_parts(scene: DumpScene) -> None:
+    shop(scene.cluster)
+    scene.cluster.sql("CREATE SCHEMA s; CREATE TABLE s.big AS SELECT generate_series(1, 500) g")
+    filters = scene.config.parent / "filter.txt"
+    filters.write_text("exclude table_data s.big  # too large\nexclude table customers\n")
+    made = scene.create("-d", "postgres", "--filter", str(filters))
+    assert (made["databases"][0]["tables"], made["databases"][0]["rows"]) == (2, 1000)
+    assert made["selection"] != "everything"
+    listed = scene.run("dump", "create", "-d", "postgres", "--schema-only").ok().stdout
+    assert "this is not a full backup" in listed

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, LiteralString, NamedTuple
@@ -47,6 +47,7 @@ from pgkeep.repository.manifest.dump_facts import GLOBALS, DumpedDatabase, DumpF
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.base import StoreFull
 from pgkeep.server.client_programs import ProgramFailed, connecting
 from pgkeep.server.client_tools import ClientTools, find_tools
 from pgkeep.server.connecting import redacted
@@ -113,7 +114,15 @@ def create(
         where = redacted(conninfo)
         tools = find_tools(server.version, f"the server at {where}", options.pg_bin or None)
         job = _Job(cluster, conninfo, options, progress, lock, server, plan, tools, wanted)
-        return job.run()
+        dump_id = new_id(job.began)
+        try:
+            return job.run(dump_id)
+        except StoreFull:
+            # Backups and WAL need the room more than a dump that cannot be completed.
+            with suppress(PgkeepError):
+                lock.check()  # who took us for dead may use our packs by now
+                attempts.discard(cluster, dump_id)
+            raise
 
 
 def new_id(moment: datetime) -> DumpId:
@@ -197,13 +206,13 @@ class _Job:
     tools: ClientTools
     chosen: Chosen
     notes: list[str] = field(default_factory=list)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     missing: list[tuple[str, str]] = field(default_factory=list)
     errors: list[PgkeepError] = field(default_factory=list)
 
-    def run(self) -> DumpReport:
-        began, now = time.monotonic(), datetime.now(UTC)
+    def run(self, dump_id: DumpId) -> DumpReport:
+        began, now = time.monotonic(), self.began
         self.missing += self.plan.impossible
-        dump_id = new_id(now)
         known = dumps.dumps(self.cluster)
         parent = choose_parent(known.dumps, self.plan.names)
         past = read_parent(self.cluster, parent)

@@ -39,6 +39,10 @@ class Snapshot:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # Such a database keeps bytes of any encoding: they come as they are, and not as UTF-8.
+        self._raw = session.query("SHOW server_encoding")[0][0] == "SQL_ASCII"
+        if self._raw:
+            session.query("SET client_encoding = 'LATIN1'")
         session.query(_BEGIN, doing="begin a snapshot")
         self.exported = Exported(*session.query(_EXPORT, doing="export a snapshot")[0])
         self.database = session.database
@@ -56,11 +60,22 @@ class Snapshot:
 
     def query(self, statement: LiteralString, *values: object, doing: str) -> list[tuple[Any, ...]]:
         """Ask under the snapshot."""
-        return self._session.query(statement, *values, doing=doing)
+        return [self._row(row) for row in self._session.query(statement, *values, doing=doing)]
 
     def stream(self, statement: LiteralString, *, doing: str) -> Iterator[tuple[Any, ...]]:
         """Ask for more rows than should be in memory."""
-        return self._session.stream(statement, doing=doing)
+        return map(self._row, self._session.stream(statement, doing=doing))
+
+    def _row(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return a row with texts as archives have them: UTF-8, or surrogates for what is none."""
+        if not self._raw:
+            return row
+        return tuple(
+            value.encode("latin-1").decode("utf-8", "surrogateescape")
+            if isinstance(value, str)
+            else value
+            for value in row
+        )
 
     def copying(self) -> list[str]:
         """Return the tables that are being read in this database; nothing before 14."""
@@ -69,7 +84,7 @@ class Snapshot:
         doing = "ask what is being read"
         # What others do is remembered until the transaction ends, and ours is a long one.
         self._session.query("SELECT pg_stat_clear_snapshot()", doing=doing)
-        return [str(row[0]) for row in self._session.query(_COPYING, doing=doing)]
+        return [str(row[0]) for row in self.query(_COPYING, doing=doing)]
 
     def close(self) -> None:
         self._session.close()
