@@ -143,9 +143,17 @@ def recovered(lab: Lab, report: BackupReport, to: str, name: str) -> dict[str, b
     for path in (*root.glob("base/*/*"), *root.glob("global/*")):
         relation = relation_of_path(str(path.relative_to(root)))
         if relation is not None and relation.fork in {Fork.MAIN, Fork.VM}:
-            found[str(path.relative_to(root))] = path.read_bytes()
+            content = path.read_bytes()
+            # A map without a bit says nothing: that it was made is in no WAL.
+            if relation.fork is Fork.MAIN or _says_something(content):
+                found[str(path.relative_to(root))] = content
     shutil.rmtree(root)
     return found
+
+
+def _says_something(visibility_map: bytes) -> bool:
+    starts = range(0, len(visibility_map), 8192)
+    return any(any(visibility_map[start + 24 : start + 8192]) for start in starts)
 
 
 def delete(lab: Lab, *reports: BackupReport) -> None:

@@ -66,7 +66,8 @@ class ProcessGroup:
     def __enter__(self) -> Self:
         if self._process.returncode is None and os.getpgid(self._process.pid) == os.getpgrp():
             raise ValueError("pg_dump must lead a process group of its own")
-        self._watchdog = Watchdog(self._process.pid, [self._directory])
+        group = self._process.pid if self._process.returncode is None else None
+        self._watchdog = Watchdog(group, [self._directory])
         with suppress(OSError):  # before Linux 5.3 its end is noticed a little later
             self._pidfd = os.pidfd_open(self._process.pid)
         return self
