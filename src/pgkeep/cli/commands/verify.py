@@ -51,7 +51,7 @@ def verify(  # noqa: PLR0913 - options
         str, typer.Option(metavar="RATE", help="Read at most this much a second, like 200MB/s.")
     ] = "",
 ) -> int:
-    """Prove that backups, dumps and WAL are all there and intact, and record it."""
+    """Prove that backups, dumps and WAL are there and intact; record it."""
     from pgkeep.repository.proofs import Level
     from pgkeep.units import parse_rate
     from pgkeep.verify.inventory import VerifyOptions
