@@ -19,10 +19,11 @@ from psycopg.pq.abc import PGconn, PGresult
 from pgkeep.logical.encodings import readable
 from pgkeep.logical.load.tables import literal
 from pgkeep.server.connecting import Connection, connect
-from pgkeep.units import KIB
+from pgkeep.units import KIB, MIB
 
 _CANCEL_S: Final = 2.0
 _MESSAGE: Final = 32 * KIB  # the server reads a message whole before it looks at the first row
+_SOCKET_BUFFER: Final = MIB  # the usual 208 KiB make both sides wait for each other too often
 # Blocks. libpq goes on as if all were well when it cannot send (fe-misc.c: write_failed).
 _LOOK_AFTER: Final = 8
 _NAP_MS: Final = 200  # how long a wait goes on before it asks whether to stop
@@ -105,6 +106,8 @@ class Wire:
         self._stopped = stopped
         # A descriptor of its own: closing it must not close libpq's.
         self._socket = socket.socket(fileno=os.dup(self._pgconn.socket))
+        if self._socket.family == socket.AF_UNIX:  # over TCP the kernel finds a size by itself
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
         self._plain = not self._pgconn.ssl_in_use
         self.major = connection.info.server_version // 10000
 
