@@ -22,7 +22,7 @@ from support.clusters import NewCluster, only
 from support.command import PGKEEP, run_pgkeep
 from support.compare import assert_same_database
 from support.dumps import DumpScene
-from support.many import encoded_database
+from support.many import encoded_database, many_tables
 
 
 @pytest.fixture
@@ -325,6 +325,19 @@ def test_more_tables_than_locks_are_dumped_schema_by_schema(
     (database,) = scene.create("-d", "postgres")["databases"]
     assert database["runs"] > 1
     assert (database["tables"], database["rows"]) == (270, 2)
+
+
+@only(18)
+def test_a_schema_with_more_tables_than_the_server_can_lock(
+    new_cluster: NewCluster, tmp_path: Path
+) -> None:
+    pg = new_cluster(settings={"max_locks_per_transaction": 10, "max_connections": 20})
+    scene = DumpScene.make(pg, tmp_path)
+    many_tables(pg, 6000)
+    result = scene.run("dump", "create", "-d", "postgres")
+    assert result.exit == 254, result.stderr
+    assert "max_locks_per_transaction" in result.stderr
+    assert scene.dumps() == []
 
 
 @only(17)

@@ -7,7 +7,6 @@ import pytest
 from pgkeep.logical.create.plan import (
     BadSelection,
     Found,
-    LocksShort,
     NoDatabase,
     Run,
     check_selection,
@@ -113,12 +112,15 @@ def test_pg_dump_writes_plain_data_and_asks_for_no_password() -> None:
     ],
 )
 def test_plan_runs(schemas: dict[str, int], runs: list[Run]) -> None:
-    assert list(plan_runs("shop", schemas, 10)) == runs
+    assert list(plan_runs(schemas, 10)) == runs
 
 
-def test_a_schema_that_fits_nowhere() -> None:
-    with pytest.raises(LocksShort, match="schema b has 11 tables, and the server has room for 10"):
-        plan_runs("shop", {"a": 1, "b": 11}, 10)
+def test_a_schema_that_fits_nowhere_goes_alone() -> None:
+    assert list(plan_runs({"public": 99}, 10)) == [Run()]
+    assert list(plan_runs({"a": 1, "b": 11}, 10)) == [
+        Run(exclude_schemas=("b",)),
+        Run(schemas=("b",)),
+    ]
 
 
 def test_later_runs_take_their_schemas_alone() -> None:

@@ -12,7 +12,7 @@ from pgkeep.logical.capture.backlog import CapturedFile
 from pgkeep.logical.capture.capture import Capture
 from pgkeep.logical.create.before import Comparison
 from pgkeep.logical.create.checks import DataFile, check_tables
-from pgkeep.logical.create.plan import Run, dump_words, plan_runs, run_selection
+from pgkeep.logical.create.plan import LocksShort, Run, dump_words, plan_runs, run_selection
 from pgkeep.logical.create.programs import demand_success, start_dump
 from pgkeep.logical.create.record import Contents
 from pgkeep.logical.create.snapshots import Snapshot
@@ -21,12 +21,11 @@ from pgkeep.model.dump import Selection
 from pgkeep.postgres.archive.merge import merge_tocs
 from pgkeep.progress import Progress
 from pgkeep.repository.manifest.dump_facts import INVENTORY, TOC, DumpedDatabase
-from pgkeep.server.client_programs import Connecting
+from pgkeep.server.client_programs import Connecting, ProgramFailed
 from pgkeep.server.client_tools import ClientTools
 from pgkeep.server.session import QueryFailed, SessionLost
 from pgkeep.units import MIB
 
-_LOCKS_FOR_OTHERS: Final = 5  # one in so many stays free for everybody else
 _PIECE: Final = MIB
 _ASK_S: Final = 1.0  # between two questions which tables are being read
 
@@ -70,11 +69,15 @@ class Dumper:
     def dump(self, snapshot: Snapshot, survey: Survey, number: int) -> DumpedDatabase:
         """Dump a database into the folder of this number; return what goes on record of it."""
         name = snapshot.database
-        room = survey.lock_room - survey.lock_room // _LOCKS_FOR_OTHERS
-        runs = plan_runs(name, survey.schemas, room)
+        runs = plan_runs(survey.schemas, survey.lock_room)
         total = self.comparison.data_bytes(name) or survey.bytes
         self.progress.phase(f"dumping database {name}", total or None)
-        parts = [self._run(snapshot, run, number, place) for place, run in enumerate(runs)]
+        try:
+            parts = [self._run(snapshot, run, number, place) for place, run in enumerate(runs)]
+        except ProgramFailed as error:
+            if "out of shared memory" not in error.output:
+                raise
+            raise LocksShort(name, max(survey.schemas.values()), survey.lock_room) from error
         toc = _joined(parts, self.scratch / f"{number}.toc")
         captured = {file.name: file for part in parts for file in part.files}
         contents = Contents(name, survey.encoding, captured)

@@ -55,12 +55,12 @@ class Contents:
         if entry.desc == "SEQUENCE SET" and (found := _SET_VALUE.search(entry.definition or "")):
             value = f"{found[1]},{found[2]}"
         return Item(
-            type=entry.desc,
+            type=readable(entry.desc, self.encoding),
             schema=readable(entry.namespace or "", self.encoding),
             name=readable(entry.tag or "", self.encoding),
             owner=readable(entry.owner or "", self.encoding),
             definition=_fingerprint(entry.definition),
-            file=entry.file_name or "",
+            file=readable(entry.file_name or "", self.encoding),
             rows=file.rows if file is not None and _has_rows(entry) else None,
             bytes=file.size if file is not None else None,
             value=value,

@@ -1,7 +1,7 @@
 """Takes an archive of pg_dump, of whatever format, as `dump create` would have stored it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 from pgkeep.logical import inventory
 from pgkeep.logical.create.checks import Counts, DataFile, IncompleteDump, check_tables
 from pgkeep.logical.create.record import Contents
+from pgkeep.logical.encodings import readable
 from pgkeep.logical.importing.described import Described, created_at
 from pgkeep.logical.importing.storing import NUMBER, Taken, Target
 from pgkeep.postgres.archive.directory import (
@@ -50,12 +51,17 @@ def open_directory(path: str) -> Archive:
     return Archive(directory.toc(), directory.files(), path)
 
 
-def take_archive(archive: Archive, target: Target, name: str, zone: tzinfo) -> Taken:
-    """Store an archive as database `name`. Raise BadArchive, IncompleteDump."""
+def take_archive(archive: Archive, target: Target, names: Sequence[str], zone: tzinfo) -> Taken:
+    """Store an archive. Raise BadArchive, IncompleteDump.
+
+    `names` are what the user calls its database, and what to call it if nobody does.
+    """
     toc = as_directory(archive.toc)
     described = Described()
     with tempfile.TemporaryFile() as stored:
         write_toc(toc.header, described.watch(toc.entries()), toc.count, stored)
+        called, unnamed = names
+        name = called or readable(archive.database, described.encoding) or unnamed
         captured = {file.name: file for file in _store_files(archive, target)}
         contents = Contents(name, described.encoding, captured)
         stored.seek(0)
@@ -68,7 +74,7 @@ def take_archive(archive: Archive, target: Target, name: str, zone: tzinfo) -> T
     return Taken(
         database=_facts(name, header, described, contents),
         selection=described.selection,
-        server_version=_version(header.server_version),
+        server_version=readable(header.server_version or "", "UTF8").split(" ")[0],
         made_at=created_at(header.created, zone),
         notes=_notes(contents.counts),
     )
@@ -109,7 +115,7 @@ def _facts(
         settings=described.settings,
         extensions=described.extension_facts(name),
         archive_version=".".join(map(str, header.version[:2])),
-        dump_version=_version(header.dump_version),
+        dump_version=readable(header.dump_version or "", "UTF8"),
         objects=counts.objects,
         schemas=counts.schemas,
         tables=counts.tables,
@@ -119,11 +125,6 @@ def _facts(
         large_objects=objects,
         large_object_bytes=object_bytes,
     )
-
-
-def _version(text: str | None) -> str:
-    """Return a version without what Debian adds to it."""
-    return (text or "").split(" ")[0]
 
 
 def _notes(counts: Counts) -> tuple[str, ...]:

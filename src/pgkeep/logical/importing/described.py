@@ -12,6 +12,7 @@ from typing import Final
 from pgkeep.logical.encodings import readable
 from pgkeep.model.dump import EVERYTHING, Selection
 from pgkeep.postgres.archive.entries import TABLE_DATA, TABLES, encoding_of
+from pgkeep.postgres.archive.sql import quote_identifier
 from pgkeep.postgres.archive.toc import TocEntry
 from pgkeep.repository.manifest.facts import Extension
 
@@ -20,6 +21,14 @@ _CLAUSE: Final = re.compile(rf"\b([A-Z_]+) = {_VALUE}")
 _SETTING: Final = re.compile(
     r"""^ALTER DATABASE (?:"(?:[^"]|"")+"|\S+) SET ("(?:[^"]|"")+"|\S+) TO (.*);$""", re.MULTILINE
 )
+_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
+# Lists of names, as dumputils.c has them (variable_is_guc_list_quote).
+_LISTS: Final = frozenset(
+    {
+        "local_preload_libraries", "search_path", "session_preload_libraries",
+        "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories",
+    }
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -82,9 +91,8 @@ class Described:
             self.clauses = {name: _plain(value) for name, value in _CLAUSE.findall(text)}
         elif entry.desc == "DATABASE PROPERTIES":
             text = self._text(entry.definition)
-            self.settings = tuple(
-                f"{_plain(name)}={_value(value)}" for name, value in _SETTING.findall(text)
-            )
+            found = ((_plain(name), value) for name, value in _SETTING.findall(text))
+            self.settings = tuple(f"{name}={_value(name, value)}" for name, value in found)
 
     def _text(self, text: str | None) -> str:
         return readable(text or "", self.encoding)
@@ -122,10 +130,14 @@ def not_later(moment: datetime | None, now: datetime) -> datetime:
 
 
 def _plain(text: str) -> str:
+    if text[:2] == "E'":
+        text = text[1:].replace("\\\\", "\\")
     quote = text[:1]
     return text[1:-1].replace(quote * 2, quote) if quote in {"'", '"'} else text
 
 
-def _value(text: str) -> str:
-    """Return a setting's value as SHOW tells it: lists have several texts."""
-    return ", ".join(_plain(part) for part in re.findall(r"'(?:[^']|'')*'|[^\s,']+", text))
+def _value(name: str, text: str) -> str:
+    """Return a setting's value as SHOW tells it: pg_dump writes lists of names as texts."""
+    if name.lower() not in _LISTS:
+        return _plain(text)
+    return ", ".join(quote_identifier(_plain(part)) for part in _TEXT.findall(text))

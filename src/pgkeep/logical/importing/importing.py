@@ -20,6 +20,7 @@ from pgkeep.logical.create.cleaning import clean
 from pgkeep.logical.create.create import new_id
 from pgkeep.logical.create.manifest import Past, build, known_bytes, read_parent
 from pgkeep.logical.create.plan import choose_parent
+from pgkeep.logical.encodings import readable
 from pgkeep.logical.importing.archive import Archive, open_directory, take_archive
 from pgkeep.logical.importing.described import not_later
 from pgkeep.logical.importing.opening import Kind, Recognised, opened
@@ -169,7 +170,9 @@ class _Job:
         options = self.options
         given = read_globals(options.globals_file) if options.globals_file else None
         if self.archive is not None:
-            taken = take_archive(self.archive, target, self._name, options.zone)
+            names = (options.database, stem(options.file))
+            taken = take_archive(self.archive, target, names, options.zone)
+            self._demand_end()
         else:
             assert self.found.source is not None
             accept = options.accept_incomplete
@@ -182,6 +185,12 @@ class _Job:
             raise CannotImport(options.file, "it holds roles itself, and --globals others")
         target.store(GLOBALS, [given])
         return dataclasses.replace(taken, globals=globals_of(given))
+
+    def _demand_end(self) -> None:
+        """Read what comes behind an archive: the end of what it is packed in, and nothing else."""
+        for piece in self.found.source.pieces() if self.found.source is not None else ():
+            if piece.strip(b"\0"):  # tar fills up its blocks
+                raise CannotImport(self.options.file, "behind the archive's end is something else")
 
     def _facts(self, dump_id: DumpId, taken: Taken, parent: str) -> DumpFacts:
         told = not_later(taken.made_at or self.changed, self.now)
@@ -199,7 +208,7 @@ class _Job:
             consistency="one snapshot" if taken.database is not None else "",
             parent=parent,
             suspicions=taken.suspicions,
-            source=os.path.abspath(self.options.file),
+            source=readable(os.path.abspath(self.options.file), "UTF8"),
             source_host=socket.gethostname(),
             pgkeep_version=pgkeep.__version__,
         )

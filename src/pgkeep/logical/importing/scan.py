@@ -40,6 +40,8 @@ _STARTED: Final = b"-- Started on "
 _ALL: Final = b"-- PostgreSQL database cluster dump"
 _END: Final = b"-- PostgreSQL database dump complete"
 _END_OF_ALL: Final = b"-- PostgreSQL database cluster dump complete"
+_RESTRICT: Final = b"\\restrict "
+_UNRESTRICT: Final = b"\\unrestrict "
 _TABLES: Final = ("TABLE", "FOREIGN TABLE")
 
 
@@ -97,7 +99,7 @@ class Scan:
         self._done: list[Item] = []
         self._copying = False
         self._mark = b""  # of an end, if nothing but comments came after it
-        self._restricted = False
+        self._restricted = b""  # the key that ends it
         self._tables = 0  # with rows, in scripts without comments
 
     def take(self, piece: bytes) -> None:
@@ -219,10 +221,10 @@ class Scan:
         self._current = _Current(item)
 
     def _meta(self, line: bytes) -> None:
-        if line.startswith(b"\\restrict "):
-            self._restricted = True
-        elif line.startswith(b"\\unrestrict "):
-            self._restricted = False
+        if line.startswith(_RESTRICT):
+            self._restricted = line.removeprefix(_RESTRICT)
+        elif line == _UNRESTRICT + self._restricted:
+            self._restricted = b""
         elif match := _CONNECT.fullmatch(line):
             self._mark = b""
             self.found.connects[self._text(_database(match[1].strip()))] = None

@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from pgkeep.logical import inventory
+from pgkeep.logical.encodings import readable
 from pgkeep.logical.importing.roles import LIMIT, globals_of
 from pgkeep.logical.importing.scan import Found, Scan
 from pgkeep.logical.importing.storing import NUMBER, Taken, Target
@@ -27,7 +28,7 @@ _SUFFIXES: Final = re.compile(
 def stem(path: str) -> str:
     """Return a file's name without what tells its kind."""
     name = os.path.basename(os.path.abspath(path))
-    return _SUFFIXES.sub("", name) or name
+    return readable(_SUFFIXES.sub("", name) or name, "UTF8")
 
 
 def take_script(
