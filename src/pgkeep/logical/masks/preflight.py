@@ -2,10 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from typing import Final
 
 from pgkeep.logical.encodings import archived
-from pgkeep.logical.load.tables import TableData, copy_target, encoded, literal, relation_sql
+from pgkeep.logical.load.tables import (
+    CannotLoad,
+    TableData,
+    copy_target,
+    encoded,
+    literal,
+    relation_sql,
+)
 from pgkeep.logical.load.wire import Refused, Wire
 from pgkeep.logical.masks.columns import Column
 from pgkeep.logical.masks.plan import (
@@ -108,18 +116,19 @@ def plan_masks(  # noqa: PLR0913  # all but three are named
     """Plan the masks of a database that has its tables, but no rows yet.
 
     `tables` will be loaded; the dump has others `elsewhere`. `foreign_keys` and `unique` columns
-    are those that the database is going to have. Raise BadMasks for whatever cannot be done, and
-    CannotConnect.
+    are those that the database is going to have. Raise BadMasks for whatever cannot be done,
+    CannotLoad and CannotConnect.
     """
-    wire = Wire.open(conninfo, encoding)
     try:
-        schema = _read_schema(wire, rules, encoding)
-        matches = find_matches(rules, schema, encoding, elsewhere)
-        check_keys(matches, list(foreign_keys), encoding)
-        check_unique(matches, list(unique), encoding)
-        _try_out(wire, matches, tables, encoding)
-    finally:
-        wire.close()
+        with closing(Wire.open(conninfo, encoding)) as wire:
+            schema = _read_schema(wire, rules, encoding)
+            matches = find_matches(rules, schema, encoding, elsewhere)
+            check_keys(matches, list(foreign_keys), encoding)
+            check_unique(matches, list(unique), encoding)
+            _try_out(wire, matches, tables, encoding)
+    except Refused as no:
+        what = "the dump's data: the masks cannot be compared with the tables"
+        raise CannotLoad(what, no.why, no.sqlstate) from no
     return make_plan(matches, tables, encoding, random(_SALT_BYTES))
 
 
@@ -185,6 +194,8 @@ def _parsed(wire: Wire, match: Match, table: TableData, encoding: str) -> str:
         wire.ask(encoded(look), [], [])
         wire.ask(encoded(put), [], [])
     except Refused as no:
+        if no.lost:
+            raise
         return no.why
     return ""
 
