@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from pgkeep.logical.masks.keys import unique_columns
+from pgkeep.logical.masks.preflight import plan_masks
+from pgkeep.logical.masks.rules import parse_masks
 from pgkeep.logical.sample.plan import CannotSample
 from pgkeep.logical.sample.sample import SampleReport, SampleRequest, make_sample
 from pgkeep.postgres.archive.entries import FOREIGN_KEY, foreign_key
@@ -182,6 +185,36 @@ def test_types_with_operators_of_their_own(pg: ScratchCluster, tmp_path: Path) -
     assert found["public.names"].referenced > 200
     if pg.binaries.major >= 18:
         assert found["public.rooms"].referenced > 100
+
+
+@only(15, 18)
+def test_masked_keys_hold_in_a_sample(pg: ScratchCluster, tmp_path: Path) -> None:
+    schema = """
+        CREATE TABLE users (id int PRIMARY KEY, email varchar(80) UNIQUE, token uuid UNIQUE);
+        CREATE TABLE orders (user_id int8 REFERENCES users, email varchar(80) REFERENCES users
+            (email), token uuid REFERENCES users (token), n int);
+        INSERT INTO users SELECT k, 'secret' || k, md5(k::text)::uuid
+            FROM generate_series(1, 5000) k;
+        INSERT INTO orders SELECT id, email, token, n FROM users, generate_series(1, 3) n;
+    """
+    dump, _ = loaded(pg, tmp_path, schema)
+    pg.sql("TRUNCATE users, orders", dbname="copy")
+    columns = ("users.id", "users.email", "users.token", "orders.user_id", "orders.email")
+    rules = parse_masks(dict.fromkeys([*columns, "orders.token"], "hash"))
+    with (tmp_path / "dump" / "toc.dat").open("rb") as file:
+        unique = list(unique_columns(read_toc(file)[1]))
+    masks = plan_masks(
+        rules, to(pg, "copy"), "UTF8", tables=dump.data, foreign_keys=keys(tmp_path), unique=unique
+    )
+    result = dump.load(to(pg, "copy"), masks=masks)
+    rows = {Name(t.schema, t.name): result.rows[t.dump_id] for t in dump.data}
+    report = sampled(pg, tmp_path, rows, 0.05)
+    restore_section(pg, tmp_path / "dump", "copy", "post-data")
+    found = {table.table: table.kept for table in report.tables}
+    assert 600 < found["public.orders"] < 900
+    assert found["public.users"] > found["public.orders"] * 0.8
+    secrets = "SELECT count(*) FROM users WHERE email ~ 'secret'"
+    assert pg.value(secrets, dbname="copy") == 0
 
 
 @only(17)
