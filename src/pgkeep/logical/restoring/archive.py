@@ -10,6 +10,8 @@ from pgkeep.postgres.archive.toc import TocEntry, TocHeader, write_toc
 from pgkeep.server.client_programs import Connecting, run_program
 from pgkeep.server.client_tools import ClientTools
 
+_TOGETHER: Final = 200  # objects in a transaction: few enough for the locks of a small server
+_TOGETHER_SINCE: Final = 17
 _ON_DATABASE: Final = ("ALTER DATABASE ", " IN DATABASE ", " ON DATABASE ", "CREATE DATABASE ")
 
 
@@ -44,12 +46,14 @@ def restore_section(  # noqa: PLR0913  # all but three are named
     tablespaces: bool = True,
 ) -> None:
     """Run pg_restore on one section; the first error ends it. Raise ProgramFailed."""
+    together = section == "pre-data" and tools.major >= _TOGETHER_SINCE
     argv = [
         tools.tool("pg_restore"),
         f"--section={section}",
         "--exit-on-error",
         "--no-password",
-        f"--jobs={jobs}",
+        # Commits of single definitions would take longer than the definitions.
+        *([f"--transaction-size={_TOGETHER}"] if together else [f"--jobs={jobs}"]),
         *([] if owners else ["--no-owner"]),
         *([] if tablespaces else ["--no-tablespaces"]),
         f"--dbname={connecting.conninfo}",

@@ -19,6 +19,7 @@ from pgkeep.postgres.archive.entries import (
     foreign_key,
     subject,
 )
+from pgkeep.postgres.archive.sql import ForeignKey
 from pgkeep.postgres.archive.toc import TocEntry
 
 _RELATIONS: Final = frozenset({"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"})
@@ -64,6 +65,10 @@ class EntryPlan:
     whole: bool
     left_out: tuple[str, ...] = ()  # for people: what was asked for and cannot come
     needed: tuple[str, ...] = ()  # for people: what came although nobody asked
+
+    @property
+    def foreign_keys(self) -> list[ForeignKey]:
+        return [foreign_key(entry) for entry in self.definitions if entry.desc == FOREIGN_KEY]
 
     @property
     def roles_matter(self) -> tuple[TocEntry, ...]:

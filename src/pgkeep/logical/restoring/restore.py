@@ -17,6 +17,8 @@ from pgkeep.logical.encodings import readable
 from pgkeep.logical.load.load import LoadRequest, LoadResult, load_tables
 from pgkeep.logical.load.tables import TableData
 from pgkeep.logical.load.wire import Refused, Wire
+from pgkeep.logical.load.workers import warm_up
+from pgkeep.logical.masks.keys import unique_columns
 from pgkeep.logical.masks.plan import MaskPlan
 from pgkeep.logical.masks.preflight import plan_masks
 from pgkeep.logical.patterns import chosen
@@ -39,10 +41,10 @@ from pgkeep.logical.restoring.plan import EntryPlan, NothingChosen, plan_entries
 from pgkeep.logical.restoring.preflight import Checked, Server, check, look
 from pgkeep.logical.restoring.report import RestoreReport, RestoreRequest
 from pgkeep.logical.restoring.roles import role_statements
-from pgkeep.logical.restoring.script import restore_script
+from pgkeep.logical.restoring.script import refuse_changes, restore_script
 from pgkeep.logical.sample.sample import SampleReport, SampleRequest, make_sample
-from pgkeep.postgres.archive.entries import FOREIGN_KEY, SETTINGS, encoding_of, foreign_key
-from pgkeep.postgres.archive.sql import ForeignKey, Name
+from pgkeep.postgres.archive.entries import SETTINGS, TABLES, encoding_of
+from pgkeep.postgres.archive.sql import Name
 from pgkeep.postgres.archive.toc import TocEntry, TocHeader, open_toc
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import dumps, locks
@@ -140,6 +142,7 @@ class _Job:
     notes: list[str] = field(default_factory=list)
     phases: list[tuple[str, float]] = field(default_factory=list)
     settings: list[TocEntry] = field(default_factory=list)  # of the archive's text
+    known: list[Name] = field(default_factory=list)  # tables of the dump, restored or not
 
     def run(self) -> RestoreReport:
         began = time.monotonic()
@@ -150,9 +153,11 @@ class _Job:
         tools = self._tools(server)
         self._demand_name_free()
         if self.database.script:
+            refuse_changes(request)
             return self._script(server, tools, began)
         header, entries = self._entries()
         self.settings = [entry for entry in entries if entry.desc in SETTINGS]
+        self.known = [Name(e.namespace or "", e.tag or "") for e in entries if e.desc in TABLES]
         plan = self._plan(entries)
         checked = check(request, plan, self.database, server)
         self.notes += checked.notes
@@ -195,6 +200,7 @@ class _Job:
             request.tablespaces,
             keep_spaces=request.keep_tablespaces,
         )
+        warm_up()
         with self._phase("making the database"):
             place.create(options)
         sections = _Sections(tools, archive, place.conninfo, request)
@@ -326,7 +332,9 @@ class _Job:
                 self.place.conninfo,
                 encoding,
                 tables=tables,
-                foreign_keys=_keys(plan),
+                elsewhere=self.known,
+                foreign_keys=plan.foreign_keys,
+                unique=unique_columns(plan.definitions),
             )
         folder = self.database.folder
         lists = [f"{folder}/{e.file_name}" for e in plan.large_objects if e.file_name]
@@ -356,7 +364,7 @@ class _Job:
                     encoding=self.database.encoding,
                     share=self.request.sample,
                     rows=rows,
-                    foreign_keys=_keys(plan),
+                    foreign_keys=plan.foreign_keys,
                     seed=self.request.seed,
                     jobs=self.request.jobs,
                 ),
@@ -481,7 +489,3 @@ class _Sections:
             owners=self.request.owners,
             tablespaces=self.request.keep_tablespaces,
         )
-
-
-def _keys(plan: EntryPlan) -> list[ForeignKey]:
-    return [foreign_key(entry) for entry in plan.definitions if entry.desc == FOREIGN_KEY]

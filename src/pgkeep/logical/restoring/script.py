@@ -7,6 +7,9 @@ from contextlib import suppress
 from typing import Final
 
 from pgkeep.errors import PgkeepError
+from pgkeep.logical.masks.rules import BadMasks
+from pgkeep.logical.restoring.report import RestoreRequest
+from pgkeep.logical.sample.plan import CannotSample
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import SCRIPT, DumpedDatabase
 from pgkeep.repository.packs.streams import FileStreams
@@ -31,6 +34,14 @@ class ScriptLeaves(PgkeepError):
     @property
     def hint(self) -> str:
         return "pgkeep dump export --format plain -o - | psql runs it as pg_dumpall's are meant"
+
+
+def refuse_changes(request: RestoreRequest) -> None:
+    """Raise BadMasks or CannotSample: a script's rows come as they are, or not at all."""
+    if request.masks:
+        raise BadMasks(("the dump is a script of SQL, whose rows pgkeep cannot change",))
+    if request.sample:
+        raise CannotSample("", "the dump is a script of SQL, whose rows pgkeep cannot choose from")
 
 
 def restore_script(
