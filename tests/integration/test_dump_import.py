@@ -237,6 +237,7 @@ def test_inserts_are_data_without_rows(shop: DumpScene, tmp_path: Path) -> None:
     made = taken(shop, file)
     (database,) = made["databases"]
     assert (database["tables"], database["rows"]) == (2, 0)
+    assert "its rows are INSERT statements" in made["notes"][0]
     assert database["data_bytes"] > 50 * len("INSERT INTO public.orders VALUES (1, 'it''s 1');\n")
     into = exported(shop, made["id"], "custom", tmp_path / "out")
     pg.sql("CREATE DATABASE again TEMPLATE template0")

@@ -76,7 +76,7 @@ def take_archive(archive: Archive, target: Target, names: Sequence[str], zone: t
         selection=described.selection,
         server_version=readable(header.server_version or "", "UTF8").split(" ")[0],
         made_at=created_at(header.created, zone),
-        notes=_notes(contents.counts),
+        notes=tuple(_notes(contents.counts, described)),
     )
 
 
@@ -127,5 +127,11 @@ def _facts(
     )
 
 
-def _notes(counts: Counts) -> tuple[str, ...]:
-    return () if counts.tables or counts.data_bytes else ("there is no table in it",)
+def _notes(counts: Counts, described: Described) -> Iterator[str]:
+    if not counts.tables and not described.data:
+        yield "there is no table in it"
+    if described.inserts:
+        yield (
+            "its rows are INSERT statements, which pgkeep dump restore does not load: export it, "
+            "and use pg_restore"
+        )

@@ -41,7 +41,8 @@ class Described:
     settings: tuple[str, ...] = ()
     extensions: list[str] = field(default_factory=list)
     tables: int = 0
-    data: int = 0  # tables with rows in the archive, or none of them
+    data: int = 0  # tables whose rows are in the archive
+    inserts: int = 0  # of them, those whose rows are INSERT statements: pg_dump --inserts
 
     def watch(self, entries: Iterable[TocEntry]) -> Iterator[TocEntry]:
         """Pass entries through."""
@@ -81,6 +82,7 @@ class Described:
     def _see(self, entry: TocEntry) -> None:
         self.tables += entry.desc in TABLES
         self.data += entry.desc == TABLE_DATA
+        self.inserts += entry.desc == TABLE_DATA and not entry.copy_statement
         if entry.desc == "ENCODING":
             self.encoding = encoding_of([entry])
         elif entry.desc == "EXTENSION":
