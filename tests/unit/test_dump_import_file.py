@@ -27,7 +27,8 @@ else:
     from backports import zstd
 
 CONTENT = os.urandom(100_000) + bytes(2 << 20)
-CHECKED: dict[int, int] = {int(zstd.CompressionParameter.checksum_flag): 1}  # as the zstd program does
+# As the zstd program does.
+CHECKED: dict[int, int] = {int(zstd.CompressionParameter.checksum_flag): 1}
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "zstd": lambda content: zstd.compress(content, options=CHECKED),
