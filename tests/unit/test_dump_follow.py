@@ -113,6 +113,24 @@ def test_cutting_a_file_off_does_not_look_like_its_end(followed: Followed) -> No
     holes.close()
 
 
+def test_file_systems_without_holes_are_noticed(tmp_path: Path) -> None:
+    """Nothing below /proc has them."""
+    holes = Holes(tmp_path)
+    (tmp_path / "1.dat").symlink_to("/proc/self/comm")
+    holes.punch("1.dat", 0, 4000)
+    assert holes.possible
+    holes.punch("1.dat", 0, 5000)
+    assert not holes.possible
+    holes.punch("2.dat", 0, 5000)
+    holes.close()
+
+
+def test_a_file_that_cannot_be_cut_off_is_an_error(tmp_path: Path) -> None:
+    holes = Holes(tmp_path)
+    with pytest.raises(CaptureAborted, match="cannot be cut off: no such file or directory"):
+        holes.punch("1.dat", 0, 5000)
+
+
 def test_lists_of_large_objects_are_read_in_the_end_and_contents_never(
     followed: Followed,
 ) -> None:
