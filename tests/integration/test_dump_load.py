@@ -203,3 +203,28 @@ def test_a_large_table_is_loaded_in_parts(new_cluster: NewCluster, tmp_path: Pat
     assert "public.big" in seen.details
     assert result.rows[dump.file("big").dump_id] == 450_000
     assert contents(pg, "copy") == contents(pg, "shop")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--inserts",),
+        ("--column-inserts", "--rows-per-insert=7"),
+        ("--inserts", "--on-conflict-do-nothing"),
+    ],
+)
+def test_rows_kept_as_statements(
+    pg: ScratchCluster, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    make(pg, "shop", SCHEMA)
+    texts = "SELECT k, repeat($$a';\"\\$$, k) || E'\\n' || repeat($$';;$$, k % 3) AS v"
+    pg.sql(f"""CREATE TABLE "it's" AS {texts} FROM generate_series(1, 500) k""", dbname="shop")
+    dump = dump_directory(pg, "shop", tmp_path / "dump", *options)
+    found = store(dump, tmp_path / "repository", limit=5000)
+    pg.sql("CREATE DATABASE copy TEMPLATE template0")
+    restore_section(pg, dump, "copy", "pre-data")
+    result = found.load(to(pg, "copy"))
+    rows = {table.name: result.rows[table.dump_id] for table in found.data}
+    assert rows["it's"] == 500
+    assert rows["void"] == 0
+    assert contents(pg, "copy") == contents(pg, "shop")

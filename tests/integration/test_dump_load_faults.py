@@ -270,3 +270,23 @@ def blocked(
 
 def ended() -> BaseException | None:
     return _ends.pop()()
+
+
+@only(17)
+def test_statements_without_their_end(pg: ScratchCluster, tmp_path: Path) -> None:
+    pg.sql("CREATE DATABASE shop")
+    pg.sql("CREATE TABLE t AS SELECT 'a''b' AS v FROM generate_series(1, 9)", dbname="shop")
+    directory = dump_directory(pg, "shop", tmp_path / "dump", "--inserts")
+    pg.sql("CREATE DATABASE copy TEMPLATE template0")
+    restore_section(pg, directory, "copy", "pre-data")
+    found = store(directory, tmp_path / "repository")
+    path = directory / Path(found.file("t").file).name
+    content = path.read_bytes()
+    for cut in (1, 2, 3, 8, len(content) - 30, len(content)):
+        path.write_bytes(content[:-cut])
+        broken = store(directory, tmp_path / "repository")
+        with pytest.raises(CannotLoad, match=r"table public\.t: its data in the dump .* does not"):
+            broken.load(to(pg, "copy"))
+    path.write_bytes(content.replace(b"'a''b'", b"oops", 1))
+    with pytest.raises(CannotLoad, match=r'public\.t: the server says: column "oops" does not'):
+        store(directory, tmp_path / "repository").load(to(pg, "copy"))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkeep.logical.load.copying import Block, Loaded, Piece, load_piece
+from pgkeep.logical.load.inserts import whole_statements
 from pgkeep.logical.load.masking import row_batches
 from pgkeep.logical.load.plan import cuts, plan_units
 from pgkeep.logical.load.tables import END_MARK, CannotLoad, TableData
@@ -35,7 +36,7 @@ def cut_up(content: bytes, places: list[int]) -> list[bytes]:
 
 def piece(chunks: list[bytes], *, last: bool = True, start: int = 0) -> Piece:
     size = sum(map(len, chunks))
-    table = TableData(7, "s", "t", "", "1/7.dat", None, size)
+    table = TableData(7, "s", "t", "COPY s.t FROM stdin;", "1/7.dat", None, size)
     return Piece(table, len(chunks), start, size, last)
 
 
@@ -104,3 +105,20 @@ def test_every_table_is_planned_once(sizes: list[int], jobs: int) -> None:
         assert unit.parts == 1 or len(unit.tables) == 1
         if unit.parts > 1:
             assert sizes[unit.tables[0]] / unit.parts >= 32 * MIB
+
+
+@given(
+    st.lists(st.sampled_from(["'a;b'", "''", "'it''s'", '"na;me"', '"q""q"', "x", "\n", " "])),
+    st.lists(st.integers(0)),
+)
+def test_statements_are_cut_between_them(words: list[str], places: list[int]) -> None:
+    statements = [f"INSERT {word};".encode() for word in words]
+    content = b"\n".join([*statements, b"\n\n"])
+    *found, left = whole_statements(cut_up(content, places))
+    assert b"".join([*found, left]) == content
+    ends = {len(b"\n".join(statements[: n + 1])) for n in range(len(statements))}
+    position = 0
+    for piece_of_sql in found:
+        position += len(piece_of_sql)
+        assert position in ends
+    assert b";" not in left

@@ -112,9 +112,9 @@ def load_piece(
     """Load one piece from the task's chunks. Raise CannotLoad, Stopped, or what reading raises."""
     what = f"table {piece.table.words(encoding)}"
     content = _counted(islice(chunks, piece.chunks), sent)
-    if piece.last:
+    if piece.last and not piece.table.as_inserts:
         content = _without_mark(content, piece, what)
-    if piece.whole and piece.size == len(END_MARK):
+    if piece.whole and piece.size == len(END_MARK) and not piece.table.as_inserts:
         assert not list(content)  # there are no rows, but the mark must be there
         return Loaded(piece.table.dump_id, 0, piece.size)
     try:

@@ -20,6 +20,7 @@ from pgkeep.postgres.archive.sql import (
 )
 
 END_MARK: Final = b"\\.\n\n\n"  # pg_dump.c: dumpTableData_copy ends every table's data with it
+INSERTS_END: Final = b"\n\n"  # dumpTableData_insert
 
 _NAME: Final = r'"(?:[^"]|"")+"'
 # With --quote-all-identifiers; reading it word by word takes longer than loading a small table.
@@ -71,6 +72,11 @@ class TableData:
     file: str  # '1/3421.dat'
     rows: int | None  # that the dump counted
     size: int  # bytes of the file, with the end mark
+
+    @property
+    def as_inserts(self) -> bool:
+        """Tell whether the rows are statements, and not for COPY."""
+        return not self.copy_statement.strip()
 
     def words(self, encoding: str) -> str:
         """Return its name for people."""

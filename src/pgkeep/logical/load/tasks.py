@@ -54,7 +54,7 @@ class TaskMaker:
             chunk_rows = list(map(self._chunks, tables))
             for table in tables:
                 self._left[table.dump_id] = 1
-            if unit.parts > 1:
+            if unit.parts > 1 and not tables[0].as_inserts:
                 yield from self._parts(tables[0], chunk_rows[0], unit.parts)
                 continue
             pieces = tuple(

@@ -94,6 +94,7 @@ class Answer(NamedTuple):
 
     rows: list[tuple[bytes | None, ...]]
     rowcount: int  # in its command tag
+    total: int = 0  # of all statements' command tags
 
 
 class Wire:
@@ -211,9 +212,11 @@ class Wire:
         with _told():
             self._flush()
         found: Answer | None = None
+        total = 0
         failed: Refused | None = None
         while (result := self._result()) is not None:
             if result.status in _ENDED:
+                total += result.command_tuples or 0
                 if found is None or not first:
                     found = _answer(result)
             elif failed is None:
@@ -221,7 +224,7 @@ class Wire:
         if failed is not None:
             raise failed
         assert found is not None
-        return found
+        return found._replace(total=total)
 
     def _next(self) -> PGresult:
         result = self._result()

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from pgkeep.logical.load import large_objects
 from pgkeep.logical.load.copying import CopyLoader, Loaded, Piece, PieceLoader, load_piece
+from pgkeep.logical.load.inserts import InsertLoader
 from pgkeep.logical.load.large_objects import Filled, ObjectsTask, fill
 from pgkeep.logical.load.masking import MaskLoader
 from pgkeep.logical.load.reading import read_rows
@@ -91,6 +92,7 @@ class Counters:
 class _Connected(NamedTuple):
     wire: Wire
     plain: CopyLoader
+    inserts: InsertLoader
     masked: MaskLoader | None = None
 
 
@@ -143,7 +145,9 @@ class Worker:
         masks = self._source.masks
         loaders = self._connected()
         masked = masks is not None and piece.table.dump_id in masks.tables
-        return loaders.masked if masked and loaders.masked else loaders.plain
+        if masked and loaders.masked:
+            return loaders.masked
+        return loaders.inserts if piece.table.as_inserts else loaders.plain
 
     def _connected(self) -> "_Connected":
         if self._loaders is None:
@@ -151,7 +155,9 @@ class Worker:
             try:
                 wire = Wire.open(source.conninfo, source.encoding, self._counters.stopped)
                 self._loaders = _Connected(
-                    wire, CopyLoader(wire, source.encoding, fresh=source.fresh)
+                    wire,
+                    CopyLoader(wire, source.encoding, fresh=source.fresh),
+                    InsertLoader(wire, source.encoding),
                 )
                 if source.disable_triggers:
                     wire.run(NO_TRIGGERS.encode())

@@ -146,6 +146,8 @@ def make_plan(
     columns, masks = list[MaskedColumn](), dict[int, TableMask]()
     for table in tables:
         values = []
+        if table.as_inserts and Name(table.schema, table.name) in by_table:
+            raise BadMasks((f"{table.words(encoding)}: its rows are kept as INSERT statements",))
         for match in by_table.get(Name(table.schema, table.name), []):
             new = new_value(match, encoding)
             differs = always_differs(match.rule, match.column)

@@ -172,7 +172,11 @@ def _try_out(
     problems = []
     for match in matches:
         table = loaded.get(Name(match.column.schema, match.column.table))
-        if table is not None and match.rule.kind in {Kind.SQL, Kind.LITERAL}:
+        if (
+            table is not None
+            and not table.as_inserts
+            and match.rule.kind in {Kind.SQL, Kind.LITERAL}
+        ):
             why = _parsed(wire, match, table, encoding)
             if why:
                 problems.append(f"{match.rule.key} = {match.rule.words}: {why}")
