@@ -30,6 +30,7 @@ from pgkeep.logical.importing.script import stem, take_script
 from pgkeep.logical.importing.storing import Nowhere, Taken, Target
 from pgkeep.logical.importing.unpacking import CannotImport
 from pgkeep.model.dump import Dump, DumpId, Origin
+from pgkeep.postgres.archive.reading import BadArchive
 from pgkeep.postgres.archive.streams import read_stream
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import dumps, locks
@@ -61,8 +62,8 @@ def import_file(
 ) -> ImportReport:
     """Import a file; when this returns, the dump is complete, durable and listed.
 
-    Raise CannotImport, BadArchive or IncompleteDump for what is no dump or no whole one, and what
-    the store raises: then nothing is listed.
+    Raise CannotImport or IncompleteDump for what is no dump or no whole one, and what the store
+    raises: then nothing is listed.
     """
     progress = progress or Silent()
     with _told(options.file), ExitStack() as stack:
@@ -75,9 +76,12 @@ def import_file(
 
 @contextmanager
 def _told(file: str) -> Iterator[None]:
-    """Turn what the system refuses into CannotImport."""
+    """Turn what the system refuses, and what is wrong with an archive, into CannotImport."""
     try:
         yield
+    except BadArchive as error:
+        why = error.why if error.where == file else f"{error.where}: {error.why}"
+        raise CannotImport(file, why, error.advice) from error
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         where = f" ({error.filename})" if error.filename not in (None, file) else ""
