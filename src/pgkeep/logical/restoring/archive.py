@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.logical.restoring.roles import renamed
+from pgkeep.postgres.archive.entries import ATTACHED, FOREIGN_KEY, SETTINGS
 from pgkeep.postgres.archive.sql import NotUnderstood, always_quoted, parse_identifier
 from pgkeep.postgres.archive.toc import TocEntry, TocHeader, write_toc
 from pgkeep.server.client_programs import Connecting, run_program
@@ -12,6 +13,7 @@ from pgkeep.server.client_tools import ClientTools
 
 _TOGETHER: Final = 200  # objects in a transaction: few enough for the locks of a small server
 _TOGETHER_SINCE: Final = 17
+_LATE: Final = frozenset({FOREIGN_KEY, "EVENT TRIGGER"})
 _ON_DATABASE: Final = ("ALTER DATABASE ", " IN DATABASE ", " ON DATABASE ", "CREATE DATABASE ")
 
 
@@ -20,6 +22,28 @@ def write_archive(directory: Path, header: TocHeader, entries: Sequence[TocEntry
     directory.mkdir(mode=0o700)
     with (directory / "toc.dat").open("wb") as sink:
         write_toc(header, entries, len(entries), sink)
+
+
+def in_two_steps(entries: Sequence[TocEntry]) -> tuple[list[TocEntry], list[TocEntry]]:
+    """Return what comes first, and foreign keys with event triggers, which come last.
+
+    A key to a partitioned table needs its indexes attached at every level, and the archive names
+    only some of them: pg_restore with several jobs may be too early. Event triggers would see keys.
+    """
+    late = {entry.dump_id for entry in entries if entry.desc in _LATE}
+    first, last = [], []
+    for entry in entries:
+        about = entry.desc in ATTACHED and any(
+            number.isdecimal() and int(number) in late for number in entry.dependencies
+        )
+        if entry.desc in SETTINGS:
+            first.append(entry)
+            last.append(entry)
+        elif entry.dump_id in late or about:
+            last.append(entry)
+        else:
+            first.append(entry)
+    return first, last
 
 
 def adapted(

@@ -25,6 +25,7 @@ from pgkeep.logical.patterns import chosen
 from pgkeep.logical.restoring.archive import (
     adapted,
     database_options,
+    in_two_steps,
     restore_section,
     statements_for,
     write_archive,
@@ -192,7 +193,9 @@ class _Job:
         entries = adapted(plan.definitions, request.roles, request.tablespaces)
         own = adapted(plan.of_database, request.roles, request.tablespaces)
         archive = self.scratch / "definitions"
-        write_archive(archive, header, entries)
+        first, last = in_two_steps(entries)
+        write_archive(archive, header, first)
+        write_archive(self.scratch / "late", header, last)
         maker = next((entry for entry in plan.of_database if entry.desc == "DATABASE"), None)
         options = database_options(
             maker,
@@ -213,6 +216,7 @@ class _Job:
         with self._phase("keys, indexes, triggers"):
             self.progress.phase("building keys, indexes and triggers")
             sections.restore("post-data", jobs=request.jobs)
+            sections.of(self.scratch / "late").restore("post-data", jobs=request.jobs)
         with self._phase("statistics"):
             self._analyze(tools)
         with self._phase("comparison"):
@@ -478,6 +482,10 @@ class _Sections:
     archive: Path
     conninfo: str
     request: RestoreRequest
+
+    def of(self, archive: Path) -> _Sections:
+        """Return the same, reading another archive."""
+        return replace(self, archive=archive)
 
     def restore(self, section: str, jobs: int = 1) -> None:
         restore_section(
