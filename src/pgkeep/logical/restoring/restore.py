@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from pgkeep.errors import PgkeepError
 from pgkeep.logical import inventory
@@ -483,7 +484,7 @@ class _Sections:
     conninfo: str
     request: RestoreRequest
 
-    def of(self, archive: Path) -> _Sections:
+    def of(self, archive: Path) -> Self:
         """Return the same, reading another archive."""
         return replace(self, archive=archive)
 
