@@ -228,6 +228,38 @@ def test_a_restore_that_is_ended(shop: DumpScene, number: signal.Signals) -> Non
     assert os.path.exists(shop.config)
 
 
+@only(15, 18)
+def test_a_swap_that_is_killed_half_way_leaves_the_old_database_its_name(shop: DumpScene) -> None:
+    shop.cluster.sql(
+        "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';"
+        "CREATE INDEX ON customers (slow(id));"
+        "CREATE OR REPLACE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_sleep(0.0005); RETURN $1; END'",
+        dbname="shop",
+    )
+    shop.create("-d", "shop")
+    shop.cluster.sql("DELETE FROM orders", dbname="shop")
+    command = [str(PGKEEP), "--config", str(shop.config), "dump", "restore", "latest", "--replace"]
+    making = "SELECT datname FROM pg_database WHERE datname ~ '^pgkeep_restore_'"
+    building = (
+        "SELECT 1 FROM pg_stat_activity WHERE query ~ 'CREATE INDEX.*slow' AND datname = '{}'"
+    )
+    swapping = "SELECT 1 FROM pg_stat_activity WHERE query ~ '^ALTER DATABASE.* TO \"shop\"$'"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert wait_until(lambda: bool(shop.cluster.sql(making)), 60)
+        ((name,),) = shop.cluster.sql(making)
+        assert wait_until(lambda: bool(shop.cluster.sql(building.format(name))), 60)
+        # Who is connected to it holds up the second renaming for five seconds (procarray.c:
+        # CountOtherDBBackends).
+        with shop.cluster.connect(dbname=name):
+            assert wait_until(lambda: bool(shop.cluster.sql(swapping)), 60)
+            process.kill()
+            process.communicate(timeout=60)
+            assert wait_until(lambda: not shop.cluster.sql(swapping), 60)
+    assert databases(shop.cluster) == {"shop", name}
+    assert shop.cluster.sql("SELECT count(*) FROM orders", dbname="shop")[0][0] == 0
+
+
 def test_masked_columns_leave_no_trace_of_what_they_were(shop: DumpScene) -> None:
     shop.create("-d", "shop")
     rules = '[dump.masks]\n"customers.email" = "hash"\n"customers.phone" = "null"\n'

@@ -145,11 +145,7 @@ class Place:
         self._made = False
 
     def swap(self, *, force: bool, drop_old: bool) -> Swapped:
-        """Give it the wanted name, and the one that has it another. Both or none.
-
-        Between the two statements nobody has the name; if this process dies there, the next restore
-        tells what to type.
-        """
+        """Give it the wanted name, and the one that has it another: in one transaction, or not."""
         old = _aside(self.wanted, self.name.removeprefix(PREFIX))
         with self.session() as session:
             if force:
@@ -159,12 +155,11 @@ class Place:
                     self.wanted,
                     doing="end the sessions of the old database",
                 )
+            # Whoever dies between the two leaves the old one under its name.
+            session.query("BEGIN", doing="begin to swap")
             self._rename(session, self.wanted, old)
-            try:
-                self._rename(session, self.name, self.wanted)
-            except BaseException:
-                self._rename(session, old, self.wanted)
-                raise
+            self._rename(session, self.name, self.wanted)
+            session.query("COMMIT", doing="swap the databases")
         self._made = False
         if drop_old:
             self._drop(old)
