@@ -229,6 +229,38 @@ def test_a_restore_that_is_ended(shop: DumpScene, number: signal.Signals) -> Non
 
 
 @only(15, 18)
+def test_a_database_in_a_tablespace_of_its_own(
+    pg: ScratchCluster, new_cluster: NewCluster, tmp_path: Path
+) -> None:
+    target = new_cluster("target")
+    for cluster, name in ((pg, "fast"), (target, "slow")):
+        place = tmp_path / name
+        place.mkdir()
+        cluster.sql(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+    pg.sql("CREATE DATABASE shop TABLESPACE fast")
+    pg.sql("CREATE TABLE t AS SELECT 1 AS a", dbname="shop")
+    scene = DumpScene.make(pg, tmp_path)
+    scene.create("-d", "shop")
+    result = scene.run("dump", "restore", "latest", "--into", target.conninfo)
+    assert result.exit == 207
+    assert "tablespaces are missing: fast" in result.stderr
+    assert databases(target) == set()
+    where = (
+        "SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace "
+        "WHERE datname = '{}'"
+    )
+    for name, words, space in (
+        ("mapped", ["--tablespace-map", "fast=slow"], "slow"),
+        ("plain", ["--no-tablespaces"], "pg_default"),
+    ):
+        restore(scene, "-d", name, *words, into=target.conninfo)
+        assert target.sql(where.format(name)) == [(space,)]
+        assert target.sql("SELECT a FROM t", dbname=name) == [(1,)]
+    restore(scene, "-d", "again")
+    assert pg.sql(where.format("again")) == [("fast",)]
+
+
+@only(15, 18)
 def test_a_swap_that_is_killed_half_way_leaves_the_old_database_its_name(shop: DumpScene) -> None:
     shop.cluster.sql(
         "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';"

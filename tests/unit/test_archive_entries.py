@@ -6,6 +6,7 @@ from pgkeep.postgres.archive.entries import (
     Settings,
     Subject,
     copy_target,
+    database_clauses,
     encoding_of,
     foreign_key,
     large_objects,
@@ -122,3 +123,21 @@ def test_kinds_have_pg_dumps_order() -> None:
     ]  # fmt: skip
     mixed = kinds[::2] + kinds[1::2]
     assert sorted(mixed, key=priority) == kinds
+
+
+@pytest.mark.parametrize(
+    ("definition", "clauses", "space"),
+    [
+        ('"shop" WITH TEMPLATE = template0 ENCODING = \'UTF8\';\n',
+         "WITH TEMPLATE = template0 ENCODING = 'UTF8'", ""),
+        ('"a;b" WITH TEMPLATE = template0 TABLESPACE = "fast ""; disks";\n',
+         "WITH TEMPLATE = template0", 'fast "; disks'),
+        ("shop WITH ICU_RULES = '&a < b;' TABLESPACE = fast;\n",
+         "WITH ICU_RULES = '&a < b;'", "fast"),
+        ("1shop;", "", ""),
+    ],
+)  # fmt: skip
+def test_what_a_database_is_created_with(definition: str, clauses: str, space: str) -> None:
+    made = entry(1, "DATABASE", "shop", definition=f"CREATE DATABASE {definition}")
+    assert database_clauses(made) == (clauses, space)
+    assert database_clauses(made._replace(definition=None)) == ("", "")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.logical.restoring.roles import renamed
-from pgkeep.postgres.archive.entries import ATTACHED, FOREIGN_KEY, SETTINGS
-from pgkeep.postgres.archive.sql import NotUnderstood, always_quoted, parse_identifier
+from pgkeep.postgres.archive.entries import ATTACHED, FOREIGN_KEY, SETTINGS, database_clauses
+from pgkeep.postgres.archive.sql import always_quoted
 from pgkeep.postgres.archive.toc import TocEntry, TocHeader, write_toc
 from pgkeep.server.client_programs import Connecting, run_program
 from pgkeep.server.client_tools import ClientTools
@@ -90,19 +90,9 @@ def database_options(
     entry: TocEntry | None, encoding: str, spaces: Mapping[str, str], *, keep_spaces: bool
 ) -> str:
     """Return what follows the name in CREATE DATABASE: encoding, collation, tablespace."""
-    fallback = f"TEMPLATE template0 ENCODING '{encoding}'" if encoding else "TEMPLATE template0"
-    definition = (entry.definition or "") if entry is not None else ""
-    start = definition.find("CREATE DATABASE ")
-    if start < 0:
-        return fallback
-    try:
-        _, end = parse_identifier(definition, start + len("CREATE DATABASE "))
-    except NotUnderstood:
-        return fallback
-    options = definition[end : definition.index(";", end)].strip()
-    space = entry.tablespace if entry is not None else None
-    before, found, _ = options.partition(" TABLESPACE = ")
-    options = before if found else options
+    options, space = database_clauses(entry) if entry is not None else ("", "")
+    if not options:
+        options = f"TEMPLATE template0 ENCODING '{encoding}'" if encoding else "TEMPLATE template0"
     if space and keep_spaces:
         options += f" TABLESPACE = {always_quoted(spaces.get(space, space))}"
     return options

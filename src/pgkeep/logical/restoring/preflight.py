@@ -1,6 +1,6 @@
 """Everything that would stop a restore, found before anything is made."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, LiteralString, NamedTuple
 
@@ -9,6 +9,7 @@ from pgkeep.logical.encodings import readable
 from pgkeep.logical.restoring.plan import EntryPlan
 from pgkeep.logical.restoring.report import RestoreRequest
 from pgkeep.logical.restoring.roles import roles_of
+from pgkeep.postgres.archive.entries import database_clauses
 from pgkeep.repository.manifest.dump_facts import DumpedDatabase
 from pgkeep.server.session import Session
 
@@ -179,9 +180,10 @@ def _owners(request: RestoreRequest, plan: EntryPlan) -> set[str]:
 def _missing_spaces(request: RestoreRequest, plan: EntryPlan, server: Server) -> list[str]:
     if not request.keep_tablespaces:
         return []
-    found = {entry.tablespace for entry in plan.definitions if entry.tablespace}
-    wanted: Collection[str] = {request.tablespaces.get(space, space) for space in found}
-    return sorted(set(wanted) - server.tablespaces)
+    found = {entry.tablespace or "" for entry in plan.definitions}
+    found |= {database_clauses(e)[1] for e in plan.of_database if e.desc == "DATABASE"}
+    wanted = {request.tablespaces.get(space, space) for space in found - {""}}
+    return sorted(wanted - server.tablespaces)
 
 
 def parse_map(pairs: Sequence[str], what: str) -> Mapping[str, str]:

@@ -198,6 +198,24 @@ def copy_target(entry: TocEntry) -> CopyTarget | None:
     return _understood(entry, lambda _: parse_copy(statement, schema))
 
 
+def database_clauses(entry: TocEntry) -> tuple[str, str]:
+    """Return what follows the name in CREATE DATABASE, and the tablespace, which is no part of it.
+
+    '' for what is not there: pg_dump writes it only into the definition (pg_dump.c: dumpDatabase).
+    """
+    _, found, rest = (entry.definition or "").partition("CREATE DATABASE ")
+    if not found:
+        return "", ""
+    try:
+        _, end = parse_identifier(rest)
+        clauses, found, space = rest[end:].rpartition(" TABLESPACE = ")
+        if not found:
+            return rest[end:].rpartition(";")[0].strip(), ""
+        return clauses.strip(), parse_identifier(space)[0]
+    except NotUnderstood:
+        return "", ""
+
+
 def sequence_value(entry: TocEntry) -> SequenceValue:
     """Read a SEQUENCE SET. Raise BadArchive."""
     schema = entry.namespace or ""
