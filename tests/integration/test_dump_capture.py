@@ -188,7 +188,7 @@ def test_files_too_short_to_be_cut_do_not_stop_it_for_ever(
     with Capture(setup_for(cluster, limit=100_000), 1) as capture:
         process = start_writer(directory, "1.dat=3000000 2.dat=900000 toc.dat=1")
         files = run(capture, process, directory)
-    assert [file.size for file in files] == [3_000_000, 900_000]
+    assert {file.path: file.size for file in files} == {"1.dat": 3_000_000, "2.dat": 900_000}
 
 
 def test_what_is_written_now_is_told(cluster: ClusterFolder, directory: Path) -> None:

@@ -91,6 +91,10 @@ def run_program(  # noqa: PLR0913  # all but two are named
 
 
 def failed(doing: str, argv: Sequence[str], status: int, said: str) -> ProgramFailed:
-    """Return the error of a program that ended badly; what it said last matters most."""
-    output = said if len(said) <= _SHOWN else f"... {said[-_SHOWN:]}"
+    """Return the error of a program that ended badly, with how its words begin and end.
+
+    A statement that failed is quoted after the error, and can be of any length.
+    """
+    half = _SHOWN // 2
+    output = said if len(said) <= _SHOWN else f"{said[:half]} ... {said[-half:]}"
     return ProgramFailed(doing, os.path.basename(argv[0]), status, output)

@@ -29,13 +29,13 @@ _LOOK_AFTER: Final = 8
 _NAP_MS: Final = 200  # how long a wait goes on before it asks whether to stop
 _ENDED: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
 _LOST: Final = "08006"  # connection_failure, for what has no SQLSTATE
+_CANCELED: Final = "57014"  # query_canceled
 _EVENTS: Final = select.POLLIN | select.POLLOUT
 _PEEK: Final = socket.MSG_PEEK | socket.MSG_DONTWAIT
 _ERROR: Final = (b"", b"E")  # the server is gone, or sends an ErrorResponse
 
 # No setting of the database, the role or the server may change, stop or delay what is loaded.
 _SETTINGS: Final[tuple[tuple[int, str], ...]] = (
-    (0, "SET statement_timeout = 0"),
     (0, "SET lock_timeout = 0"),
     (0, "SET idle_in_transaction_session_timeout = 0"),
     (14, "SET idle_session_timeout = 0"),
@@ -129,10 +129,26 @@ class Wire:
         lines = [statement for since, statement in _SETTINGS if self.major >= since]
         if self._encoding:
             lines.append(f"SET client_encoding = {literal(self._encoding)}")
-        self.run("; ".join(lines).encode())
+        self._without_timeout("; ".join(lines).encode())
         for since, statement in _WISHES:
             if self.major >= since:
                 self.wish(statement)
+
+    def _without_timeout(self, statements: bytes) -> None:
+        """Run them with statement_timeout off, however short the database's own is.
+
+        A timeout that strikes while it is switched off cancels the statement after it, as if
+        somebody had asked for that (postgres.c: ProcessInterrupts).
+        """
+        for last in (False, False, False, True):
+            try:
+                self.run(b"SET statement_timeout = 0")
+                self.run(statements)
+            except Refused as no:
+                if last or no.sqlstate != _CANCELED:
+                    raise
+            else:
+                return
 
     def wish(self, statement: str) -> None:
         """Run a statement that the server may refuse."""
