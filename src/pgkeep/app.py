@@ -207,7 +207,7 @@ class App:
         from pgkeep.wal.commands import archive_command
 
         if self.loaded.file == NO_FILE or self._address is not None:
-            return archive_command(self.cluster_name, repository=self.store.url)
+            return archive_command(self.cluster_name, repository=self.store.address)
         return archive_command(self.cluster_name, config=self.loaded.file)
 
     def fetch_command(self) -> tuple[str, ...]:
@@ -215,7 +215,7 @@ class App:
         from pgkeep.wal.commands import find_program
 
         if self.loaded.file == NO_FILE or self._address is not None:
-            origin = ("--repository", self.store.url)
+            origin = ("--repository", self.store.address)
         else:
             origin = ("--config", self.loaded.file)
         return (find_program(), *origin, "--cluster", self.cluster_name, "fetch")

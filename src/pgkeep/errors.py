@@ -27,7 +27,8 @@ class PgkeepError(Exception):
     is not used because importing it costs the WAL commands a tenth of their time).
     `code` is stable and unique. `exit_status` is the process's exit status: 11 to 124, which
     PostgreSQL reads as "retry" after an archive_command, or 201 to 254 for errors that no WAL
-    command meets. Only stores read `retryable`.
+    command meets; a subclass without one of its own shares its family's. Only stores read
+    `retryable`.
     """
 
     code: ClassVar[str] = "error"

@@ -33,11 +33,12 @@ def test_codes_are_unique() -> None:
     assert [code for code, n in Counter(kind.code for kind in ERRORS).items() if n > 1] == []
 
 
-def test_exit_statuses_are_unique() -> None:
-    shared: dict[int, list[str]] = {}
+def test_an_exit_status_is_shared_only_with_the_class_it_comes_from() -> None:
+    first = {kind.exit_status: kind for kind in reversed(ERRORS) if "exit_status" in vars(kind)}
+    declared = Counter(kind.exit_status for kind in ERRORS if "exit_status" in vars(kind))
+    assert [status for status, times in declared.items() if times > 1] == []
     for kind in ERRORS:
-        shared.setdefault(kind.exit_status, []).append(kind.code)
-    assert {status: codes for status, codes in shared.items() if len(codes) > 1} == {}
+        assert issubclass(kind, first[kind.exit_status]), kind
 
 
 @each

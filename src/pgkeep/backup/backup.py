@@ -242,7 +242,7 @@ class _Job:
                 "stored again"
             )
         return CopierSetup(
-            store=repository.store.url,
+            store=repository.store.address,
             repository=repository.id,
             key=repository.key,
             cluster=self.cluster.name,

@@ -221,7 +221,7 @@ def _copy(source: Source, prepared: Prepared, progress: Progress, lock: Lock | N
 def _source(cluster: ClusterFolder, prepared: Prepared, *, sync: bool) -> Source:
     repository, manifest = cluster.repository, prepared.manifest
     return Source(
-        repository.store.url,
+        repository.store.address,
         repository.id,
         repository.key,
         cluster.name,

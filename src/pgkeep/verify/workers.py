@@ -56,7 +56,7 @@ class Source(NamedTuple):
     @classmethod
     def of(cls, cluster: ClusterFolder) -> "Source":
         repository = cluster.repository
-        return cls(repository.store.url, repository.id, repository.key, cluster.name)
+        return cls(repository.store.address, repository.id, repository.key, cluster.name)
 
     def open(self) -> ClusterFolder:
         return Repository(open_store(self.url), self.repository_id, self.key).cluster(self.cluster)

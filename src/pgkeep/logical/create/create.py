@@ -348,7 +348,7 @@ class _Job:
     def _setup(self, dump_id: DumpId, past: Past, limit: int) -> CaptureSetup:
         repository = self.cluster.repository
         return CaptureSetup(
-            store=repository.store.url,
+            store=repository.store.address,
             repository=repository.id,
             key=repository.key,
             cluster=self.cluster.name,

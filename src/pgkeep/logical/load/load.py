@@ -148,7 +148,7 @@ class _Tally:
 def _source(request: LoadRequest) -> Source:
     repository = request.cluster.repository
     return Source(
-        url=repository.store.url,
+        url=repository.store.address,
         repository_id=repository.id,
         key=repository.key,
         cluster=request.cluster.name,

@@ -32,7 +32,12 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """Return the address that `open_store` takes to open the same store in another process."""
+        """Return how people are told which store it is."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Return what `open_store` takes to open the same store in another process: no secrets."""
         ...
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:

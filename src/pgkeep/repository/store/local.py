@@ -37,6 +37,10 @@ class LocalStore:
     def url(self) -> str:
         return self._root
 
+    @property
+    def address(self) -> str:
+        return self._root
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         path = self._path(name)
         with self._translated(f"write {name}"), self._temp_file(parts) as temp:

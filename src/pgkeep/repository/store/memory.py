@@ -22,6 +22,10 @@ class MemoryStore:
     def url(self) -> str:
         return f"memory:{self._name}"
 
+    @property
+    def address(self) -> str:
+        return self.url
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         check_name(name)
         self._blobs[name] = (b"".join(parts), self._clock())

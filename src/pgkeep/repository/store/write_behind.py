@@ -22,6 +22,10 @@ class WriteBehind:
     def url(self) -> str:
         return self._store.url
 
+    @property
+    def address(self) -> str:
+        return self._store.address
+
     def create(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self.settle()
         self._on_its_way = self._writer.submit(self._store.create, name, parts)
