@@ -36,6 +36,10 @@ class DyingStore:
     def url(self) -> str:
         return self.inner.url
 
+    @property
+    def address(self) -> str:
+        return self.inner.address
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self._call("put", name, parts)
 
