@@ -1,7 +1,8 @@
 """Fixtures that every kind of test may use: real clusters, and a place for a repository."""
 
+import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from pgkeep.server.binaries import Binaries
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, Templates, require_binaries, versions_here
+from support.object_servers import KEY, SECRET, ObjectServer, moto_server
+
+BucketPlace = Callable[[str], str]
 
 # A shell starts background jobs with SIGINT ignored, and so would be every command under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -96,3 +100,32 @@ def pg(new_cluster: NewCluster) -> ScratchCluster:
 def repository_directory(tmp_path: Path) -> Path:
     """An empty place for a repository; nothing is created yet."""
     return tmp_path / "repository"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[ObjectServer]:
+    """An S3 server (moto) for this worker's tests; PostgreSQL's user finds its keys by file."""
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket_address(request: pytest.FixtureRequest, bucket_credentials: Path) -> BucketPlace:
+    """Makes a new bucket and returns an address in it, with a prefix; 's3' says which service."""
+
+    def place(scheme: str) -> str:
+        server: ObjectServer = request.getfixturevalue(f"{scheme}_server")
+        bucket = f"test-{os.urandom(6).hex()}"
+        server.make_bucket(bucket)
+        return server.address(bucket, "some/prefix", credentials_file=str(bucket_credentials))
+
+    return place
+
+
+@pytest.fixture
+def bucket_credentials(tmp_path: Path) -> Path:
+    """The credentials file of the S3 servers here."""
+    file = tmp_path.with_name(f"{tmp_path.name}-credentials")
+    file.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
+    file.chmod(0o600)
+    return file

@@ -1,7 +1,7 @@
 """What every store promises, whichever it is."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +9,17 @@ import pytest
 from pgkeep.repository.store.base import BlobExists, BlobMissing, ShortRead, Store, UnsafeName
 from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.repository.store.open import open_store
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return LocalStore(str(tmp_path)) if request.param == "local" else MemoryStore()
+    if request.param == "local":
+        return LocalStore(str(tmp_path))
+    if request.param == "memory":
+        return MemoryStore()
+    place: Callable[[str], str] = request.getfixturevalue("bucket_address")
+    return open_store(place(request.param))
 
 
 def names(store: Store, prefix: str = "") -> list[str]:

@@ -12,6 +12,7 @@ from pgkeep.repository.store.os_errors import translate
 if TYPE_CHECKING:
     from pgkeep.repository.store.memory import MemoryStore
 
+_BUCKETS: Final = ("s3://", "gs://", "az://")
 _IN_MEMORY: "Final[dict[str, MemoryStore]]" = {}  # one address is one store, as everywhere
 
 
@@ -23,20 +24,25 @@ class BadStoreUrl(PgkeepError):
 
     url: str
     why: str
+    advice: str = 'write an absolute path, like url = "/var/lib/pgkeep"'
 
     def __str__(self) -> str:
         return f"cannot use {self.url!r} as a repository: {self.why}"
 
     @property
     def hint(self) -> str:
-        return 'write an absolute path, like url = "/var/lib/pgkeep"'
+        return self.advice
 
 
 def open_store(url: str) -> Store:
-    """Return the store at `url`: an absolute path, file:///path, or memory:name within a process.
+    """Return the store at `url`: a path, file:///path, s3://, gs:// or az://bucket/prefix.
 
-    Nothing is read or made. Raise BadStoreUrl.
+    memory:name is one within a process. Nothing is read or made. Raise BadStoreUrl.
     """
+    if url.startswith(_BUCKETS):
+        from pgkeep.repository.store.bucket.store import BucketStore  # only where one is used
+
+        return BucketStore(url)
     if url.startswith("memory:"):
         from pgkeep.repository.store.memory import MemoryStore  # not on the way of WAL commands
 
@@ -46,9 +52,16 @@ def open_store(url: str) -> Store:
 
 
 def make_store(url: str) -> Store:
-    """open_store(), and make the directory (and those above it) if it is not there."""
+    """open_store(), and make the directory (and those above it) if it is not there.
+
+    A bucket is nobody's to make but its owner's: that it is there shows at the first use of it.
+    """
     store = open_store(url)
-    if not url.startswith("memory:"):
+    if url.startswith(_BUCKETS):
+        from pgkeep.repository.store.bucket.store import BucketStore
+
+        BucketStore(url).demand_bucket()
+    elif not url.startswith("memory:"):
         try:
             _make_folders(store.url)
         except OSError as error:
