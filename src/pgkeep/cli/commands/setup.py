@@ -54,6 +54,12 @@ def init(  # noqa: PLR0913 - the options of the command
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="For the starter config: encrypt the repository.")
     ] = False,
+    new_generation: Annotated[
+        bool,
+        typer.Option(
+            "--new-generation", help="After pg_upgrade or initdb: keep the old, go on with this."
+        ),
+    ] = False,
     dumps_only: Annotated[
         bool,
         typer.Option("--dumps-only", help="For logical backups alone: ask nothing of the server."),
@@ -77,6 +83,7 @@ def init(  # noqa: PLR0913 - the options of the command
         apply=apply,
         offers=offers,
         replace_archiver=replace_archiver,
+        new_generation=new_generation,
     )
     if dumps_only:
         if apply or replace_archiver:
@@ -152,6 +159,7 @@ def check(
         open_cluster=lambda: app.cluster,
         archive_command=app.archive_command,
         secret_is_only_here=lambda: app.secret_is_only_here,
+        server_name=settings.server_name,
         data_directory=settings.data_directory,
         pg_bin=settings.pg_bin or None,
         switch=not no_switch,
