@@ -108,6 +108,14 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
             examples=["/var/lib/pgkeep"],
         ),
     ]
+    site: Annotated[
+        str,
+        Meta(
+            description="Where it is, if that is another site than the database's: for `pgkeep "
+            "check --321`, which knows clouds by their addresses and takes your word for the rest.",
+            examples=["Oslo"],
+        ),
+    ] = ""
     encryption: Annotated[
         Literal["none", "passphrase"],
         Meta(
