@@ -38,7 +38,11 @@ def open_store(url: str) -> Store:
     """Return the store at `url`: a path, file:///path, s3://, gs:// or az://bucket/prefix,
     memory:name within a process, or copies:ADDRESS,ADDRESS, quoted.
 
+<<<<<<< HEAD
     Nothing is read or made. Raise BadStoreUrl.
+=======
+    Nothing is read or made, nobody is connected to. Raise BadStoreUrl.
+>>>>>>> buckets
     """
     if url.startswith(_BUCKETS):
         from pgkeep.repository.store.bucket.store import BucketStore  # only where one is used
