@@ -10,6 +10,7 @@ import pytest
 from pgkeep.server.binaries import Binaries
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, Templates, require_binaries, versions_here
+from support.sshd import Sshd, sshd_running
 
 # A shell starts background jobs with SIGINT ignored, and so would be every command under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -90,6 +91,13 @@ def new_cluster(binaries: Binaries, templates: Templates, tmp_path: Path) -> Ite
 def pg(new_cluster: NewCluster) -> ScratchCluster:
     """A running cluster of the version under test, with 1 MiB WAL segments, no archiving."""
     return new_cluster()
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    """An OpenSSH server for the whole run of a worker."""
+    with sshd_running() as server:
+        yield server
 
 
 @pytest.fixture

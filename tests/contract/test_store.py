@@ -9,10 +9,15 @@ import pytest
 from pgkeep.repository.store.base import BlobExists, BlobMissing, ShortRead, Store, UnsafeName
 from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.repository.store.open import open_store
+from support.sshd import Sshd
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "sftp"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "sftp":
+        server: Sshd = request.getfixturevalue("sshd")
+        return open_store(server.address(server.folder()))
     return LocalStore(str(tmp_path)) if request.param == "local" else MemoryStore()
 
 

@@ -11,6 +11,7 @@ from pgkeep.repository.store.os_errors import translate
 
 if TYPE_CHECKING:
     from pgkeep.repository.store.memory import MemoryStore
+    from pgkeep.repository.store.sftp.store import SftpStore
 
 _IN_MEMORY: "Final[dict[str, MemoryStore]]" = {}  # one address is one store, as everywhere
 
@@ -33,10 +34,12 @@ class BadStoreUrl(PgkeepError):
 
 
 def open_store(url: str) -> Store:
-    """Return the store at `url`: an absolute path, file:///path, or memory:name within a process.
+    """Return the store at `url`: a path, file:///path, sftp://..., or memory:name in a process.
 
-    Nothing is read or made. Raise BadStoreUrl.
+    Nothing is read or made, nobody is connected to. Raise BadStoreUrl.
     """
+    if url.startswith("sftp:"):
+        return _sftp_store(url)
     if url.startswith("memory:"):
         from pgkeep.repository.store.memory import MemoryStore  # not on the way of WAL commands
 
@@ -47,6 +50,10 @@ def open_store(url: str) -> Store:
 
 def make_store(url: str) -> Store:
     """open_store(), and make the directory (and those above it) if it is not there."""
+    if url.startswith("sftp:"):
+        remote = _sftp_store(url)
+        remote.make_root()
+        return remote
     store = open_store(url)
     if not url.startswith("memory:"):
         try:
@@ -54,6 +61,13 @@ def make_store(url: str) -> Store:
         except OSError as error:
             raise translate(error, store.url, "make the directory") from error
     return store
+
+
+def _sftp_store(url: str) -> "SftpStore":
+    from pgkeep.repository.store.sftp.address import parse_address
+    from pgkeep.repository.store.sftp.store import SftpStore  # 0.25 s of paramiko
+
+    return SftpStore(parse_address(url))
 
 
 def _path(url: str) -> str:
