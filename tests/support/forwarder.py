@@ -10,15 +10,14 @@ from contextlib import contextmanager, suppress
 class Forwarder:
     """Forwards connections to a port of 127.0.0.1.
 
-    `delay` is added to every byte's way, each direction; with `to_server_limit` or
-    `to_client_limit` a connection is cut when so many bytes have gone that way, once.
+    `delay` is added to every byte's way, each direction. `to_server_limit` and `to_client_limit`
+    count down what may still go that way; then, once, a connection is cut instead.
     """
 
     def __init__(self, target: int) -> None:
         self.delay = 0.0  # seconds
         self.to_server_limit: int | None = None
         self.to_client_limit: int | None = None
-        self.connections = 0
         self.cuts = 0
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -48,7 +47,8 @@ class Forwarder:
                 except OSError:
                     client.close()
                     continue
-                self.connections += 1
+                for end in (client, server):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
                     self._pairs.append((client, server))
                 for source, sink, up in ((client, server, True), (server, client, False)):
@@ -62,7 +62,6 @@ class Forwarder:
         ready = threading.Condition()
 
         def deliver() -> None:
-            carried = 0
             while True:
                 with ready:
                     ready.wait_for(lambda: due)
@@ -72,8 +71,7 @@ class Forwarder:
                     sink.close()
                     return
                 time.sleep(max(0.0, at - time.monotonic()))
-                carried += len(content)
-                if self._is_over(carried, up):
+                if self._is_over(len(content), up):
                     self.cuts += 1
                     _end(source, sink)
                     continue
@@ -91,15 +89,16 @@ class Forwarder:
                 due.append((time.monotonic() + self.delay, content))
                 ready.notify()
 
-    def _is_over(self, carried: int, up: bool) -> bool:
-        limit = self.to_server_limit if up else self.to_client_limit
-        if limit is None or carried <= limit:
-            return False
-        if up:
-            self.to_server_limit = None
-        else:
-            self.to_client_limit = None
-        return True
+    def _is_over(self, length: int, up: bool) -> bool:
+        left = self.to_server_limit if up else self.to_client_limit
+        if left is not None:
+            left = left - length if left >= length else None
+            if up:
+                self.to_server_limit = left
+            else:
+                self.to_client_limit = left
+            return left is None
+        return False
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -101,7 +101,8 @@ class Sshd:
         """Kill the server with all that it serves, as a power cut would."""
         if self._process is not None:
             for pid in self.sessions():
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.kill()
             self._process.wait(30)
             self._process = None
@@ -133,7 +134,7 @@ class Sshd:
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
             "MaxStartups 100",
-            f"Subsystem sftp {self._subsystem}",
+            *([f"Subsystem sftp {self._subsystem}"] if self._subsystem else []),
         ]
 
     def _answers(self) -> bool:

@@ -16,7 +16,7 @@ from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.store.sftp import failures
 from pgkeep.repository.store.sftp.address import SftpAddress
 from pgkeep.repository.store.sftp.known_hosts import HostKey, fingerprint, keys_of
-from pgkeep.repository.store.sftp.session import Lost, Session
+from pgkeep.repository.store.sftp.session import Lost, NotSftp, Session
 
 _KNOWN_HOSTS: Final = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 _IDENTITIES: Final = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
@@ -80,6 +80,12 @@ def connect(place: SftpAddress, action: str) -> Connection:
         if isinstance(error, IncompatiblePeer):
             why = f"the server and this client have no algorithm in common ({error})"
             raise failures.SftpRefused(place.url, action, why, "update the older one") from error
+        if isinstance(error, NotSftp):
+            advice = (
+                f"may {_user_of(place)} log in on {place.host}, and does his shell print nothing? "
+                "sshd's own server needs no shell: Subsystem sftp internal-sftp"
+            )
+            raise failures.SftpRefused(place.url, action, str(error), advice) from error
         if isinstance(error, (OSError, EOFError, paramiko.SSHException, Lost)):
             why = f"the connection could not be set up: {_words(error)}"
             advice = f"look at sshd's log on {place.host}"
@@ -89,7 +95,7 @@ def connect(place: SftpAddress, action: str) -> Connection:
 
 def _reach(place: SftpAddress, action: str) -> socket.socket:
     try:
-        return socket.create_connection((place.host, place.port), place.timeout)
+        sock = socket.create_connection((place.host, place.port), place.timeout)
     except socket.gaierror as error:
         why = f"the name {place.host} cannot be resolved: {_words(error)}"
         advice = f"is it spelled right? try: getent hosts {place.host}"
@@ -101,6 +107,9 @@ def _reach(place: SftpAddress, action: str) -> socket.socket:
         why = f"port {place.port} of {place.host} cannot be reached: {_words(error)}"
         advice = f"is sshd running there? try: ssh -p {place.port} {place.host}"
         raise failures.SftpLost(place.url, action, why, advice) from error
+    # Small requests follow each other without answers between: 5 instead of 54 ms for a blob.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def _known(place: SftpAddress) -> list[HostKey]:
@@ -144,7 +153,7 @@ def _check_host(
 
 
 def _log_in(place: SftpAddress, action: str, transport: paramiko.Transport) -> None:
-    user = place.user or _user_here()
+    user = _user_of(place)
     refused: list[str] = []
     agent = paramiko.Agent()
     try:
@@ -262,6 +271,10 @@ def _close(transport: paramiko.Transport | None, sock: socket.socket) -> None:
 def _words(error: BaseException) -> str:
     said = error.strerror if isinstance(error, OSError) else str(error)
     return (said or str(error) or type(error).__name__).lower().rstrip(".")
+
+
+def _user_of(place: SftpAddress) -> str:
+    return place.user or _user_here()
 
 
 def _user_here() -> str:

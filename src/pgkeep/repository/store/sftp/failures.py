@@ -122,7 +122,10 @@ def refused(
     why = said if words.lower() in (said, "") else f"{said} ({words})"
     user = place.user or "the user"
     if code == protocol.PERMISSION_DENIED:
-        advice = f"on {place.host}, let {user} write below {place.path}: chown -R {user}"
+        advice = (
+            f"on {place.host}, give {place.path} to the user who logs in: "
+            f"chown -R {place.user or 'USER'}; and his SFTP must not be read-only (-R)"
+        )
         return SftpDenied(place.url, action, why, advice)
     if code != protocol.FAILURE or room is None:
         return SftpRefused(place.url, action, why, f"look at sshd's log on {place.host}")

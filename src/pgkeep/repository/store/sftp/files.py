@@ -39,20 +39,24 @@ def write_new(session: Session, path: str, parts: Iterable[bytes | memoryview]) 
     flags = integer(_NEW) + mode_alone(0o600)
     handle = session.ask(Handle, protocol.OPEN, text(path.encode()), flags)
     digest = blake3()
-    try:
-        sent = _writes(session, handle, parts, digest)
-        for number in session.pipelined(sent, session.write_size):
-            session.answer(number, Status)
+    is_closed = False
+
+    def requests() -> Iterator[int]:
+        nonlocal is_closed
+        yield from _writes(session, handle, parts, digest)
         # Content before name: no name may ever lead to less than the whole blob.
         if session.offers(protocol.FSYNC):
-            synced = session.extended(protocol.FSYNC, text(handle.value))
-            session.answer(synced, Status)
+            yield session.extended(protocol.FSYNC, text(handle.value))
+        is_closed = True
+        yield session.send(protocol.CLOSE, text(handle.value))
+
+    try:
+        for number in session.pipelined(requests(), session.write_size):
+            session.answer(number, Status)  # CLOSE, too: some report a full disk only then
     except Exception:
-        if not session.is_lost:
+        if not (session.is_lost or is_closed):
             session.close_handle(handle)
         raise
-    # Some file systems report a full disk only now.
-    session.ask(Status, protocol.CLOSE, text(handle.value))
     return digest.digest()
 
 

@@ -24,6 +24,10 @@ class Lost(Exception):
     """The connection is of no use any more."""
 
 
+class NotSftp(Lost):
+    """What the server sends is no SFTP, and never will be."""
+
+
 class Refused(Exception):
     """The server answered with a status that is not OK."""
 
@@ -184,7 +188,8 @@ class Session:
         self._fill(4)
         length = int.from_bytes(self._received[:4], "big")
         if not 1 <= length <= protocol.PACKET_LIMIT:
-            raise self._lost("the server doesn't speak SFTP (does its shell print something?)")
+            self.is_lost = True
+            raise NotSftp("the server answers with something else than SFTP")
         self._fill(4 + length)
         packet = bytes(memoryview(self._received)[4 : 4 + length])
         del self._received[: 4 + length]

@@ -62,9 +62,9 @@ class SftpStore:
         left: LeftBehind = []
 
         def attempt(session: Session) -> None:
-            if not session.offers(protocol.POSIX_RENAME):
-                raise failures.cannot_replace(self._place, action)
             with self._temp_file(session, parts, action, left) as (temp, _):
+                if not session.offers(protocol.POSIX_RENAME):
+                    raise failures.cannot_replace(self._place, action)
                 self._into_folder(session, name, action, lambda: files.replace(session, temp, path))
 
         self._persistently(action, attempt)
