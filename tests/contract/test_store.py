@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from pgkeep.repository.store.base import BlobExists, BlobMissing, ShortRead, Store, UnsafeName
+from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.repository.store.open import open_store
 from support.sshd import Sshd
 
 
-@pytest.fixture(params=["local", "memory", "sftp"])
+@pytest.fixture(params=["local", "memory", "copies", "sftp"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "copies":
+        return Copies([MemoryStore("one"), MemoryStore("two")])
     if request.param == "sftp":
         server: Sshd = request.getfixturevalue("sshd")
         return open_store(server.address(server.folder()))

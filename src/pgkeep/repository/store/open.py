@@ -34,7 +34,8 @@ class BadStoreUrl(PgkeepError):
 
 
 def open_store(url: str) -> Store:
-    """Return the store at `url`: a path, file:///path, sftp://..., or memory:name in a process.
+    """Return the store at `url`: a path, file:///path, sftp://..., memory:name within a process, or
+    copies:ADDRESS,ADDRESS, quoted.
 
     Nothing is read or made, nobody is connected to. Raise BadStoreUrl.
     """
@@ -45,6 +46,13 @@ def open_store(url: str) -> Store:
 
         name = url.removeprefix("memory:")
         return _IN_MEMORY.setdefault(name, MemoryStore(name))
+    if url.startswith("copies:"):
+        from urllib.parse import unquote
+
+        from pgkeep.repository.store.copies import Copies
+
+        addresses = url.removeprefix("copies:").split(",")
+        return Copies([open_store(unquote(address)) for address in addresses])
     return LocalStore(_path(url))
 
 

@@ -57,6 +57,10 @@ class SftpStore:
     def address(self) -> str:
         return self._place.address
 
+    @property
+    def union(self) -> None:
+        return None
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         path, action = self._path(name), f"write {name}"
         left: LeftBehind = []
