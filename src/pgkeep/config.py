@@ -149,14 +149,13 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
     ] = ""
     timeout: Annotated[
         Duration,
-        Meta(ge=1, le=3600, description="sftp:// only: how long to wait for one answer."),
+        Meta(description="sftp:// only: how long to wait for one answer, up to an hour."),
     ] = Duration(60)
     retry_for: Annotated[
         Duration,
         Meta(
-            ge=0,
-            le=3600,
-            description="sftp:// only: how long to go on trying when the connection is lost.",
+            description="sftp:// only: how long to go on trying when the connection is lost; 0s: "
+            "not at all.",
         ),
     ] = Duration(20)
     compression_level: Annotated[
