@@ -103,8 +103,8 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description="The repository's address: a path (a relative one starts at this file's "
-            "folder) or a file:// address. Keep it on other disks than the database, and best on "
-            "another machine's.",
+            "folder), a file:// address, or sftp://user@host:port/path for another machine. Keep "
+            "it on other disks than the database, and best on another machine's.",
             examples=["/var/lib/pgkeep"],
         ),
     ]
@@ -139,6 +139,33 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
             examples=["pass show pgkeep"],
         ),
     ] = ""
+    identity_file: Annotated[
+        str,
+        Meta(
+            description="sftp:// only: the private key to log in with; it needs no passphrase, or "
+            "an agent that holds it. Without this, the agent's keys and the user's own are tried.",
+            examples=["/etc/pgkeep/id_ed25519"],
+        ),
+    ] = ""
+    known_hosts: Annotated[
+        str,
+        Meta(
+            description="sftp:// only: the file that knows the host's key, instead of the user's "
+            "own ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts.",
+            examples=["/etc/pgkeep/known_hosts"],
+        ),
+    ] = ""
+    timeout: Annotated[
+        Duration,
+        Meta(description="sftp:// only: how long to wait for one answer, up to an hour."),
+    ] = Duration(60)
+    retry_for: Annotated[
+        Duration,
+        Meta(
+            description="sftp:// only: how long to go on trying when the connection is lost; 0s: "
+            "not at all.",
+        ),
+    ] = Duration(20)
     compression_level: Annotated[
         int,
         Meta(

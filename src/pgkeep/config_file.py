@@ -14,6 +14,7 @@ CONFIG_VARIABLE: Final = "PGKEEP_CONFIG"
 SECRET_VARIABLE: Final = "PGKEEP_PASSPHRASE"  # noqa: S105 - the variable's name, not its content
 PLACES: Final = ("pgkeep.toml", "/etc/pgkeep/pgkeep.toml")
 SECRET_LIMIT: Final = 4096  # bytes; a passphrase is a line, a key printed for people is shorter
+_SFTP_OPTIONS: Final = ("identity_file", "known_hosts", "timeout", "retry_for")
 COMMAND_SECONDS: Final = 30.0  # time for a passphrase_command: asking a vault takes a few
 
 Table = dict[str, object]
@@ -205,8 +206,22 @@ def writing(path: str, config: Mapping[str, object]) -> tuple[list[Table], bool]
 def repository_url(path: str, table: Mapping[str, object]) -> str:
     """Return the address of a repository's table; a relative one starts at the config's folder."""
     url = str(table["url"])
+    if url.startswith("sftp:"):
+        return _with_options(path, url, table)
     is_address = "://" in url or url.startswith(("file:", "memory:"))
     return url if is_address else beside(path, url)
+
+
+def _with_options(path: str, url: str, table: Mapping[str, object]) -> str:
+    """Put into an sftp address what the config says of how to get there."""
+    from urllib.parse import quote, urlencode
+
+    options = {name: str(table[name]) for name in _SFTP_OPTIONS if table.get(name)}
+    for name in ("identity_file", "known_hosts"):
+        if name in options:
+            options[name] = beside(path, options[name])
+    query = urlencode(options, safe="/", quote_via=quote)
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
 
 def beside(path: str, name: str) -> str:
