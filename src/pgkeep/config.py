@@ -166,6 +166,30 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
             "not at all.",
         ),
     ] = Duration(20)
+    lock: Annotated[
+        Literal["none", "governance", "compliance"],
+        Meta(
+            description="Whether `pgkeep lock`, and every backup and dump at its end, lock in a "
+            "bucket of S3 what retention keeps, so that nobody can delete it. Locks of mode "
+            "compliance can be lifted by nobody at all. See immutable.md."
+        ),
+    ] = "none"
+    lock_ahead: Annotated[
+        Duration,
+        Meta(
+            description="How long everything that is kept is locked at least, from each look on: "
+            "so long it is safe when nothing extends locks any more.",
+            examples=["14d"],
+        ),
+    ] = Duration(14 * 86400)
+    lock_maximum: Annotated[
+        Duration,
+        Meta(
+            description="How long no lock ever reaches beyond the moment in which it is set: what "
+            "is kept longer is locked again and again.",
+            examples=["90d"],
+        ),
+    ] = Duration(90 * 86400)
     compression_level: Annotated[
         int,
         Meta(
@@ -374,6 +398,12 @@ def _check_repositories(reader: "_Reader", config: Config, *, single: bool) -> N
             why = f"is taken: repository[{names.index(name) + 1}] is {name!r} too"
             raise reader.error((section, "name"), why, "give each its own")
         names.append(name)
+    for number, repository in enumerate(config.repository, 1):
+        if repository.lock_ahead > repository.lock_maximum:
+            section = "repository" if single else f"repository[{number}]"
+            raise reader.error(
+                (section, "lock_ahead"), "is longer than lock_maximum", "make it shorter"
+            )
     for wanted in config.write:
         if wanted not in names or not wanted:
             known = ", ".join(filter(None, names)) or "none that has a name"

@@ -108,7 +108,15 @@ def s3_client(endpoint: str) -> Any:
 def s3_server() -> Iterator[ObjectServer]:
     """Run moto's S3 until the block ends."""
     _require("moto", "flask", "flask_cors", "boto3")
-    with _running([sys.executable, "-c", _MOTO]) as endpoint:
+    with running([sys.executable, "-c", _MOTO]) as endpoint:
+        yield ObjectServer("s3", endpoint)
+
+
+@contextmanager
+def locking_server() -> Iterator[ObjectServer]:
+    """Run an S3 server whose buckets can lock objects until the block ends."""
+    _require("moto", "flask", "flask_cors", "boto3")
+    with running([sys.executable, str(Path(__file__).with_name("locking_moto.py"))]) as endpoint:
         yield ObjectServer("s3", endpoint)
 
 
@@ -124,7 +132,7 @@ def az_server() -> Iterator[ObjectServer]:
     if not AZURITE.exists():
         missing("azurite is not installed: install node and npm, then make setup")
     options = ["--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
-    with _running([str(AZURITE), *options, "--disableTelemetry"]) as endpoint:
+    with running([str(AZURITE), *options, "--disableTelemetry"]) as endpoint:
         yield ObjectServer("az", endpoint)
 
 
@@ -147,7 +155,7 @@ def _require(*modules: str) -> None:
 
 
 @contextmanager
-def _running(command: Sequence[str]) -> Iterator[str]:
+def running(command: Sequence[str]) -> Iterator[str]:
     """Run a server that says where it listens; give its endpoint."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

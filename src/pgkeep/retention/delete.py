@@ -1,23 +1,22 @@
 """Deletes one backup or dump, after showing what would be lost with it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pgkeep.coverage.dates import newest_change
 from pgkeep.model.backup import Backup
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import locks
 from pgkeep.repository.catalog import Unreadable
 from pgkeep.repository.dumps import UnreadableDump, find_any, is_dump_id, manifest_name
-from pgkeep.repository.locks import Lock
+from pgkeep.repository.locks import Lock, hold
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.retention.expire import CONFLICTS, agreed_time, ended_pins, secure_manifests
 from pgkeep.retention.judging.deletion import BackupPinned, DeletePlan, Lost, plan_delete
 from pgkeep.retention.judging.dump_deletion import DumpDeletion, plan_delete_dump
 from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of, oldest_first
 from pgkeep.retention.packs import Packs
-from pgkeep.retention.removal import Remover
+from pgkeep.retention.removal import Locks, Remover
 from pgkeep.retention.report import Outcome
 from pgkeep.retention.survey import Survey, look, sort_found
 
@@ -75,12 +74,16 @@ def delete(  # noqa: PLR0913 - one of them is named
     now: datetime | None = None,
     *,
     last_too: bool = False,
+    locks: Locks | None = None,
 ) -> tuple[Preview, Outcome]:
-    """Delete a backup or dump. Raise as `preview_delete`, LockTaken or LockLost."""
-    with locks.hold(cluster, "expire", "pgkeep delete", CONFLICTS) as lock:
+    """Delete a backup or dump, unless it is locked: see Outcome.held.
+
+    Raise as `preview_delete`, LockTaken or LockLost.
+    """
+    with hold(cluster, "expire", "pgkeep delete", CONFLICTS) as lock:
         now = now or agreed_time(cluster)
         # Under the lock: what was previewed may have changed.
-        job = _Job(cluster, look(cluster, now), now, last_too)
+        job = _Job(cluster, look(cluster, now), now, last_too, locks)
         preview = job.preview(text, lock.beat)
         if on_preview is not None:
             on_preview(preview)
@@ -95,6 +98,7 @@ class _Job:
     found: Survey
     now: datetime
     last_too: bool
+    locks: Locks | None = None
 
     def preview(self, text: str, tick: Callable[[], None]) -> Preview:
         found, marks = self.found, self.found.marks
@@ -128,24 +132,25 @@ class _Job:
     def carry_out(self, preview: Preview, lock: Lock, progress: Progress) -> Outcome:
         """Delete the manifest, then packs, then WAL: whatever stops it, the others are whole."""
         cluster, id = self.cluster, preview.id
-        remover = Remover(cluster.store, lock, progress)
+        remover = Remover(cluster.store, lock, progress, self.locks, self.now)
         took_over = tuple(map(str, lock.took_over))
         secure_manifests(cluster)
         manifest = manifest_name(cluster.name, id)
         if not remover.remove("deleting the manifest", [(manifest, 0)]).objects:
-            return Outcome(took_over=took_over, problem=remover.problem(cluster.name))
+            problem = remover.problem(cluster.name)
+            return Outcome(took_over=took_over, problem=problem, held=remover.held)
         remover.remove("deleting ended pins", ended_pins(cluster, self.found, id))
         packs = preview.packs
         freed = [packs.stored[pack] for pack in packs.freed] if packs else []
         wal = ((file.object, file.size) for file in preview.wal_files)
-        return Outcome(
+        outcome = Outcome(
             backups=() if is_dump_id(id) else (id,),
             dumps=(id,) if is_dump_id(id) else (),
             packs=remover.remove("deleting packs", ((blob.name, blob.size) for blob in freed)),
             wal=remover.remove("deleting WAL", wal),
             took_over=took_over,
-            problem=remover.problem(cluster.name),
         )
+        return replace(outcome, problem=remover.problem(cluster.name), held=remover.held)
 
 
 def _dated(

@@ -24,7 +24,7 @@ from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of, oldest
 from pgkeep.retention.packs import ORPHAN_AGE_S, Packs, PacksMissing, sort_packs
 from pgkeep.retention.plan import ExpirePlan, Marks, plan_expire
 from pgkeep.retention.policy import KeepPolicy
-from pgkeep.retention.removal import Remover
+from pgkeep.retention.removal import Locks, Remover
 from pgkeep.retention.report import Decision, Expired, Outcome
 from pgkeep.retention.survey import Survey, Unprovable, look, sort_found
 
@@ -64,6 +64,7 @@ class Wish:
     policy: KeepPolicy
     zone: tzinfo  # in which days, weeks, months and years begin
     now: datetime | None = None  # None: by the clock, which must agree with the store's
+    locks: Locks | None = None  # of the store's objects, where they may be locked
 
 
 def preview(cluster: ClusterFolder, wish: Wish) -> Decision:
@@ -91,7 +92,8 @@ def expire(
             on_decision(decision)
         if decision.refusal is not None or decision.packs is None:
             return Expired(decision)
-        job = _Job(cluster, found, wish, lock, Remover(cluster.store, lock, progress or Silent()))
+        remover = Remover(cluster.store, lock, progress or Silent(), wish.locks, now)
+        job = _Job(cluster, found, wish, lock, remover)
         return Expired(decision, job.run(decision, decision.packs, now))
 
 
@@ -109,7 +111,7 @@ def agreed_time(cluster: ClusterFolder) -> datetime:
 def _decide(
     cluster: ClusterFolder, found: Survey, wish: Wish, now: datetime, tick: Callable[[], None]
 ) -> Decision:
-    plan, dump_plan = _plans(cluster, found, found.marks, wish, now)
+    plan, dump_plan = plans(cluster, found, found.marks, wish, now)
     going = {*(b.id for b in plan.dropped), *(d.id for d in dump_plan.dropped)}
     packs, refusal = None, None
     try:
@@ -130,7 +132,7 @@ def _decide(
     )
 
 
-def _plans(
+def plans(
     cluster: ClusterFolder, found: Survey, marks: Marks, wish: Wish, now: datetime
 ) -> tuple[ExpirePlan, DumpPlan]:
     """Decide over backups with their WAL, and over dumps. Raise PlanBroken."""
@@ -197,13 +199,14 @@ class _Job:
             temp=self.remover.sweep_temp(ORPHAN_AGE_S, now.timestamp()),
             took_over=tuple(map(str, self.lock.took_over)),
         )
-        return replace(outcome, problem=self.remover.problem(self.cluster.name))
+        problem = self.remover.problem(self.cluster.name)
+        return replace(outcome, problem=problem, held=self.remover.held)
 
     def _manifests(self, dropped: list[str]) -> tuple[list[str], dict[str, str]]:
         """Delete manifests, first of all: nobody may be offered what is no longer complete."""
         manifests = {id: dumps.manifest_name(self.cluster.name, id) for id in dropped}
         self.remover.remove("deleting manifests", ((name, 0) for name in manifests.values()))
-        why = {failure.name: failure.why for failure in self.remover.failures}
+        why = self.remover.why_stuck()
         stuck = {id: why[name] for id, name in manifests.items() if name in why}
         gone = [id for id in manifests if id not in stuck]
         pins = [pin for id in gone for pin in ended_pins(self.cluster, self.found, id)]
@@ -215,7 +218,7 @@ class _Job:
     ) -> tuple[Packs, tuple[WalFile, ...]]:
         """Keep everything for what is still listed because the store refused."""
         marks = replace(self.found.marks, stuck=stuck)
-        plan, _ = _plans(self.cluster, self.found, marks, self.wish, now)
+        plan, _ = plans(self.cluster, self.found, marks, self.wish, now)
         named = [dumps.read_packs(self.cluster, id).id.tolist() for id in stuck]
         needed = set(packs.needed).union(*named)
         left = sort_packs(packs.stored, needed, set(packs.freed), now.timestamp())

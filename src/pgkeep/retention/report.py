@@ -12,7 +12,7 @@ from pgkeep.retention.judging.wal_files import WalFile
 from pgkeep.retention.judging.wal_plan import WalVerdict
 from pgkeep.retention.packs import Packs
 from pgkeep.retention.plan import ExpirePlan
-from pgkeep.retention.removal import NOTHING, NotAllDeleted, Removed
+from pgkeep.retention.removal import NOTHING, Held, NotAllDeleted, Removed
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Outcome:
     temp: Removed = NOTHING
     took_over: tuple[str, ...] = ()  # dead holders whose locks gave way
     problem: NotAllDeleted | None = None
+    held: Held | None = None  # what is locked, and goes later
 
     @property
     def size(self) -> int:

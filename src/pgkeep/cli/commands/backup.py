@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pgkeep.cli.commands.locking import lock_after
 from pgkeep.cli.context import Context, error_facts, say_error
 
 
@@ -61,12 +62,14 @@ def backup(
     app.refuse_strangers(folder)
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
         report = run(source, folder, options, context.progress)
+    locked = lock_after(context, place, folder)
     context.close()
     problem = report.problem
     facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
-    context.result(facts, lambda look: render_backup.report(report, look))
+    context.result({**facts, **locked.facts()}, lambda look: render_backup.report(report, look))
+    status = locked.say(context)
     if problem is None:
-        return 0
+        return status
     say_error(problem)
     return problem.exit_status
 

@@ -7,6 +7,7 @@ import typer
 
 from pgkeep.cli.commands import dump_files, dump_restore
 from pgkeep.cli.commands import dump_options as options
+from pgkeep.cli.commands.locking import lock_after
 from pgkeep.cli.context import NO, Context, error_facts, group, say_error
 from pgkeep.model.dump import Selection
 
@@ -121,12 +122,14 @@ def _create(context: Context, wish: _Wish) -> int:
     )
     folder = place.open().cluster(app.cluster_name)
     made = make(folder, app.conninfo, chosen, context.progress)
+    locked = lock_after(context, place, folder)
     context.close()
     problem = made.problem
     facts = made.to_dict() | {"error": error_facts(problem) if problem else None}
-    context.result(facts, lambda look: render.report(made, look))
+    context.result(facts | locked.facts(), lambda look: render.report(made, look))
+    status = locked.say(context)
     if problem is None:
-        return 0
+        return status
     say_error(problem)
     return problem.exit_status
 

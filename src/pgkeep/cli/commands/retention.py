@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgkeep.cli.commands.locking import Locked, lock_after, vault_of
 from pgkeep.cli.context import NO, Context, say_error
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def expire(
     from pgkeep.retention.report import Decision
 
     context: Context = here.obj
-    folder = context.app.cluster
-    wish = Wish(policy_of(context.app.settings.retention), context.app.zone)
+    folder, place = context.app.cluster, context.app.place
+    policy = policy_of(context.app.settings.retention)
+    wish = Wish(policy, context.app.zone, locks=vault_of(place, folder))
 
     def show(found: Decision) -> None:
         # Before anything is deleted: whatever happens then, it was said.
@@ -62,20 +64,21 @@ def expire(
     else:
         expired = carry_out(folder, wish, show, context.progress)
         decision, outcome = expired.decision, expired.outcome
+    locked = lock_after(context, place, folder) if outcome is not None else Locked()
     context.close()
     if context.json:
         facts = render.decision_facts(decision, outcome, dry_run=dry_run)
-        context.result(facts, lambda _: "")
+        context.result({**facts, **locked.facts()}, lambda _: "")
     elif outcome is not None:
         context.say_story(render.outcome(outcome))
     elif dry_run and decision.refusal is None:
         context.say_story("dry run: nothing was deleted")
     problem = render.problem_of(decision, outcome)
+    status = locked.say(context)
     if problem is None:
-        return 0
+        return status
     say_error(problem)
-    status: int = problem.exit_status
-    return status
+    return problem.exit_status
 
 
 def delete(
@@ -99,6 +102,7 @@ def delete(
 
     context: Context = here.obj
     folder = context.app.cluster
+    locks = vault_of(context.app.place, folder) if yes and not dry_run else None
 
     def show(found: Preview) -> None:
         if not context.json:
@@ -113,14 +117,14 @@ def delete(
             how = f"pgkeep delete {found.id}{' --last' if last else ''} --yes"
             context.say_story(f"nothing was deleted; to do it: {how}")
         return 0 if dry_run else NO
-    found, done = carry_out(folder, backup_id, show, context.progress, last_too=last)
+    found, done = carry_out(folder, backup_id, show, context.progress, last_too=last, locks=locks)
     context.close()
     if context.json:
         context.result(render.preview_facts(found, done), lambda _: "")
     else:
         context.say_story(render.outcome(done))
     if done.problem is None:
-        return 0
+        return 0 if done.backups or done.dumps else NO  # it is locked
     say_error(done.problem)
     return done.problem.exit_status
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pgkeep.cli.context import error_facts
 from pgkeep.cli.text import Look, fields, not_before, plural, safe, table
+from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump, noun_of
 from pgkeep.retention.delete import DatedLoss, Preview
@@ -17,7 +18,7 @@ from pgkeep.retention.judging.wal_plan import WalVerdict
 from pgkeep.retention.packs import Orphan
 from pgkeep.retention.pins import Pin
 from pgkeep.retention.plan import BackupVerdict, ExpirePlan
-from pgkeep.retention.removal import Removed
+from pgkeep.retention.removal import Held, Removed
 from pgkeep.retention.report import Decision, Outcome
 from pgkeep.units import format_duration, format_size
 
@@ -65,7 +66,7 @@ def decision_facts(found: Decision, outcome: Outcome | None, *, dry_run: bool) -
     }
 
 
-def problem_of(found: Decision, outcome: Outcome | None) -> Any:
+def problem_of(found: Decision, outcome: Outcome | None) -> PgkeepError | None:
     return outcome.problem if outcome is not None else found.refusal
 
 
@@ -130,7 +131,14 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
     kinds = ("packs", "orphans", "wal", "proofs", "temp")
     removed = {kind: getattr(outcome, kind)._asdict() for kind in kinds}
     ids = {"backups": list(outcome.backups), "dumps": list(outcome.dumps)}
-    return {**ids, **removed, "bytes": outcome.size}
+    held = outcome.held
+    locked = {
+        "objects": held.objects if held else 0,
+        "size": held.size if held else 0,
+        "first_until": held.first if held else None,
+        "last_until": held.last if held else None,
+    }
+    return {**ids, **removed, "bytes": outcome.size, "locked": locked}
 
 
 def decision(found: Decision, look: Look) -> str:
@@ -282,9 +290,20 @@ def outcome(done: Outcome) -> str:
     parts = [plural(len(done.backups), "backup")] if done.backups else []
     parts += [plural(len(done.dumps), "dump")] if done.dumps else []
     parts += [_count(removed, what) for what, removed in kinds if removed.objects]
-    if not parts:
-        return "\n".join([*lines, "nothing was deleted"])
-    return "\n".join([*lines, f"deleted: {', '.join(parts)}; {format_size(done.size)} freed"])
+    if parts:
+        lines.append(f"deleted: {', '.join(parts)}; {format_size(done.size)} freed")
+    else:
+        lines.append("nothing was deleted")
+    return "\n".join(lines + ([_held(done.held)] if done.held else []))
+
+
+def _held(held: Held) -> str:
+    first, last = (f"{end:%Y-%m-%d %H:%M} UTC" for end in (held.first, held.last))
+    what = f"{plural(held.objects, 'object')} ({format_size(held.size)})"
+    more = f", the last of them until {last}" if last != first else ""
+    return (
+        f"{what} stay for now, locked until {first}{more}: a pgkeep expire after that deletes them"
+    )
 
 
 def _count(removed: Removed, what: str) -> str:

@@ -6,6 +6,7 @@ docs/object-stores.md describes every option.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -43,6 +44,7 @@ class BucketOptions(NamedTuple):
     timeout: int = 60  # seconds without an answer
     retry_budget: int = 60  # seconds
     part_size: int = _PART_SIZE  # bytes
+    versions: str = ""  # 'before:MOMENT': what was current then is read, and nothing written
 
     @property
     def url(self) -> str:
@@ -154,6 +156,20 @@ def _part(text: str) -> int:
     return size
 
 
+def _before(text: str) -> str:
+    """Return 'before:2026-11-20T03:00:00+00:00', from any moment with a zone."""
+    kind, _, moment = text.partition(":")
+    advice = "write it like before:2026-11-20T03:00Z"
+    try:
+        found = datetime.fromisoformat(moment)
+    except ValueError:
+        raise ValueError(advice) from None
+    if kind != "before" or found.tzinfo is None:
+        raise ValueError(advice)
+    # Stores tell the times of versions in whole seconds: what happened within this one came after.
+    return f"before:{found.astimezone(UTC).replace(microsecond=0):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _encryption(text: str) -> str:
     known = ("AES256", "aws:kms", "aws:kms:dsse")
     if text not in known:
@@ -177,4 +193,5 @@ _READERS: Final[dict[str, tuple[tuple[str, ...], Callable[[str], Any]]]] = {
     "timeout": (_ALL, _seconds),
     "retry_budget": (_ALL, _seconds),
     "part_size": (_ALL, _part),
+    "versions": (("s3",), _before),
 }

@@ -1,1 +1,1 @@
-"""What S3 keeps besides the newest version of an object: older ones, and how long each is locked."""
+"""Older versions of objects in buckets of S3, and their locks."""

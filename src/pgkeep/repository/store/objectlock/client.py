@@ -64,7 +64,7 @@ class S3Client:
         from botocore.exceptions import BotoCoreError, ClientError
 
         def attempt(number: int) -> Result:  # noqa: ARG001
-            client = self._opened(action)
+            client = self._opened()
             try:
                 return request(client)
             except ClientError as error:
@@ -79,7 +79,7 @@ class S3Client:
 
         return persist(self._patience, attempt)
 
-    def _opened(self, action: str) -> Any:
+    def _opened(self) -> Any:
         with self._lock:
             if self._client is None or self._credentials.outdated():
                 self._credentials = find_credentials(self.options)
@@ -118,7 +118,7 @@ def _client(options: BucketOptions, settings: dict[str, str]) -> Any:
             # When to try again is decided in one place, for all requests to buckets: retry.py.
             retries={"total_max_attempts": 1},
             s3={"addressing_style": "path" if path_style else "virtual"},
-            proxies={kind: options.proxy for kind in ("http", "https")} if options.proxy else None,
+            proxies=dict.fromkeys(("http", "https"), options.proxy) if options.proxy else None,
             user_agent="pgkeep",
         ),
     )

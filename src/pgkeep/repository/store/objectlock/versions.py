@@ -1,7 +1,8 @@
 """The versions of a bucket's objects, and which of them were current at a moment."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -43,17 +44,12 @@ def _age(version: Version) -> tuple[datetime, bool, bool]:
 
 def _all(client: S3Client, prefix: str) -> Iterator[Version]:
     """Yield all versions of a page at a time; markers and versions come in two lists."""
-    place: dict[str, str] = {}
+    wanted = {"Bucket": client.options.bucket, "Prefix": client.prefix + prefix}
     held: list[Version] = []  # of the last key of a page: more of it may follow on the next
     while True:
-        page = client.ask(
-            f"list versions of {prefix or 'everything'}",
-            lambda s3, place=place: s3.list_object_versions(
-                Bucket=client.options.bucket, Prefix=client.prefix + prefix, **place
-            ),
-        )
-        found = held + [_version(client, entry, False) for entry in page.get("Versions", ())]
-        found += [_version(client, entry, True) for entry in page.get("DeleteMarkers", ())]
+        page = client.ask(f"list versions of {prefix or 'everything'}", partial(_page, wanted))
+        found = held + [_version(client, entry, marker=False) for entry in page.get("Versions", ())]
+        found += [_version(client, entry, marker=True) for entry in page.get("DeleteMarkers", ())]
         found.sort(key=lambda version: version.name)
         if not page.get("IsTruncated"):
             yield from found
@@ -61,16 +57,20 @@ def _all(client: S3Client, prefix: str) -> Iterator[Version]:
         last = found[-1].name if found else ""
         yield from (version for version in found if version.name != last)
         held = [version for version in found if version.name == last]
-        place = {"KeyMarker": page["NextKeyMarker"]}
+        wanted |= {"KeyMarker": page["NextKeyMarker"]}
         if page.get("NextVersionIdMarker"):
-            place["VersionIdMarker"] = page["NextVersionIdMarker"]
+            wanted |= {"VersionIdMarker": page["NextVersionIdMarker"]}
 
 
-def _version(client: S3Client, entry: Any, marker: bool) -> Version:  # noqa: FBT001
+def _page(wanted: dict[str, str], s3: Any) -> Any:
+    return s3.list_object_versions(**wanted)
+
+
+def _version(client: S3Client, entry: Any, *, marker: bool) -> Version:
     return Version(
         entry["Key"].removeprefix(client.prefix),
         entry.get("VersionId") or "null",
-        entry["LastModified"],
+        entry["LastModified"].astimezone(UTC),
         bool(entry.get("IsLatest")),
         marker,
         int(entry.get("Size") or 0),
