@@ -5,6 +5,7 @@ not need when a checksum is sent. Who may do what is checked, by moto's own
 means, once a test has switched that on.
 """
 
+import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -75,6 +76,8 @@ def main() -> None:
         ("_key_response_get", _get), ("_key_response_put", _put), ("put_object_retention", _retain)
     ):  # fmt: skip
         setattr(responses.S3Response, name, patched)
+    # Nobody reads on once it is known where the server listens: a full pipe would stop it.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     print(f"listens on http://127.0.0.1:{server.get_host_and_port()[1]}", flush=True)
