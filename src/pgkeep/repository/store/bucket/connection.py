@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.store.bucket.credentials import Credentials, find_credentials
-from pgkeep.repository.store.bucket.errors import ForeignObject, StoreForked
+from pgkeep.repository.store.bucket.errors import (
+    CredentialsExpired,
+    CredentialsRefused,
+    ForeignObject,
+    StoreForked,
+)
 from pgkeep.repository.store.bucket.opening import open_client
 from pgkeep.repository.store.bucket.options import BucketOptions
 from pgkeep.repository.store.bucket.reading import Answer, read_answer, translate
@@ -61,7 +66,10 @@ class Connection:
             except (BaseError, FileNotFoundError) as error:
                 if getattr(error, "errno", None) is not None:
                     raise  # a file of this host that was to be stored: obstore's have no number
-                raise self._explained(error, action) from error
+                explained = self._explained(error, action)
+                if isinstance(explained, CredentialsExpired | CredentialsRefused):
+                    self._forget(client)  # there may be newer ones by now
+                raise explained from error
 
         return persist(self._patience, attempt)
 
@@ -77,11 +85,18 @@ class Connection:
                 self._client = open_client(self.options, self._credentials.settings)
             return self._client
 
+    def _forget(self, client: "Client") -> None:
+        """Have the next attempt read the credentials anew, unless another thread has already."""
+        with self._lock:
+            if self._client is client:
+                self._client = None
+
     def _explained(self, error: BaseException, action: str) -> Exception:
         from obstore.exceptions import AlreadyExistsError, InvalidPathError, PreconditionError
 
         answer = read_answer(error)
-        if isinstance(error, AlreadyExistsError | PreconditionError) and not _conflict(answer):
+        taken = isinstance(error, AlreadyExistsError | PreconditionError)
+        if taken and action.startswith("create ") and not _conflict(answer):
             return Taken()
         if isinstance(error, InvalidPathError):
             name = answer.text.partition('Path "')[2].partition('":')[0]
