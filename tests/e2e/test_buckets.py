@@ -86,10 +86,10 @@ def test_scenario_l_the_whole_story_in_a_bucket(
     where = ("--target-dir", back, "--to", "name:before_drop", "--start", "--port", str(port))
     try:
         restored = run_pgkeep("restore", *where, "--json", config=config).ok().json
-        assert restored["recovery"]["ending"] == "promoted"
+        assert restored["recovery"]["ending"] == "promoted", restored
         place = f"host={pg.socket_directory} port={port} user=postgres dbname=postgres"
         with Session.connect(place) as session:
-            assert session.query("SELECT count(*), max(id) FROM orders") == [("60000", "60000")]
+            assert session.query("SELECT count(*), max(id) FROM public.orders") == [(60000, 60000)]
     finally:
         server = ServerProcess.attach(back, log_file=f"{back}.log")
         if server is not None:
@@ -130,7 +130,7 @@ def test_scenario_l_the_store_dies_in_mid_restore_and_in_mid_recovery(
     assert died.exit == 24
     assert not (back / "global" / "pg_control").exists()
     s3_proxy.heal()
-    run_pgkeep("restore", "--target-dir", back, "--force", config=config).ok()
+    run_pgkeep("restore", "--target-dir", back, "--delta", config=config).ok()
 
     restored = ScratchCluster.over(pg.binaries, back)
     restored.create()

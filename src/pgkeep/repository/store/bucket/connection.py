@@ -99,14 +99,14 @@ class Connection:
         if taken and action.startswith("create ") and not _conflict(answer):
             return Taken()
         if isinstance(error, InvalidPathError):
-            name = answer.text.partition('Path "')[2].partition('":')[0]
+            name = answer.text.partition('Path "')[2].partition('"')[0]
             why = f"an object there has a name that no path has: {name!r}"
             return ForeignObject(self.options.url, action, why, "move it away: pgkeep wrote none")
         if answer.beyond_end:
             return BeyondEnd()
         failed = translate(answer, action, self.options)
         missing = isinstance(error, FileNotFoundError) or answer.status == 404
-        if missing and type(failed) is StoreFailed:
+        if missing and (answer.key_missing or (not answer.code and type(failed) is StoreFailed)):
             return Absent(sure=answer.key_missing)
         return failed
 

@@ -78,7 +78,9 @@ class Answer(NamedTuple):
     @property
     def ambiguous(self) -> bool:
         """Whether the request may have been carried out although it failed."""
-        return self.status == 0 or self.status >= 500 or self.status == 408
+        # object_store aborts an upload whose completion got no answer, and tells only of that.
+        aborted = self.code == "NoSuchUpload"
+        return self.status in (0, 408) or self.status >= 500 or aborted
 
 
 def read_answer(error: BaseException) -> Answer:
@@ -139,6 +141,8 @@ def _in_its_words(said: str, answer: Answer) -> str:
 def _without_answer(answer: Answer, action: str, options: BucketOptions) -> StoreFailed:
     text, store = answer.text, options.url
     where = options.endpoint or f"{SERVICES[options.scheme]}'s own endpoint"
+    if "redirect without LOCATION" in text:
+        return WrongRegion(store, action, *_region(answer, options))
     if found := _CERTIFICATE.search(text):
         why = f"the certificate of {where} is not trusted ({found[1]})"
         return StoreUntrusted(store, action, why, "name the CA that signed it: ca_file")
