@@ -1,7 +1,7 @@
 """Composition: config in, wired objects out. The one place that knows how the parts fit."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cached_property
@@ -145,6 +145,47 @@ class App:
     @cached_property
     def repository(self) -> Repository:
         return self.open_repository()
+
+    def address_of(self, wanted: str) -> str:
+        """Return where the repository is that a command line means."""
+        return wanted if ":" in wanted else os.path.abspath(wanted)
+
+    def repository_at(
+        self, wanted: str | None = None, passphrase_file: str | None = None
+    ) -> Repository:
+        """Open the repository that is meant; that of the config when none is named."""
+        if wanted is None:
+            return self.repository
+        store = open_store(self.address_of(wanted))
+        if passphrase_file is not None:
+            return Repository.open(store, self.secret_for(passphrase_file))
+        try:
+            return Repository.open(store, None)
+        except KeyNeeded:
+            secret = self.secret_for(None)
+            if secret is None:
+                raise
+            return Repository.open(store, secret)
+
+    def copies(self, wanted: Sequence[str], passphrase_file: str | None) -> list[Repository]:
+        """Open the other copies of the repository that are meant."""
+        return [self.repository_at(one, passphrase_file) for one in wanted]
+
+    def secret_for(self, passphrase_file: str | None) -> str | None:
+        """Return what opens another repository: of a file of its own, else what opens ours."""
+        if passphrase_file is not None:
+            return config_file.secret_from_file(passphrase_file)
+        try:
+            return self.secret()
+        except config_file.ConfigMissing:
+            return config_file.secret_from_environment()
+
+    def settings_of(self, cluster: str) -> ClusterConfig:
+        """Return what the config says of a cluster; without a config, nothing."""
+        try:
+            return self.config.clusters.get(cluster, ClusterConfig())
+        except config_file.ConfigMissing:
+            return ClusterConfig()
 
     @cached_property
     def cluster_name(self) -> str:

@@ -176,7 +176,8 @@ class _Job:
     secured: bool = False
 
     def carry_out(self, plan: CopyPlan) -> None:
-        self.progress.phase("copying", plan.size)
+        if plan.batches:
+            self.progress.phase("copying", plan.size)
         for batch in plan.batches:
             self.progress.detail(batch.title)
             self._batch(batch)

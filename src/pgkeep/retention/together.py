@@ -4,7 +4,7 @@ So that a copy brings nothing that the next expire at its target would let go, n
 expire there has let go already.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -14,7 +14,7 @@ from pgkeep.repository import dumps
 from pgkeep.repository.proofs import read_proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.retention.judging.branches import Known
-from pgkeep.retention.judging.dumps import DumpPlan, plan_dumps
+from pgkeep.retention.judging.dumps import plan_dumps
 from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of
 from pgkeep.retention.pins import holding, read_pins
 from pgkeep.retention.plan import ExpirePlan, Marks, plan_expire
@@ -26,19 +26,12 @@ from pgkeep.retention.survey import known_of
 class Together:
     """What stays, and why the rest does not."""
 
-    plan: ExpirePlan
-    dumps: DumpPlan
+    going: Mapping[str, str]  # backups and dumps, and why
     wal: frozenset[str]  # names of the objects that stay
 
     def why_not(self, id: str) -> str:
-        """Return why a backup or dump goes; '' when it stays."""
-        for verdict in self.plan.backups:
-            if verdict.backup.id == id:
-                return "" if verdict.keep else ", ".join(verdict.why)
-        for told in self.dumps.dumps:
-            if told.dump.id == id:
-                return "" if told.keep else ", ".join(told.why)
-        return ""  # nothing is known of it, so nothing speaks against it
+        """Return why a backup or dump goes; '' when it stays, or nothing is known of it."""
+        return self.going.get(id, "")
 
     def wants_wal(self, name: str) -> bool:
         """Tell whether a WAL file stays, by the object's name."""
@@ -65,9 +58,10 @@ def judge_together(
         damaged |= read_proofs(cluster).damaged_backups()
     marks = Marks(pinned, damaged)
     plan = plan_expire(list(known.values()), marks, policy, now, zone)
-    return Together(
-        plan, plan_dumps(found.values(), marks, policy, now, zone), _staying(plan, files)
-    )
+    dump_plan = plan_dumps(found.values(), marks, policy, now, zone)
+    going = {str(v.backup.id): ", ".join(v.why) for v in plan.backups if not v.keep}
+    going |= {str(v.dump.id): ", ".join(v.why) for v in dump_plan.dumps if not v.keep}
+    return Together(going, _staying(plan, files))
 
 
 def _staying(plan: ExpirePlan, files: dict[tuple[str, str], WalFile]) -> frozenset[str]:

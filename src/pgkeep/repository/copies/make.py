@@ -57,6 +57,16 @@ def make_copy(
         return _adopt(source, target, secret)
 
 
+def demand_place(source: Repository, target: Store) -> bool:
+    """Tell whether `target` is a copy already. Only reads; raise NotACopy or PlaceTaken."""
+    try:
+        demand_marker_of(source, target)
+    except NotARepository:
+        demand_empty(target)
+        return False
+    return True
+
+
 class _New(NamedTuple):
     """What makes a new copy differ from others."""
 
