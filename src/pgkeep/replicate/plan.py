@@ -1,14 +1,17 @@
 """What a copy sends, in which order, and why. Pure.
 
-The copy is to be of use as early as it can be, and never to list what is not whole:
+The copy is to be of use as early as it can be, and never to list what is not whole, nor to have a
+hole in its WAL that the source has not:
 
 1. what describes the cluster: generations and timeline histories, without which nothing is read;
 2. WAL that carries on what the copy can restore already, oldest first: each segment moves its
    newest restorable moment, and needs no new backup for that;
-3. backups and dumps, the newest first: packs, WAL that makes it consistent, and then its manifest;
-   behind each backup the WAL that follows it, so that the copy reaches the newest moment as soon as
-   it has one backup, and further into the past with every one after it;
-4. WAL from before the oldest backup, which restores nothing by itself.
+3. where it can restore nothing yet, the newest backup: packs, WAL that makes it consistent, its
+   manifest; then WAL behind it, oldest first, up to the newest moment there is;
+4. older backups, and dumps by their age among them, the newest first. WAL between a backup and the
+   next newer one goes before it, from the end backwards, so that it joins what is there already;
+   with its manifest the copy reaches that much further into the past, without a hole;
+5. WAL from before the oldest backup, which restores nothing by itself.
 """
 
 from bisect import bisect_left
@@ -208,12 +211,16 @@ class _Planner:
                 seen.add(thing.start.generation)
                 yield self._wal_from(thing.start, f"WAL that carries on {thing.words}")
         for thing in newest_first:
+            start, follows = thing.start, f"WAL that follows {thing.words}"
+            older = start is not None and start.generation in self._from
+            if start is not None and older:
+                yield self._wal_from(start, follows)
             if self._ends.lacks(thing.manifest):
                 yield self._whole(thing)
-            if thing.start is not None:
-                yield self._wal_from(thing.start, f"WAL that follows {thing.words}")
-        older = (w for files in self._wal.values() for w in files)
-        yield Batch("WAL from before the oldest backup", self._left(older))
+            if start is not None and not older:
+                yield self._wal_from(start, follows)
+        older_wal = (w for files in self._wal.values() for w in reversed(files))
+        yield Batch("WAL from before the oldest backup", self._left(older_wal))
 
     def _whole(self, thing: Thing) -> Batch:
         packs = self._sends(thing.packs, ObjectKind.PACK)
@@ -226,13 +233,16 @@ class _Planner:
         return Batch(thing.words, (*packs, *needed), (*manifest, *self._pins(thing)), thing.id)
 
     def _wal_from(self, start: Start, title: str) -> Batch:
-        """Return WAL from a backup on, up to what is planned already."""
+        """Return WAL from a backup on, up to what is planned already: to that it is joined."""
         files = self._wal.get(start.generation, [])
         end = self._from.get(start.generation)
-        self._from[start.generation] = min(start.first, start.first if end is None else end)
         low = bisect_left(files, start.first, key=lambda w: w.number)
-        high = len(files) if end is None else bisect_left(files, end, key=lambda w: w.number)
-        return Batch(title, self._left(files[low:high]))
+        if end is None:
+            self._from[start.generation] = start.first
+            return Batch(title, self._left(files[low:]))
+        self._from[start.generation] = min(start.first, end)
+        high = bisect_left(files, end, key=lambda w: w.number)
+        return Batch(title, self._left(reversed(files[low:high])))
 
     def _left(self, wal: Iterable[WalBlob]) -> tuple[Send, ...]:
         return self._sends((w for w in wal if self._choice.wants_wal(w.name)), ObjectKind.WAL)

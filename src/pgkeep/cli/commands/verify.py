@@ -70,7 +70,7 @@ def verify(  # noqa: PLR0913 - options
     source: _From = None,
     from_passphrase_file: _FromFile = None,
 ) -> int:
-    """Prove that backups, dumps and WAL are there and intact; record it, and mend it if asked."""
+    """Prove that backups, dumps and WAL are there and intact; record it."""
     from pgkeep.repository.proofs import Level
     from pgkeep.units import parse_rate
     from pgkeep.verify.inventory import VerifyOptions
