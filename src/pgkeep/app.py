@@ -1,16 +1,15 @@
 """Composition: config in, wired objects out. The one place that knows how the parts fit."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from pgkeep import config_file
 from pgkeep.config import ClusterConfig, Config, RepositoryConfig, read_config
 from pgkeep.errors import PgkeepError
-from pgkeep.repository.keys import KeyNeeded
+from pgkeep.places import AWAY, OpenedCopies, Place, absolute, first_working, open_copies
 from pgkeep.repository.marker import NotARepository, read_marker
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.base import Store
@@ -61,6 +60,7 @@ class App:
         self._config_path = config
         self._cluster = cluster
         self._address = repository
+        self._told: set[str] = set()
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -70,7 +70,7 @@ class App:
         except config_file.ConfigMissing:
             if self._address is None or self._config_path is not None:
                 raise
-            bare = Config(repository=RepositoryConfig(url=self._address))
+            bare = Config(repository=(RepositoryConfig(url=self._address),))
             return Loaded(NO_FILE, {"repository": {}}, bare)
         with open(file, encoding="utf-8") as opened:
             return Loaded(file, table, read_config(table, file, opened.read()))
@@ -87,19 +87,46 @@ class App:
         except PgkeepError:
             return SessionZone()
 
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The repositories that this run may use, the one that is meant first.
+
+        With --repository it is that one alone: one of the config's by name, or any address.
+        """
+        wanted = self._address
+        return self.configured if wanted is None else (self._named(wanted),)
+
+    @cached_property
+    def configured(self) -> tuple[Place, ...]:
+        """The repositories of the config, whichever is meant, in its order."""
+        loaded = self.loaded
+        if loaded.file == NO_FILE:
+            assert self._address is not None
+            return (Place("", absolute(self._address), loaded.config.repository[0], None),)
+        tables = config_file.repository_tables(loaded.file, loaded.table)
+        return tuple(
+            Place(
+                section.name,
+                config_file.repository_url(loaded.file, table),
+                section,
+                partial(config_file.read_secret, loaded.file, table),
+            )
+            for section, table in zip(loaded.config.repository, tables, strict=True)
+        )
+
+    @property
+    def place(self) -> Place:
+        """The repository that is meant, or the first."""
+        return self.places[0]
+
     @property
     def address(self) -> str:
         """Where the repository is."""
-        if self._address is not None:
-            return self._address if ":" in self._address else os.path.abspath(self._address)
-        return config_file.repository_url(self.loaded.file, self.loaded.table)
+        return self.place.address
 
     def secret(self) -> str | None:
         """Return the passphrase or recovery key, or None where none is given."""
-        if self.loaded.file == NO_FILE:
-            return config_file.secret_from_environment()
-        table = config_file.repository_table(self.loaded.file, self.loaded.table)
-        return config_file.read_secret(self.loaded.file, table)
+        return self.place.secret()
 
     @property
     def secret_is_only_here(self) -> bool:
@@ -107,8 +134,8 @@ class App:
 
         The server runs pgkeep-wal in an environment of its own.
         """
-        repository = self.config.repository
-        lasting = repository.passphrase_file or repository.passphrase_command
+        section = self.place.section
+        lasting = section.passphrase_file or section.passphrase_command
         return self.repository.key is not None and not lasting
 
     @cached_property
@@ -117,20 +144,11 @@ class App:
 
     def open_repository(self) -> Repository:
         """Open the repository that is there. Raise NotARepository, KeyNeeded, WrongKey, ..."""
-        # Asked for up front where the config expects encryption: a marker that somebody replaced
-        # by one without is noticed then, before anything is stored in the clear.
-        expected = self.config.repository.encryption != "none"
-        try:
-            return Repository.open(self.store, self.secret() if expected else None)
-        except KeyNeeded:
-            secret = None if expected else self.secret()
-            if secret is None:
-                raise
-            return Repository.open(self.store, secret)
+        return self.place.open(self.store)
 
     def create_repository(self) -> Repository:
         """Make the repository, and its folder if need be: for `init` alone."""
-        encryption = self.config.repository.encryption
+        encryption = self.place.section.encryption
         secret = None if encryption == "none" else self.secret()
         return Repository.create(make_store(self.address), encryption, secret)
 
@@ -144,41 +162,47 @@ class App:
 
     @cached_property
     def repository(self) -> Repository:
+        """The repository that is meant; of several, the first."""
         return self.open_repository()
 
-    def address_of(self, wanted: str) -> str:
-        """Return where the repository is that a command line means."""
-        return wanted if ":" in wanted else os.path.abspath(wanted)
+    def place_of(self, wanted: str | None, passphrase_file: str | None = None) -> Place:
+        """Return the repository that is meant, one of the config's by name, or at any address.
 
-    def repository_at(
-        self, wanted: str | None = None, passphrase_file: str | None = None
-    ) -> Repository:
-        """Open the repository that is meant; that of the config when none is named."""
-        if wanted is None:
-            return self.repository
-        store = open_store(self.address_of(wanted))
-        if passphrase_file is not None:
-            return Repository.open(store, self.secret_for(passphrase_file))
+        None: the one that every command means. `passphrase_file` goes before all else that opens.
+        """
+        found = self.place if wanted is None else self._named(wanted)
+        if passphrase_file is None:
+            return found
+        section = RepositoryConfig(url=found.address, encryption="passphrase")
+        read_secret = partial(config_file.secret_from_file, passphrase_file)
+        return found._replace(section=section, read_secret=read_secret)
+
+    def _named(self, wanted: str) -> Place:
+        """Look a repository up; one that is not configured is opened by what opens the first."""
         try:
-            return Repository.open(store, None)
-        except KeyNeeded:
-            secret = self.secret_for(None)
-            if secret is None:
-                raise
-            return Repository.open(store, secret)
-
-    def copies(self, wanted: Sequence[str], passphrase_file: str | None) -> list[Repository]:
-        """Open the other copies of the repository that are meant."""
-        return [self.repository_at(one, passphrase_file) for one in wanted]
-
-    def secret_for(self, passphrase_file: str | None) -> str | None:
-        """Return what opens another repository: of a file of its own, else what opens ours."""
-        if passphrase_file is not None:
-            return config_file.secret_from_file(passphrase_file)
-        try:
-            return self.secret()
+            configured = self.configured
         except config_file.ConfigMissing:
-            return config_file.secret_from_environment()
+            return Place("", absolute(wanted), RepositoryConfig(url=wanted), None)
+        named = [place for place in configured if wanted in (place.name, place.address)]
+        return named[0] if named else configured[0]._replace(name="", address=absolute(wanted))
+
+    def others(
+        self, wanted: Sequence[str], passphrase_file: str | None, note: Callable[[str], object]
+    ) -> list[Repository]:
+        """Open other copies of the repository that is meant: those `wanted`, else the config's.
+
+        Of the config's, `note` hears of those that cannot be opened.
+        """
+        if wanted:
+            return [self.place_of(one, passphrase_file).open() for one in wanted]
+        opened = []
+        for place in self.configured:
+            if place.address != self.place.address:
+                try:
+                    opened.append(place.open())
+                except AWAY as error:
+                    note(f"repository {place.title} cannot be asked: {error}")
+        return opened
 
     def settings_of(self, cluster: str) -> ClusterConfig:
         """Return what the config says of a cluster; without a config, nothing."""
@@ -186,6 +210,36 @@ class App:
             return self.config.clusters.get(cluster, ClusterConfig())
         except config_file.ConfigMissing:
             return ClusterConfig()
+
+    @cached_property
+    def copies(self) -> OpenedCopies:
+        """Every repository of the config that can be opened, for whoever reads: as one.
+
+        Raise why the first cannot be opened if none can, and NotACopy.
+        """
+        return open_copies(self.places)
+
+    def copies_notes(self) -> list[str]:
+        """Return what reading from several copies came to, once."""
+        opened = self.__dict__.get("copies")
+        notes = opened.notes() if opened is not None else []
+        told = [note for note in notes if note not in self._told]
+        self._told.update(told)
+        return told
+
+    def primary(self, note: Callable[[str], object]) -> Place:
+        """Return the place to write to: the first that works. Raise what is wrong with the first.
+
+        `note` hears of the others.
+        """
+        return first_working(self.writing, note)
+
+    @property
+    def writing(self) -> tuple[Place, ...]:
+        """The repositories to write to, in order; see config.Config.write."""
+        wanted = self.config.write if self._address is None else []
+        by_name = {place.name: place for place in self.places}
+        return tuple(by_name[name] for name in wanted) or self.places
 
     @cached_property
     def cluster_name(self) -> str:
@@ -196,7 +250,7 @@ class App:
         described = self.config.clusters
         if self._cluster in described or (self._cluster is None and described):
             return config_file.choose_cluster(self.loaded.file, self.loaded.table, self._cluster)
-        known = self.repository.clusters()
+        known = self.copies.repository.clusters()
         if self._cluster in known:
             return self._cluster
         if self._cluster is None and len(known) == 1:
@@ -207,7 +261,13 @@ class App:
 
     @cached_property
     def cluster(self) -> ClusterFolder:
+        """The cluster's part of the repository that is meant; of several, of the first."""
         return self.repository.cluster(self.cluster_name)
+
+    @property
+    def cluster_to_read(self) -> ClusterFolder:
+        """The cluster's part of all copies of the repository as one."""
+        return self.copies.repository.cluster(self.cluster_name)
 
     @property
     def settings(self) -> ClusterConfig:
@@ -228,20 +288,20 @@ class App:
 
         return Session.connect(self.conninfo)
 
-    def refuse_strangers(self) -> None:
+    def refuse_strangers(self, cluster: ClusterFolder) -> None:
         """Raise UnknownGeneration when the server is not the one this cluster's folder knows.
 
         Only `init` opens a new generation, and says so: a wrong conninfo must not mix two servers.
         """
         from pgkeep.wal.identity import UnknownGeneration
 
-        known = tuple(self.cluster.generation_ids())
+        known = tuple(cluster.generation_ids())
         if known:
             with self.connect() as session:
                 found = session.facts().generation.id
             if found not in known:
                 what = f"back up cluster {self.cluster_name}"
-                raise UnknownGeneration(what, found, self.cluster_name, self.store.url, known)
+                raise UnknownGeneration(what, found, self.cluster_name, cluster.store.url, known)
 
     def archive_command(self) -> str:
         """Return the archive_command that stores this cluster's WAL here."""

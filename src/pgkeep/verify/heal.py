@@ -80,8 +80,8 @@ def heal(
 ) -> HealReport:
     """Verify, mend, and verify again what was mended; each verify leaves its proof.
 
-    Raise NotACopy, LockTaken, or what the cluster's own store raises. A copy whose store fails is
-    passed over.
+    Raise AnotherRepository, LockTaken, or what the cluster's own store raises. A copy whose store
+    fails is passed over.
     """
     progress = progress or Silent()
     for other in others:

@@ -10,6 +10,7 @@ import typer
 from pgkeep.cli.context import Context, error_facts, say_error
 
 if TYPE_CHECKING:
+    from pgkeep.places import Place
     from pgkeep.replicate.plan import Choice
     from pgkeep.replicate.report import CopyReport
     from pgkeep.repository.copies.make import Made
@@ -26,11 +27,11 @@ def copy(  # noqa: PLR0913 - options
     here: typer.Context,
     *,
     to: Annotated[
-        str, typer.Option("--to", metavar="ADDRESS", help="Where the copy is, or is to be.")
+        str, typer.Option("--to", metavar="REPOSITORY", help="Where the copy is, or is to be.")
     ],
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="ADDRESS", help="What to copy; else the repository."),
+        typer.Option("--from", metavar="REPOSITORY", help="What to copy; else the first."),
     ] = None,
     policy: Annotated[
         bool, typer.Option("--policy", help="Leave out what retention would let go.")
@@ -56,12 +57,14 @@ def copy(  # noqa: PLR0913 - options
 ) -> int:
     """Copy backups, dumps and WAL to another place, sealed as they are."""
     from pgkeep.replicate.copy import CopyOptions, preview, run
+    from pgkeep.repository.store.open import open_store
     from pgkeep.units import parse_rate
 
     context: Context = here.obj
     app = context.app
-    origin = app.repository_at(source, from_passphrase_file)
-    target, made = _target(context, origin, to, to_passphrase_file, dry_run=dry_run)
+    origin = app.place_of(source, from_passphrase_file).open()
+    place = app.place_of(to, to_passphrase_file)
+    target, made = _target(context, origin, place, dry_run=dry_run)
     reports = []
     for name in [context.cluster] if context.cluster else origin.clusters():
         ends = origin.cluster(name), target.cluster(name)
@@ -73,7 +76,7 @@ def copy(  # noqa: PLR0913 - options
         if policy:
             options = replace(options, choose=_policy(context, *ends))
         if dry_run:
-            url = app.address_of(to) if made is None else target.store.url
+            url = open_store(place.address).url
             reports.append(replace(preview(*ends, options), target=url))
         else:
             reports.append(run(*ends, options, context.progress))
@@ -82,12 +85,7 @@ def copy(  # noqa: PLR0913 - options
 
 
 def _target(
-    context: Context,
-    origin: "Repository",
-    to: str,
-    passphrase_file: str | None,
-    *,
-    dry_run: bool,
+    context: Context, origin: "Repository", place: "Place", *, dry_run: bool
 ) -> "tuple[Repository, Made | None]":
     """Return the copy, made if need be; for a dry run perhaps one that is not there yet."""
     from pgkeep.cli.render import copy as render
@@ -95,16 +93,17 @@ def _target(
     from pgkeep.repository.copies.make import make_copy
     from pgkeep.repository.store.open import make_store, open_store
 
-    address = context.app.address_of(to)
-    demand_two_places(origin.store, open_store(address))
-    if dry_run and not _is_copy(origin, address):
+    demand_two_places(origin.store, open_store(place.address))
+    if dry_run and not _is_copy(origin, place.address):
         from pgkeep.repository.repository import Repository
         from pgkeep.repository.store.memory import MemoryStore
 
         return Repository(MemoryStore(), origin.id, origin.key), None
-    given = passphrase_file is not None or origin.key is not None
-    secret = context.app.secret_for(passphrase_file) if given else None
-    made = make_copy(origin, make_store(address), secret)
+    # Where the config expects encryption the secret is given, whatever the source is like: then a
+    # copy in the clear is refused.
+    expected = origin.key is not None or place.section.encryption != "none"
+    secret = place.secret() if expected else None
+    made = make_copy(origin, make_store(place.address), secret)
     if made.created:
         # Before anything is sent: whatever happens then, the recovery key was shown.
         context.say_story(render.made(made, context.look))

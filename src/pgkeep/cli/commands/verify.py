@@ -49,7 +49,7 @@ _Repair = Annotated[
 ]
 _From = Annotated[
     list[str] | None,
-    typer.Option("--from", metavar="ADDRESS", help="A copy to mend it from; may be repeated."),
+    typer.Option("--from", metavar="REPOSITORY", help="A copy to mend it from; else all others."),
 ]
 _FromFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="Opens --from, if not as configured.")
@@ -79,8 +79,6 @@ def verify(  # noqa: PLR0913 - options
 
     if source and not repair:
         raise typer.BadParameter("--from is where --repair takes objects from: give both")
-    if repair and not source:
-        raise typer.BadParameter("--repair needs a copy of the repository: --from ADDRESS")
     context: Context = here.obj
     app = context.app
     settings = app.settings
@@ -104,7 +102,9 @@ def verify(  # noqa: PLR0913 - options
         return _tell(context, run(app.cluster, options, context.progress))
     from pgkeep.verify.heal import heal
 
-    others = app.copies(source or (), from_passphrase_file)
+    others = app.others(source or (), from_passphrase_file, context.note)
+    if not others:
+        raise typer.BadParameter("--repair needs another copy of the repository: --from ADDRESS")
     return _tell_healed(context, heal(app.cluster, options, others, context.progress))
 
 

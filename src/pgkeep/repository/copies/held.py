@@ -59,6 +59,10 @@ class Held:
         return self._store.address
 
     @property
+    def union(self) -> None:
+        """Return None: what is damaged here must not be read elsewhere."""
+
+    @property
     def parts(self) -> Sequence[bytes]:
         """The object as a store takes it. Raise Damaged when it is no longer what was checked."""
         return _Parts(self)

@@ -27,10 +27,10 @@ class CopyRefused(PgkeepError):
         return self.advice
 
 
-class NotACopy(CopyRefused):
+class AnotherRepository(CopyRefused):
     """Two repositories are not copies of each other: what is in one means nothing in the other."""
 
-    code = "not-a-copy"
+    code = "another-repository"
 
     @property
     def hint(self) -> str:
@@ -38,25 +38,25 @@ class NotACopy(CopyRefused):
 
 
 def demand_copies(source: Repository, target: Repository) -> None:
-    """Raise NotACopy unless both are the same repository, under the same master key."""
+    """Raise AnotherRepository unless both are the same repository, under the same master key."""
     why = ""
     if source.id != target.id:
         why = f"the one is repository {source.id}, the other {target.id}"
     elif source.key != target.key:
         why = "they have the same id, and different master keys"
     if why:
-        raise NotACopy(source.store.url, target.store.url, why)
+        raise AnotherRepository(source.store.url, target.store.url, why)
 
 
 def demand_marker_of(source: Repository, target: Store) -> Marker:
-    """Read the target's marker. Raise NotACopy, before a secret is asked for; NotARepository."""
+    """Read the target's marker, before any secret is. Raise AnotherRepository, NotARepository."""
     found = read_marker(target)
     if found.repository_id != source.id:
         why = f"there is another repository, {found.repository_id}, not {source.id}"
-        raise NotACopy(source.store.url, target.url, why)
+        raise AnotherRepository(source.store.url, target.url, why)
     if found.key_check != (source.key.check.hex() if source.key else None):
         why = f"its marker has the same id and another key, encryption {found.encryption}"
-        raise NotACopy(source.store.url, target.url, why)
+        raise AnotherRepository(source.store.url, target.url, why)
     return found
 
 

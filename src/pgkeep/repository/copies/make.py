@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pgkeep.repository import keys, names
-from pgkeep.repository.copies.identity import NotACopy, demand_marker_of
+from pgkeep.repository.copies.identity import AnotherRepository, demand_marker_of
 from pgkeep.repository.marker import (
     ENCRYPTED,
     NOT_ENCRYPTED,
@@ -44,7 +44,7 @@ def make_copy(
 
     A copy has the same id and master key, and key slots of its own. Killed anywhere it leaves an
     empty place that is taken up by the next call; of two calls at once one makes it and the other
-    adopts it. Raise NotACopy, PlaceTaken, KeyNeeded, NotEncrypted, WrongKey.
+    adopts it. Raise AnotherRepository, PlaceTaken, KeyNeeded, NotEncrypted, WrongKey.
     """
     try:
         return _adopt(source, target, secret)
@@ -58,7 +58,7 @@ def make_copy(
 
 
 def demand_place(source: Repository, target: Store) -> bool:
-    """Tell whether `target` is a copy already. Only reads; raise NotACopy or PlaceTaken."""
+    """Tell whether `target` is a copy already. Raise AnotherRepository or PlaceTaken."""
     try:
         demand_marker_of(source, target)
     except NotARepository:
@@ -121,5 +121,5 @@ def _withdraw(source: Repository, target: Store, slot: str) -> None:
     """
     try:
         demand_marker_of(source, target)
-    except NotACopy:
+    except AnotherRepository:
         target.delete(f"{names.KEYS}{slot}.json")
