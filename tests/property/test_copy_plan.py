@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkeep.replicate.plan import Ends, Start, Thing, plan_copy
+from pgkeep.replicate.plan import Ends, Thing, plan_copy
 from support.copy_plans import AnyBlob, Chosen, backup, dump, ends, wal
 
 PACKS = "uvwxyz"
@@ -32,8 +32,7 @@ def situations(draw: st.DrawFn) -> Ends:
 def test_everything_arrives_once_and_manifests_after_all_that_they_need(found: Ends) -> None:
     there = set(found.there)
     whole = {
-        thing.id: {pack.name for pack in thing.packs} | _needed(found, thing)
-        for thing in found.things
+        thing.id: {pack.name for pack in thing.packs} | _needed(thing) for thing in found.things
     }
     manifests = {thing.manifest.name: thing.id for thing in found.things}
     for batch in plan_copy(found).batches:
@@ -44,8 +43,9 @@ def test_everything_arrives_once_and_manifests_after_all_that_they_need(found: E
             there.add(send.name)
     lists = {thing.id for thing in found.things if thing.manifest.name in found.there}
     # What the target lists already is a matter for verify: only what is missing is looked at.
-    packs = {p.name for t in found.things if t.id not in lists for p in t.packs}
-    assert there >= packs | set(manifests) | {w.name for w in found.wal}
+    new = [t for t in found.things if t.id not in lists and not _stranded(found, t)]
+    packs = {blob.name for thing in new for blob in (*thing.packs, thing.manifest)}
+    assert there >= packs | {w.name for w in found.wal}
 
 
 @given(situations(), st.text("abcd", max_size=4), st.integers(0, 15), st.integers(0, 15))
@@ -57,9 +57,10 @@ def test_what_is_left_out_is_told_and_what_is_chosen_is_whole(
     skipped = {one.id for one in plan.skipped}
     for thing in found.things:
         missing = thing.manifest.name not in found.there
-        assert (thing.id in skipped) == (missing and thing.id in refused)
+        left_out = thing.id in refused or _stranded(found, thing)
+        assert (thing.id in skipped) == (missing and left_out)
         if missing and thing.id not in skipped:
-            assert {p.name for p in thing.packs} | _needed(found, thing) <= there
+            assert {p.name for p in thing.packs} | _needed(thing) <= there
 
 
 @given(situations())
@@ -74,7 +75,10 @@ def test_wal_of_a_target_never_gets_a_hole_that_was_in_neither_end(found: Ends) 
                 assert max(numbers) - min(numbers) + 1 == len(numbers)
 
 
-def _needed(found: Ends, thing: Thing) -> set[str]:
-    start: Start | None = thing.start
-    files = {w.file: w.name for w in found.wal}
-    return {files[file] for file in (start.needed if start else ()) if file in files}
+def _needed(thing: Thing) -> set[str]:
+    return set(thing.start.needed) if thing.start is not None else set()
+
+
+def _stranded(found: Ends, thing: Thing) -> bool:
+    """Tell whether a backup lacks WAL at both ends."""
+    return not _needed(thing) <= {*found.there, *(w.name for w in found.wal)}

@@ -18,7 +18,7 @@ def wal(number: int, generation: str = "g") -> WalBlob:
 def backup(letter: str, first: int, packs: str) -> Thing:
     """Return a backup that needs one segment, and packs of one letter each."""
     blobs = tuple(Blob(f"{PREFIX}packs/{pack}", 100) for pack in packs)
-    start = Start("g", first, (wal(first).file,))
+    start = Start("g", first, (wal(first).name,))
     moment = FIRST + timedelta(days=first)
     return Thing(letter, moment, Blob(f"{PREFIX}backups/{letter}", 7), start, blobs)
 

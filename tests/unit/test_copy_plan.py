@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgkeep.replicate.plan import CopyPlan, Ends
+from pgkeep.replicate.plan import CopyPlan, Ends, plan_copy
 from pgkeep.repository.copies.object_names import ObjectKind, parse_name
 from support.copy_plans import AnyBlob, Chosen, backup, dump, ends, short, wal
 
@@ -81,6 +81,16 @@ def test_a_policy_leaves_out_what_it_would_let_go_and_says_why() -> None:
 def test_a_backup_that_is_chosen_gets_the_wal_it_needs_whatever_is_chosen_of_wal() -> None:
     plan = plan_copy(ends([backup("a", 2, "x")]), Chosen(segments=range(0)))
     assert shown(plan) == ["x 2 | a"]
+
+
+def test_a_backup_that_is_stranded_at_the_source_is_not_listed_in_the_copy() -> None:
+    plan = plan_copy(ends([backup("a", 2, "x")], range(3, 5)))
+    assert shown(plan) == ["4 3"]
+    assert plan.skipped[0].why == f"not restorable: {wal(2).name} is missing"
+    assert shown(plan_copy(ends([backup("a", 2, "x")], range(3, 5), there=[wal(2)]))) == [
+        "x | a",
+        "3 4",
+    ]
 
 
 def test_what_is_listed_at_the_target_is_no_matter_of_the_policy() -> None:

@@ -172,6 +172,7 @@ class _Job:
     troubles: list[Trouble] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    failed: dict[str, Sent] = field(default_factory=dict)  # by name
     done: int = 0  # bytes
     secured: bool = False
 
@@ -184,6 +185,9 @@ class _Job:
 
     def _batch(self, batch: Batch) -> None:
         bad = [one for one in self._each(batch.first) if not one.arrived]
+        self.failed.update((one.send.name, one) for one in bad)
+        if batch.thing:
+            bad += [self.failed[name] for name in batch.needs if name in self.failed]
         if bad and batch.thing:
             self._give_up(batch, bad)
             return

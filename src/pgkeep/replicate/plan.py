@@ -15,7 +15,7 @@ hole in its WAL that the source has not:
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -48,7 +48,7 @@ class Start:
 
     generation: str
     first: int  # segment number
-    needed: tuple[str, ...] = ()  # segments that make it consistent, by file name
+    needed: tuple[str, ...] = ()  # objects of the WAL that makes it consistent
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,7 @@ class Batch:
     first: tuple[Send, ...]
     then: tuple[Send, ...] = ()  # one after the other: a manifest, then pins
     thing: str = ""  # the backup or dump that is listed by it
+    needs: tuple[str, ...] = ()  # WAL without which it is none, here or in an earlier batch
 
     @property
     def size(self) -> int:
@@ -167,10 +168,12 @@ class CopyPlan:
 
 def plan_copy(ends: Ends, choice: Choice = EVERYTHING) -> CopyPlan:
     """Decide what to send. A backup of which anything is sent is sent whole."""
+    wal = {blob.name for blob in ends.wal}
     skipped = [
         Skipped(thing.id, why)
         for thing in ends.things
-        if ends.lacks(thing.manifest) and (why := choice.why_not(thing.id))
+        if ends.lacks(thing.manifest)
+        and (why := choice.why_not(thing.id) or _stranded(thing, ends, wal))
     ]
     out = {one.id for one in skipped}
     wanted = [thing for thing in ends.things if thing.id not in out]
@@ -178,6 +181,13 @@ def plan_copy(ends: Ends, choice: Choice = EVERYTHING) -> CopyPlan:
     batches = [batch for batch in _Planner(ends, choice).batches(wanted) if batch.size]
     there = sum(not ends.lacks(thing.manifest) for thing in ends.things)
     return CopyPlan(tuple(batches), tuple(skipped), there)
+
+
+def _stranded(thing: Thing, ends: Ends, wal: Set[str]) -> str:
+    """Return why a backup is none at the source either; '' when it is one."""
+    needed = thing.start.needed if thing.start is not None else ()
+    lost = [name for name in needed if name not in wal and name not in ends.there]
+    return f"not restorable: {lost[0]} is missing" if lost else ""
 
 
 class _Planner:
@@ -191,7 +201,7 @@ class _Planner:
         for wal in sorted(ends.wal, key=lambda w: (w.number, w.timeline, w.name)):
             if ends.lacks(wal):
                 self._wal.setdefault(wal.generation, []).append(wal)
-        self._files = {(w.generation, w.file): w for files in self._wal.values() for w in files}
+        self._named = {w.name: w for files in self._wal.values() for w in files}
         self._from: dict[str, int] = {}  # of each generation: WAL from here on is planned
 
     def batches(self, newest_first: list[Thing]) -> Iterator[Batch]:
@@ -224,13 +234,12 @@ class _Planner:
 
     def _whole(self, thing: Thing) -> Batch:
         packs = self._sends(thing.packs, ObjectKind.PACK)
-        needed: tuple[Send, ...] = ()
-        if thing.start is not None:
-            # Whatever the choice says: without them the backup is none.
-            files = (self._files.get((thing.start.generation, f)) for f in thing.start.needed)
-            needed = self._sends((w for w in files if w is not None), ObjectKind.WAL)
+        needs = thing.start.needed if thing.start is not None else ()
+        # Whatever the choice says: without them the backup is none.
+        wal = self._sends((self._named[n] for n in needs if n in self._named), ObjectKind.WAL)
         manifest = self._sends([thing.manifest], ObjectKind.MANIFEST)
-        return Batch(thing.words, (*packs, *needed), (*manifest, *self._pins(thing)), thing.id)
+        then = (*manifest, *self._pins(thing))
+        return Batch(thing.words, (*packs, *wal), then, thing.id, needs)
 
     def _wal_from(self, start: Start, title: str) -> Batch:
         """Return WAL from a backup on, up to what is planned already: to that it is joined."""

@@ -44,7 +44,7 @@ def look(source: ClusterFolder, target: ClusterFolder, beat: Callable[[], None])
     found = Survey(Ends(), [bad for bad in lost if bad.name not in there])
     things = [
         _thing(source.name, one, start, manifests, pins)
-        for one, start in _starts(backups, known_dumps)
+        for one, start in _starts(source.name, backups, known_dumps)
     ]
     documents: list[Blob] = []
     wal: list[WalBlob] = []
@@ -134,13 +134,15 @@ def _unreadable(
 
 
 def _starts(
-    backups: Catalog, known_dumps: DumpCatalog
+    cluster: str, backups: Catalog, known_dumps: DumpCatalog
 ) -> Iterator[tuple[Backup | Dump, Start | None]]:
     for backup in backups.backups:
         first, last = backup.first_segment, backup.last_segment
         numbers = range(first.number, last.number + 1)
-        needed = tuple(first._replace(number=number).name for number in numbers)
-        yield backup, Start(backup.generation.id, first.number, needed)
+        generation = backup.generation.id
+        files = (first._replace(number=number).name for number in numbers)
+        needed = tuple(names.wal(cluster, generation, file) for file in files)
+        yield backup, Start(generation, first.number, needed)
     for dump in known_dumps.dumps:
         yield dump, None
 
