@@ -7,11 +7,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from pgkeep import config_file
-from pgkeep.config import ClusterConfig, Config, RepositoryConfig, read_config
+from pgkeep.config import ClusterConfig, Config, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import AWAY, OpenedCopies, Place, absolute, first_working, open_copies
 from pgkeep.repository.marker import NotARepository, read_marker
 from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.open import make_store, open_store
 from pgkeep.zone import SessionZone, zone_named

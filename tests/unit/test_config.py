@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from pgkeep.config import BadConfig, Config, Duration, Secret, find_line, read_config
+from pgkeep.config import BadConfig, Config, Secret, find_line, read_config
+from pgkeep.units import Duration
 
 MINIMAL = '[repository]\nurl = "/srv/backups"\n'
 
