@@ -42,7 +42,7 @@ class BucketOptions(NamedTuple):
     proxy: str = ""
     connect_timeout: int = 10  # seconds
     timeout: int = 60  # seconds without an answer
-    retry_for: int = 60  # seconds
+    retry_for: int = 30  # seconds
     part_size: int = _PART_SIZE  # bytes
 
     @property
