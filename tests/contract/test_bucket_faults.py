@@ -6,11 +6,18 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from pgkeep.repository.store.base import (
     BlobExists,
@@ -526,6 +533,42 @@ def test_a_proxy_on_the_way_is_used(place: Place) -> None:
     store.create("x", [b"1"])
     assert store.get("x") == b"1"
     assert place.proxy.count() == 2
+
+
+def test_a_private_ca_is_trusted_when_it_is_named(place: Place, tmp_path: Path) -> None:
+    certificate, key = _self_signed(tmp_path)
+    with FaultProxy(place.server.endpoint, tls=(str(certificate), str(key))) as proxy:
+        stranger = place.store(endpoint=proxy.endpoint, retry_for="0s")
+        with pytest.raises(errors.StoreUntrusted, match="is not trusted") as caught:
+            stranger.put("x", [b"1"])
+        assert caught.value.hint == "name the CA that signed it: ca_file"
+        known = place.store(endpoint=proxy.endpoint, ca_file=str(certificate))
+        known.create("x", [b"1"])
+        assert known.get("x") == b"1"
+        wrong = place.store(endpoint=proxy.endpoint, ca_file=str(tmp_path / "none.pem"))
+        with pytest.raises(errors.CredentialsMissing, match=r"none\.pem cannot be read"):
+            wrong.get("x")
+    plain = place.server.endpoint.replace("http://", "https://")
+    with pytest.raises(errors.StoreUntrusted, match="does not speak TLS"):
+        place.store(endpoint=plain, retry_for="0s").get("x")
+
+
+def _self_signed(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    place = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(place, critical=False)
+        .sign(key, SHA256())
+    )
+    certificate, private = folder / "ca.pem", folder / "key.pem"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate, private
 
 
 def test_a_forked_process_is_told_so_and_does_not_hang(store: BucketStore) -> None:

@@ -28,7 +28,7 @@ _STATUS: Final = re.compile(r"status(?: code)?:? (\d{3})|\(code: (\d{3})\)")
 _CODE: Final = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]{0,300})")
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{2,30})</Region>|expecting '([a-z0-9-]{2,30})'")
-_CERTIFICATE: Final = re.compile(r"invalid peer certificate: ([A-Za-z]+)")
+_CERTIFICATE: Final = re.compile(r"InvalidCertificate\(\s*([A-Za-z]+)")
 # Codes of S3 and its clones, of Google's XML API and of Azure; no two mean different things.
 _NO_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
 _NO_KEY: Final = frozenset({"NoSuchKey", "BlobNotFound"})
