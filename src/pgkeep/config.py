@@ -157,7 +157,7 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
             description="sftp:// only: how long to go on trying when the connection is lost; 0s: "
             "not at all.",
         ),
-    ] = Duration(20)
+    ] = Duration(10)
     compression_level: Annotated[
         int,
         Meta(

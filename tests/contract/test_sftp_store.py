@@ -321,7 +321,7 @@ def test_scenario_l_a_key_that_is_not_accepted(sshd: Sshd, root: Path) -> None:
     assert f"127.0.0.1 accepts for user {sshd.user} none of the keys" in str(caught.value)
     assert f": {other} (SHA256:" in str(caught.value)
     assert caught.value.hint == (
-        f"add the public key to ~{sshd.user}/.ssh/authorized_keys on 127.0.0.1"
+        f"add the public key to ~{sshd.user}/.ssh/authorized_keys on 127.0.0.1; its log says more"
     )
     assert not caught.value.retryable
 
@@ -407,7 +407,7 @@ def test_what_the_user_may_not_do(sshd: Sshd, root: Path, store: Store) -> None:
         assert str(caught.value).endswith(f" in {store.url}: permission denied")
         assert caught.value.hint == (
             f"on 127.0.0.1, give {root} to the user who logs in: chown -R nobody; "
-            "and his SFTP must not be read-only (-R)"
+            "and let his SFTP not be limited (-R, -P)"
         )
     os.chmod(root / "a", 0o700)
     for call in (calls(store)[name] for name in ("read a/x", "list a/", "write a/x")):

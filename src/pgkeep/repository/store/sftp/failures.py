@@ -124,7 +124,7 @@ def refused(
     if code == protocol.PERMISSION_DENIED:
         advice = (
             f"on {place.host}, give {place.path} to the user who logs in: "
-            f"chown -R {place.user or 'USER'}; and his SFTP must not be read-only (-R)"
+            f"chown -R {place.user or 'USER'}; and let his SFTP not be limited (-R, -P)"
         )
         return SftpDenied(place.url, action, why, advice)
     if code != protocol.FAILURE or room is None:
