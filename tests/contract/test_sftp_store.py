@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -435,7 +436,7 @@ def _has_open(pid: int, root: Path, store: Store) -> bool:
 
     class Looking(list[bytes]):
         def __iter__(self) -> Iterator[bytes]:
-            seen.append(any(str(root) in os.readlink(fd) for fd in _descriptors(pid)))
+            seen.append(any(str(root) in target for target in _open_files(pid)))
             yield b""
 
     store.put("probe", Looking([b""]))
@@ -443,8 +444,13 @@ def _has_open(pid: int, root: Path, store: Store) -> bool:
     return seen == [True]
 
 
-def _descriptors(pid: int) -> list[Path]:
-    return list(Path(f"/proc/{pid}/fd").iterdir())
+def _open_files(pid: int) -> list[str]:
+    found = []
+    with suppress(FileNotFoundError):  # ended; or closed while we looked
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found.append(os.readlink(descriptor))
+    return found
 
 
 class _strace:  # noqa: N801 - used like a function

@@ -164,6 +164,14 @@ def remove(session: Session, path: str) -> None:
 
 def list_folders(session: Session, paths: list[str]) -> list[list[Entry]]:
     """Return what is in each of some folders, all asked for at once; one may not be there."""
+    try:
+        return _list_folders(session, paths)
+    except Refused:
+        session.is_lost = True  # folders that are open there are closed with the connection
+        raise
+
+
+def _list_folders(session: Session, paths: list[str]) -> list[list[Entry]]:
     opened = [session.send(protocol.OPENDIR, text(path.encode())) for path in paths]
     handles = session.all_of(Handle, opened)
     asked = [
