@@ -212,13 +212,13 @@ def test_a_server_that_goes_silent_is_not_waited_for_for_ever(
 
 
 def test_a_long_way_costs_no_more_than_a_few_round_trips(way: Forwarder, store: Store) -> None:
-    """Piece by piece, 8 MiB would take 32 round trips and more: 6 s."""
+    """Piece by piece, 8 MiB would take 33 round trips and more: 13 s."""
     content = os.urandom(8 << 20)
     store.put("a/x", [content])
-    way.delay = 0.1
+    way.delay = 0.2
     began = time.monotonic()
     assert store.get("a/x") == content
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
             "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
-            "compression_level",
+            "identity_file, known_hosts, timeout, retry_for, compression_level",
             id="nothing near",
         ),
         pytest.param(
