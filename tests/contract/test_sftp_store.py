@@ -162,10 +162,11 @@ def test_links_to_folders_are_followed_and_others_are_not(store: Store, root: Pa
     (root / "linked").symlink_to("real")
     (root / "blob").symlink_to("real/x")
     (root / "broken").symlink_to("nowhere")
+    (root / "dangling").symlink_to("real/nothing")
     os.mkfifo(root / "pipe")
     assert [blob.name for blob in store.list()] == ["linked/x", "real/x"]
     assert store.get("linked/x") == b"1"
-    for name in ("blob", "real"):
+    for name in ("blob", "real", "dangling"):
         with pytest.raises(SftpRefused, match="something else than a plain file"):
             store.get(name)
     with pytest.raises(StoreFailed, match="symbolic link to something that is not there"):

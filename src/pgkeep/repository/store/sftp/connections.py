@@ -32,10 +32,9 @@ class Connections:
         self._lent.add(connection)
         try:
             yield connection.session
-        except Exception:
-            raise
-        except BaseException:  # interrupted: nobody knows in the middle of what
-            connection.session.is_lost = True
+        except BaseException as error:
+            if not isinstance(error, Exception):  # interrupted: nobody knows in the middle of what
+                connection.session.is_lost = True
             raise
         finally:
             self._lent.discard(connection)

@@ -6,7 +6,6 @@ Everything raises NoSuchFile, Refused and Lost, as sessions do.
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Final
 
 from blake3 import blake3
@@ -68,18 +67,17 @@ def read_range(session: Session, path: str, start: int, length: int | None) -> t
     looked = session.send(protocol.LSTAT, text(path.encode()))
     flags = integer(protocol.FLAG_READ) + _NO_ATTRIBUTES
     opened = session.send(protocol.OPEN, text(path.encode()), flags)
+    (found,) = session.all_of(Attributes, [looked])
+    (handle,) = session.all_of(Handle, [opened])
     try:
-        found = session.answer(looked, Attributes)
-    finally:
-        handle = _handle_of(session, opened)
-    if handle is None:
-        found = attributes_of(session, path)  # it is there now, or NoSuchFile
-        raise Refused(protocol.FAILURE, "it cannot be opened")
-    try:
-        demand_plain(found)
+        if found is not None:
+            demand_plain(found)
+        # Missing in one look and there in the other: it came or went between the two.
+        if found is None or handle is None:
+            raise NoSuchFile(protocol.NO_SUCH_FILE, "")
         return _read_open(session, handle, start, length, found.size or 0)
     finally:
-        if not session.is_lost:
+        if handle is not None and not session.is_lost:
             session.close_handle(handle)
 
 
@@ -209,12 +207,6 @@ def _page(session: Session, number: int) -> tuple[Entry, ...] | None:
         if error.code == protocol.EOF:
             return None
         raise
-
-
-def _handle_of(session: Session, opened: int) -> Handle | None:
-    with suppress(NoSuchFile):
-        return session.answer(opened, Handle)
-    return None
 
 
 def _read_open(
