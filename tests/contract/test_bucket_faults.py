@@ -281,7 +281,9 @@ def test_an_upload_that_fails_is_aborted_and_replaces_nothing(
         with pytest.raises(RuntimeError, match="the source is gone"):
             call("x" if call == store.put else "y", Ending())
     assert [(blob.name, store.get(blob.name)) for blob in store.list()] == [("x", b"old")]
-    assert place.uploads() == []
+    # Moto answers some of these with 500, when a part arrives at the same time.
+    begun = place.proxy.count("POST", query="uploads=*")
+    assert place.proxy.count("DELETE", query="uploadId=*") == begun >= 2
 
 
 def test_what_a_dead_writer_left_is_swept(place: Place, store: BucketStore) -> None:
