@@ -75,9 +75,7 @@ def let_go_at(one: Made, others: Sequence[Made], policy: KeepPolicy, until: date
     everything = [one, *others, *fast]
     moments = sorted({NOW, *(other.stopped_at + policy.window for other in everything)})
     return next(
-        moment
-        for moment in moments
-        if moment >= NOW and not kept(one, everything, policy, moment)
+        moment for moment in moments if moment >= NOW and not kept(one, everything, policy, moment)
     )
 
 

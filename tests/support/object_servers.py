@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import IO, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -58,7 +58,7 @@ class ObjectServer(NamedTuple):
 
     def address(self, bucket: str, prefix: str = "", endpoint: str = "", **options: str) -> str:
         """Return a bucket's address, at another endpoint if one stands between."""
-        given = {"endpoint": endpoint or self.endpoint, "retry_budget": "2s", **options}
+        given = {"endpoint": endpoint or self.endpoint, "retry_for": "2s", **options}
         if self.scheme == "s3":
             given.setdefault("region", REGION)
         if self.scheme == "az":
@@ -108,7 +108,7 @@ def s3_client(endpoint: str) -> Any:
 def s3_server() -> Iterator[ObjectServer]:
     """Run moto's S3 until the block ends."""
     _require("moto", "flask", "flask_cors", "boto3")
-    with running([sys.executable, "-c", _MOTO]) as endpoint:
+    with _running([sys.executable, "-c", _MOTO]) as endpoint:
         yield ObjectServer("s3", endpoint)
 
 
@@ -116,7 +116,7 @@ def s3_server() -> Iterator[ObjectServer]:
 def locking_server() -> Iterator[ObjectServer]:
     """Run an S3 server whose buckets can lock objects until the block ends."""
     _require("moto", "flask", "flask_cors", "boto3")
-    with running([sys.executable, str(Path(__file__).with_name("locking_moto.py"))]) as endpoint:
+    with _running([sys.executable, str(Path(__file__).with_name("locking_moto.py"))]) as endpoint:
         yield ObjectServer("s3", endpoint)
 
 
@@ -132,7 +132,7 @@ def az_server() -> Iterator[ObjectServer]:
     if not AZURITE.exists():
         missing("azurite is not installed: install node and npm, then make setup")
     options = ["--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
-    with running([str(AZURITE), *options, "--disableTelemetry"]) as endpoint:
+    with _running([str(AZURITE), *options, "--disableTelemetry"]) as endpoint:
         yield ObjectServer("az", endpoint)
 
 
@@ -155,14 +155,17 @@ def _require(*modules: str) -> None:
 
 
 @contextmanager
-def running(command: Sequence[str]) -> Iterator[str]:
+def _running(command: Sequence[str]) -> Iterator[str]:
     """Run a server that says where it listens; give its endpoint."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            yield _endpoint_of(process.stdout)
+            endpoint = _endpoint_of(process.stdout)
+            # Read on: a server that logs into a full pipe would stand still.
+            Thread(target=process.stdout.read, daemon=True).start()
+            yield endpoint
         finally:
             process.kill()
 

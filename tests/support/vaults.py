@@ -58,4 +58,3 @@ def locking_bucket(server: ObjectServer, folder: Path, *, days: int = 0) -> Lock
         s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=configuration)
     file = server.credentials(folder / "credentials")
     return LockingBucket(server, name, server.address(name, PREFIX, credentials_file=str(file)))
-

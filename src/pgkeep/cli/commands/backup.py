@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pgkeep.cli.commands.locking import lock_after
+from pgkeep.cli import everywhere
 from pgkeep.cli.context import Context, error_facts, say_error
+from pgkeep.cli.locking import lock_after
 
 
 class Type(StrEnum):
@@ -62,12 +63,20 @@ def backup(
     app.refuse_strangers(folder)
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
         report = run(source, folder, options, context.progress)
-    locked = lock_after(context, place, folder)
+    copies = everywhere.to_the_others(context, place, folder, str(report.id))
+    locked = lock_after(context, everywhere.places(context, place))
     context.close()
     problem = report.problem
-    facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
-    context.result({**facts, **locked.facts()}, lambda look: render_backup.report(report, look))
-    status = locked.say(context)
+    facts = {
+        **report.to_dict(),
+        "error": error_facts(problem) if problem else None,
+        "copies": [copy.to_dict() for copy in copies],
+    }
+    context.result(
+        facts | locked.facts(),
+        lambda look: render_backup.report(report, look) + everywhere.text(copies),
+    )
+    status = everywhere.tell(copies) or locked.say(context)
     if problem is None:
         return status
     say_error(problem)

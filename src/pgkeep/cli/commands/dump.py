@@ -5,10 +5,11 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from pgkeep.cli import everywhere
 from pgkeep.cli.commands import dump_files, dump_restore
 from pgkeep.cli.commands import dump_options as options
-from pgkeep.cli.commands.locking import lock_after
 from pgkeep.cli.context import NO, Context, error_facts, group, say_error
+from pgkeep.cli.locking import lock_after
 from pgkeep.model.dump import Selection
 
 
@@ -122,12 +123,18 @@ def _create(context: Context, wish: _Wish) -> int:
     )
     folder = place.open().cluster(app.cluster_name)
     made = make(folder, app.conninfo, chosen, context.progress)
-    locked = lock_after(context, place, folder)
+    copies = everywhere.to_the_others(context, place, folder, str(made.facts.id))
+    locked = lock_after(context, everywhere.places(context, place))
     context.close()
     problem = made.problem
-    facts = made.to_dict() | {"error": error_facts(problem) if problem else None}
-    context.result(facts | locked.facts(), lambda look: render.report(made, look))
-    status = locked.say(context)
+    facts = made.to_dict() | {
+        "error": error_facts(problem) if problem else None,
+        "copies": [copy.to_dict() for copy in copies],
+    }
+    context.result(
+        facts | locked.facts(), lambda look: render.report(made, look) + everywhere.text(copies)
+    )
+    status = everywhere.tell(copies) or locked.say(context)
     if problem is None:
         return status
     say_error(problem)

@@ -1,11 +1,11 @@
-"""The commands that let go: expire, delete; and pin, which holds."""
+"""The commands that let go: expire, delete; and those that hold: pin, lock, hidden."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgkeep.cli.commands.locking import Locked, lock_after, vault_of
+from pgkeep.cli import locking
 from pgkeep.cli.context import NO, Context, say_error
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ def register(app: typer.Typer) -> None:
     app.command("expire")(expire)
     app.command("delete")(delete)
     app.command("pin")(pin)
+    app.command("lock")(lock)
+    app.command("hidden")(hidden)
 
 
 def policy_of(retention: "RetentionConfig") -> "KeepPolicy":
@@ -51,7 +53,7 @@ def expire(
     context: Context = here.obj
     folder, place = context.app.cluster, context.app.place
     policy = policy_of(context.app.settings.retention)
-    wish = Wish(policy, context.app.zone, locks=vault_of(place, folder))
+    wish = Wish(policy, context.app.zone, locks=locking.vault_of(place, folder))
 
     def show(found: Decision) -> None:
         # Before anything is deleted: whatever happens then, it was said.
@@ -64,7 +66,7 @@ def expire(
     else:
         expired = carry_out(folder, wish, show, context.progress)
         decision, outcome = expired.decision, expired.outcome
-    locked = lock_after(context, place, folder) if outcome is not None else Locked()
+    locked = locking.lock_after(context, [place] if outcome is not None else [])
     context.close()
     if context.json:
         facts = render.decision_facts(decision, outcome, dry_run=dry_run)
@@ -102,7 +104,7 @@ def delete(
 
     context: Context = here.obj
     folder = context.app.cluster
-    locks = vault_of(context.app.place, folder) if yes and not dry_run else None
+    locks = locking.vault_of(context.app.place, folder) if yes and not dry_run else None
 
     def show(found: Preview) -> None:
         if not context.json:
@@ -193,3 +195,50 @@ def _add_pin(context: Context, text: str, reason: str, until: str | None) -> Non
     end = None if until is None else parse_end(until, now, context.app.zone)
     made = add_pin(folder, found.id, reason, end, now)
     context.result(render.pin_facts(made, now), lambda look: render.pinned(made, look))
+
+
+def lock(
+    here: typer.Context,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be locked, and lock nothing.")
+    ] = False,
+) -> int:
+    """Lock in the bucket what retention keeps, for as long as it is needed."""
+    context: Context = here.obj
+    place = context.app.place
+    if place.section.lock == "none" and not dry_run:
+        raise typer.BadParameter(
+            'set lock = "governance" or "compliance" in [repository] first; --dry-run shows what '
+            "governance would do"
+        )
+    done = locking.lock_kept(context, place, context.app.cluster, dry_run=dry_run)
+    context.close()
+    context.result(locking.facts(done), lambda look: locking.text(done, look))
+    if done.problem is None:
+        return 0
+    say_error(done.problem)
+    return done.problem.exit_status
+
+
+def hidden(
+    here: typer.Context,
+    *,
+    bring_back: Annotated[
+        bool,
+        typer.Option("--bring-back", help="Make the locked versions the current ones again."),
+    ] = False,
+) -> int:
+    """Show which locked objects somebody has hidden or overwritten in the bucket."""
+    from pgkeep.repository.store.objectlock.vault import open_vault
+    from pgkeep.retention.locking.hidden import look_for_hidden
+
+    context: Context = here.obj
+    store = context.app.store
+    found = look_for_hidden(store, open_vault(store), context.progress, bring_back=bring_back)
+    context.close()
+    context.result(locking.hidden_facts(found), lambda look: locking.hidden_text(found, look))
+    if found.problem is None:
+        return 0
+    say_error(found.problem)
+    return found.problem.exit_status

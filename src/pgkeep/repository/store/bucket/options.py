@@ -19,6 +19,7 @@ _ALL: Final = ("s3", "gs", "az")
 _BUCKET_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 # Keys end at 1024 bytes (Azure, GCS and S3 alike), and a blob's name may take 900.
 _PREFIX_LENGTH: Final = 120
+_LONGEST: Final = 3600  # seconds
 _PART_SIZE: Final = 16 * MIB
 _PART_LIMITS: Final = (5 * MIB, 1024 * MIB)  # S3 takes no smaller parts; a part lies in memory
 
@@ -42,7 +43,7 @@ class BucketOptions(NamedTuple):
     proxy: str = ""
     connect_timeout: int = 10  # seconds
     timeout: int = 60  # seconds without an answer
-    retry_budget: int = 60  # seconds
+    retry_for: int = 30  # seconds
     part_size: int = _PART_SIZE  # bytes
     versions: str = ""  # 'before:MOMENT': what was current then is read, and nothing written
 
@@ -71,7 +72,7 @@ def parse(address: str) -> BucketOptions:
         why = "it has a user or a secret in it, and addresses are shown and stored"
         raise BadStoreUrl(shown, why, "name a credentials_file, a profile or the environment")
     if parts.fragment:
-        raise BadStoreUrl(shown, "it has a '#' in it")
+        raise BadStoreUrl(shown, "it has a '#' in it", "leave out what begins with '#'")
     bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
     if not 3 <= len(bucket) <= 222 or not _BUCKET_CHARACTERS.issuperset(bucket):
         example = f"{parts.scheme}://my-backups/pgkeep"
@@ -95,7 +96,8 @@ def _options(shown: str, scheme: str, query: str) -> dict[str, Any]:
             what = f"{SERVICES[scheme]} has no option {name!r}"
             raise BadStoreUrl(shown, what, f"there is {', '.join(known)}")
         if name in found:
-            raise BadStoreUrl(shown, f"{name} is there twice")
+            advice = "keep one: the config's options and the url's come together"
+            raise BadStoreUrl(shown, f"{name} is there twice", advice)
         try:
             found[name] = read(text)
         except (ValueError, BadUnit) as error:
@@ -143,9 +145,13 @@ def _truth(text: str) -> bool:
 
 def _seconds(text: str) -> int:
     seconds = int(text) if text.isascii() and text.isdigit() else parse_duration(text)
-    if not 1 <= seconds <= 86400:
-        raise ValueError("it takes 1s to 24h")
+    if not 1 <= seconds <= _LONGEST:
+        raise ValueError("it takes 1s to 1h")
     return seconds
+
+
+def _patience(text: str) -> int:
+    return 0 if text in ("0", "0s") else _seconds(text)
 
 
 def _part(text: str) -> int:
@@ -191,7 +197,7 @@ _READERS: Final[dict[str, tuple[tuple[str, ...], Callable[[str], Any]]]] = {
     "proxy": (_ALL, _web),
     "connect_timeout": (_ALL, _seconds),
     "timeout": (_ALL, _seconds),
-    "retry_budget": (_ALL, _seconds),
+    "retry_for": (_ALL, _patience),
     "part_size": (_ALL, _part),
     "versions": (("s3",), _before),
 }

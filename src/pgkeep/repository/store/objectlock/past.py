@@ -11,7 +11,11 @@ from pgkeep.repository.store.base import BlobMissing, BlobStat, ShortRead, TempF
 from pgkeep.repository.store.blob_names import check_name, check_prefix, is_part
 from pgkeep.repository.store.bucket.errors import BrokenTransfer
 from pgkeep.repository.store.bucket.options import BucketOptions
-from pgkeep.repository.store.objectlock.client import NotThere, S3Client, demand_installed
+from pgkeep.repository.store.objectlock.client import (
+    NotThere,
+    S3Client,
+    demand_installed,
+)
 from pgkeep.repository.store.objectlock.errors import PastIsReadOnly
 from pgkeep.repository.store.objectlock.versions import Version, as_of, list_versions
 
@@ -37,6 +41,10 @@ class PastStore:
     @property
     def union(self) -> None:
         return None
+
+    @property
+    def reads_at_once(self) -> int:
+        return 4
 
     @property
     def _words(self) -> str:
