@@ -42,7 +42,9 @@ def _get(self: Any, query: dict[str, Any], key_name: str) -> Any:
 
 
 def _put(self: Any, *arguments: Any, **more: Any) -> Any:
-    if any(name.lower().startswith("x-amz-checksum-") for name in dict(self.headers)):
+    names = [name.lower() for name in dict(self.headers)]
+    sent = any(name.startswith("x-amz-checksum-") for name in names)
+    if sent and "x-amz-sdk-checksum-algorithm" not in names:  # which may be signed
         self.headers = Headers([*self.headers.items(), ("x-amz-sdk-checksum-algorithm", "SHA256")])
     return _ORIGINAL_PUT(self, *arguments, **more)
 

@@ -22,7 +22,7 @@ _SHOWN: Final = 20
 class Locking(NamedTuple):
     """What locking came to in one repository."""
 
-    repository: str
+    repository: str  # its name in the config; '' for the only one
     report: "LockReport | None"
     error: PgkeepError | None
 
@@ -96,8 +96,8 @@ def _lock_in(context: Context, place: "Place") -> Locking:
         folder = place.open().cluster(context.app.cluster_name)
         report = lock_kept(context, place, folder)
     except PgkeepError as error:
-        return Locking(place.title, None, error)
-    return Locking(place.title, report, report.problem)
+        return Locking(place.name, None, error)
+    return Locking(place.name, report, report.problem)
 
 
 def facts(done: "LockReport") -> dict[str, Any]:

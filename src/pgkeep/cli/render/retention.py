@@ -301,9 +301,7 @@ def _held(held: Held) -> str:
     first, last = (f"{end:%Y-%m-%d %H:%M} UTC" for end in (held.first, held.last))
     what = f"{plural(held.objects, 'object')} ({format_size(held.size)})"
     more = f", the last of them until {last}" if last != first else ""
-    return (
-        f"{what} stay for now, locked until {first}{more}: a pgkeep expire after that deletes them"
-    )
+    return f"left alone: {what}, locked until {first}{more}; a later pgkeep expire deletes them"
 
 
 def _count(removed: Removed, what: str) -> str:
