@@ -33,6 +33,11 @@ class NotARepository(PgkeepError):
 
     @property
     def hint(self) -> str:
+        if self.store.startswith("s3://"):
+            return (
+                "check the repository's url; a new one: pgkeep init; if somebody emptied the "
+                "bucket: pgkeep hidden"
+            )
         return "check the repository's url and that its disk is mounted; a new one: pgkeep init"
 
 

@@ -61,6 +61,7 @@ class Subject:
     server_name: str = ""  # what the archive calls this server, if not by its host
     data_directory: str = ""  # if not where the server says
     pg_bin: str | None = None
+    locks: bool = False  # objects are to be locked
     switch: bool = True  # force a segment to see it arrive
     seconds: float = 60.0  # to wait for it
 
@@ -108,6 +109,11 @@ def _repository(subject: Subject, found: list[Verdict]) -> ClusterFolder | None:
     sealed = "encrypted" if folder.repository.key else "not encrypted"
     found.append(ok("repository", f"{url}, {sealed}"))
     _tried("writable", found, lambda: _writable(folder))
+    if subject.locks:
+        from pgkeep.repository.store.objectlock.protection import protection
+        from pgkeep.setup.locking import judge_locks
+
+        found.extend(judge_locks(protection(folder.store)))
     if subject.secret_is_only_here():
         says = "the passphrase is only in this command's environment"
         fix = "the server archives in its own: name a passphrase_file or passphrase_command"

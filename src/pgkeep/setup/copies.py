@@ -57,4 +57,7 @@ def _newest(folder: ClusterFolder) -> datetime | None:
 
 
 def _protection(folder: ClusterFolder) -> str | None:
-    return "" if folder.store.address.startswith("/") else None
+    from pgkeep.repository.store.objectlock.protection import protection
+
+    found = protection(folder.store)
+    return None if found.locks is None else found.words

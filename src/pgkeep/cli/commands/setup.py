@@ -177,6 +177,7 @@ def check(
         server_name=settings.server_name,
         data_directory=settings.data_directory,
         pg_bin=settings.pg_bin or None,
+        locks=app.place.section.lock != "none",
         switch=not no_switch,
         seconds=min(60, settings.wal_timeout) if timeout is None else parse_duration(timeout),
     )

@@ -42,7 +42,8 @@ def tampered_with(store: str, found: tuple[Tampering, ...]) -> TamperedWith | No
     if not found:
         return None
     first = min(found, key=lambda deed: deed.at)
-    why = f"{len(found)} locked objects were hidden or overwritten: {first.words}"
+    what = "1 locked object was" if len(found) == 1 else f"{len(found)} locked objects were"
+    why = f"{what} hidden or overwritten: {first.words}"
     advice = (
         "find out who has the writer's credentials, and read what was there before: "
         f"versions=before:{first.at:%Y-%m-%dT%H:%M:%SZ} (docs/immutable.md)"
