@@ -17,7 +17,7 @@ from pgkeep.repository.store.open import BadStoreUrl, open_store
 from pgkeep.retention.delete import delete
 from pgkeep.retention.expire import Wish, expire
 from pgkeep.retention.locking.hidden import look_for_hidden
-from pgkeep.retention.locking.lock import LockWish, lock_objects
+from pgkeep.retention.locking.lock import LockWish, freeze, lock_objects
 from pgkeep.retention.locking.plan import LockRules
 from pgkeep.retention.locking.report import LockReport
 from pgkeep.retention.policy import KeepPolicy
@@ -344,6 +344,23 @@ def test_what_pgkeep_does_itself_is_no_tampering(server: ObjectServer, tmp_path:
     store.put("clusters/main/packs/00/aa", [b"same"])
     store.put("clusters/main/packs/00/aa", [b"same"])  # an answer was lost, and it was sent again
     assert find_tampering(bucket.vault, bucket.vault.versions()) == []
+
+
+def test_when_nothing_can_be_opened_any_more_everything_is_locked_longer(
+    bucket: LockingBucket, small: Small
+) -> None:
+    rules = LockRules(20 * DAY, 30 * DAY)
+    lock(bucket, small, days=3)
+    assert freeze(bucket.vault, GOVERNANCE, rules) == 0  # nobody has done anything
+    oldest = f"clusters/main/backups/{_ids(small)[0]}/manifest"  # retention lets it go
+    next_second()
+    bucket.hide_everything()
+    assert freeze(bucket.vault, GOVERNANCE, rules) > 4
+    for name in ("pgkeep.json", oldest):
+        [version] = bucket.versions(name)
+        held = bucket.vault.lock_of(name, version["VersionId"])
+        assert held is not None
+        assert held.until > datetime.now(UTC) + 19 * DAY
 
 
 class _Later:

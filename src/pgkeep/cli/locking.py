@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pgkeep.cli.context import Context, error_facts, say_error
 from pgkeep.cli.text import Look, plural, safe, table
 from pgkeep.errors import PgkeepError
+from pgkeep.repository.store.base import StoreFailed
 
 if TYPE_CHECKING:
     from pgkeep.places import Place
@@ -63,14 +64,16 @@ def vault_of(place: "Place", folder: "ClusterFolder") -> "Vault | None":
     return None if place.section.lock == "none" else open_vault(folder.store)
 
 
-def lock_kept(
-    context: Context, place: "Place", folder: "ClusterFolder", *, dry_run: bool = False
-) -> "LockReport":
-    """Lock what retention keeps in one repository. Raise NoLocks and what locking raises."""
+def lock_kept(context: Context, place: "Place", *, dry_run: bool = False) -> "LockReport":
+    """Lock what retention keeps in one repository. Raise NoLocks and what locking raises.
+
+    When it cannot be told what is kept, because that was hidden, everything is locked before.
+    """
     from pgkeep.cli.commands.retention import policy_of
     from pgkeep.repository.store.objectlock.vault import LockMode, open_vault
-    from pgkeep.retention.expire import Wish
-    from pgkeep.retention.locking.lock import LockWish, lock_objects
+    from pgkeep.repository.store.open import open_store
+    from pgkeep.retention.expire import ClockDiffers, Wish
+    from pgkeep.retention.locking.lock import LockWish, freeze, lock_objects
     from pgkeep.retention.locking.plan import LockRules
 
     section, app = place.section, context.app
@@ -78,8 +81,19 @@ def lock_kept(
     ahead, maximum = (timedelta(seconds=s) for s in (section.lock_ahead, section.lock_maximum))
     keep = Wish(policy_of(app.settings.retention), app.zone)
     wish = LockWish(keep, mode, LockRules(ahead, maximum))
-    vault = open_vault(folder.store)
-    return lock_objects(folder, vault, wish, context.progress, dry_run=dry_run)
+    store = open_store(place.address)
+    vault = open_vault(store)
+    try:
+        folder = place.open(store).cluster(app.cluster_name)
+        return lock_objects(folder, vault, wish, context.progress, dry_run=dry_run)
+    except (StoreFailed, ClockDiffers):
+        raise
+    except PgkeepError:
+        frozen = 0 if dry_run else freeze(vault, mode, wish.rules, context.progress)
+        if frozen:
+            what = f"all {plural(frozen, 'version')} of objects there"
+            context.note(f"locked objects were hidden or overwritten: {what} are locked now")
+        raise
 
 
 def lock_after(context: Context, places: Sequence["Place"]) -> Locked:
@@ -93,8 +107,7 @@ def lock_after(context: Context, places: Sequence["Place"]) -> Locked:
 
 def _lock_in(context: Context, place: "Place") -> Locking:
     try:
-        folder = place.open().cluster(context.app.cluster_name)
-        report = lock_kept(context, place, folder)
+        report = lock_kept(context, place)
     except PgkeepError as error:
         return Locking(place.name, None, error)
     return Locking(place.name, report, report.problem)

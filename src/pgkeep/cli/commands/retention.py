@@ -212,7 +212,7 @@ def lock(
             'set lock = "governance" or "compliance" in [repository] first; --dry-run shows what '
             "governance would do"
         )
-    done = locking.lock_kept(context, place, context.app.cluster, dry_run=dry_run)
+    done = locking.lock_kept(context, place, dry_run=dry_run)
     context.close()
     context.result(locking.facts(done), lambda look: locking.text(done, look))
     if done.problem is None:

@@ -44,7 +44,7 @@ class Hidden:
 def look_for_hidden(
     store: Store, vault: Vault, progress: Progress | None = None, *, bring_back: bool = False
 ) -> Hidden:
-    """Look through all versions in the bucket. Raise NoVersions, StoreFailed, NotThere."""
+    """Look through all versions in the bucket. Raise NoVersions, StoreFailed, BlobMissing."""
     progress = progress or Silent()
     progress.phase("looking through all versions")
     found = tuple(find_tampering(vault, vault.versions()))

@@ -89,6 +89,26 @@ def lock_objects(
     )
 
 
+def freeze(vault: Vault, mode: LockMode, rules: LockRules, progress: Progress | None = None) -> int:
+    """Lock everything there, if objects were tampered with. Return how many versions that are.
+
+    For when the repository cannot be opened, or does not show what it holds.
+    """
+    progress = progress or Silent()
+    progress.phase("looking for what was hidden")
+    objects = list(vault.versions())
+    if not find_tampering(vault, objects):
+        return 0
+    until = _agreed_time(vault) + rules.ahead
+    targets = [
+        _Target(version, until)
+        for versions in objects
+        for version in versions
+        if not version.marker and not is_passing(version.name)
+    ]
+    return len(_Job(vault, mode, dry_run=False).run(targets, progress))
+
+
 def find_needed(cluster: ClusterFolder, wish: LockWish, now: datetime) -> Needed:
     """Return what must be locked, and until when, by what can be read now."""
     found = look(cluster, now)

@@ -203,6 +203,10 @@ _PERMISSIONS: Final = {
     "write": {"s3": "s3:PutObject", "gs": "storage.objects.create and delete", "az": "write"},
     "create": {"s3": "s3:PutObject", "gs": "storage.objects.create", "az": "create"},
     "list": {"s3": "s3:ListBucket", "gs": "storage.objects.list", "az": "list"},
+    "look": {"s3": "s3:GetObjectRetention"},
+    "lock": {"s3": "s3:PutObjectRetention"},
+    "see": {"s3": "s3:ListBucketVersions"},
+    "recall": {"s3": "s3:GetObjectVersion"},
     "delete": {"s3": "s3:DeleteObject", "gs": "storage.objects.delete", "az": "delete"},
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final, TypeVar
 
+from pgkeep import config_file
 from pgkeep.repository.store.bucket.credentials import Credentials, find_credentials
 from pgkeep.repository.store.bucket.options import BucketOptions
 from pgkeep.repository.store.bucket.reading import Answer, translate
@@ -99,8 +100,10 @@ def _client(options: BucketOptions, settings: dict[str, str]) -> Any:
     import botocore.session
     from botocore.config import Config
 
-    session = botocore.session.Session(profile=options.profile or None)
-    if "access_key_id" in settings:
+    known = "access_key_id" in settings
+    # What names no keys (identities of machines, web tokens) is botocore's own to find.
+    session = botocore.session.Session(profile=None if known else options.profile or None)
+    if known:
         keys = (settings[name] for name in ("access_key_id", "secret_access_key"))
         session.set_credentials(*keys, settings.get("session_token"))
     path_style = options.path_style
@@ -108,7 +111,7 @@ def _client(options: BucketOptions, settings: dict[str, str]) -> Any:
         path_style = bool(options.endpoint) or "." in options.bucket
     return session.create_client(
         "s3",
-        region_name=options.region or None,
+        region_name=options.region or _default_region(),
         endpoint_url=options.endpoint or None,
         verify=options.ca_file or None,
         config=Config(
@@ -122,6 +125,12 @@ def _client(options: BucketOptions, settings: dict[str, str]) -> Any:
             user_agent="pgkeep",
         ),
     )
+
+
+def _default_region() -> str:
+    """Return the region that obstore would take: botocore does not know $AWS_REGION."""
+    environment = config_file.environment()
+    return environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def _answer(response: Any) -> Answer:

@@ -68,7 +68,7 @@ class PastStore:
             return b""
         try:
             content = self._client.ask(
-                f"read {name}", lambda s3: self._read(s3, version, start, end)
+                f"recall {name}", lambda s3: self._read(s3, version, start, end)
             )
         except NotThere:  # its version was destroyed since
             raise BlobMissing(self.url, name) from None

@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
 
-from pgkeep.repository.store.base import Store
+from pgkeep.repository.store.base import BlobMissing, Store
 from pgkeep.repository.store.bucket.options import BucketOptions, parse
 from pgkeep.repository.store.bucket.retry import Patience
 from pgkeep.repository.store.objectlock.client import (
@@ -83,7 +83,7 @@ class Vault:
         """
         try:
             found = self.client.ask(
-                f"read the lock of {name}",
+                f"look at the lock of {name}",
                 lambda s3: s3.get_object_retention(**self._one(name, version)),
                 _NOT_LOCKED,
             )["Retention"]
@@ -94,7 +94,7 @@ class Vault:
         return ObjectLock(LockMode(found["Mode"].lower()), found["RetainUntilDate"].astimezone(UTC))
 
     def lock(self, name: str, version: str, lock: ObjectLock) -> None:
-        """Lock a version. It must not end before the lock that it has. Raise NoLocks."""
+        """Lock a version. It must not end before the lock that it has. Raise NoLocks, NotThere."""
         retention = {"Mode": lock.mode.value.upper(), "RetainUntilDate": lock.until}
         try:
             self.client.ask(
@@ -111,12 +111,15 @@ class Vault:
         return {name: lock.until for name, lock in found if lock is not None and lock.until > now}
 
     def bring_back(self, version: Version) -> None:
-        """Make a version the current one again, by a copy of it. Raise NotThere."""
+        """Make a version the current one again, by a copy of it. Raise BlobMissing."""
         source = {**self.client.of(version.name), "VersionId": version.id}
-        self.client.ask(
-            f"write {version.name}",
-            lambda s3: s3.copy_object(**self.client.of(version.name), CopySource=source),
-        )
+        try:
+            self.client.ask(
+                f"write {version.name}",
+                lambda s3: s3.copy_object(**self.client.of(version.name), CopySource=source),
+            )
+        except NotThere:
+            raise BlobMissing(self.url, version.name) from None
 
     def address_before(self, moment: datetime) -> str:
         """Return the address of the store as it was before a moment."""

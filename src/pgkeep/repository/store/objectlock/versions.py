@@ -47,7 +47,7 @@ def _all(client: S3Client, prefix: str) -> Iterator[Version]:
     wanted = {"Bucket": client.options.bucket, "Prefix": client.prefix + prefix}
     held: list[Version] = []  # of the last key of a page: more of it may follow on the next
     while True:
-        page = client.ask(f"list versions of {prefix or 'everything'}", partial(_page, wanted))
+        page = client.ask(f"see the versions of {prefix or 'everything'}", partial(_page, wanted))
         found = held + [_version(client, entry, marker=False) for entry in page.get("Versions", ())]
         found += [_version(client, entry, marker=True) for entry in page.get("DeleteMarkers", ())]
         found.sort(key=lambda version: version.name)
