@@ -108,6 +108,14 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
             examples=["/var/lib/pgkeep"],
         ),
     ]
+    site: Annotated[
+        str,
+        Meta(
+            description="Where it is, if that is another site than the database's: for `pgkeep "
+            "check --321`, which knows clouds by their addresses and takes your word for the rest.",
+            examples=["Oslo"],
+        ),
+    ] = ""
     encryption: Annotated[
         Literal["none", "passphrase"],
         Meta(
@@ -203,6 +211,22 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
             examples=["/opt/postgresql/18/bin"],
         ),
     ] = ""
+    server_name: Annotated[
+        str,
+        Meta(
+            description="What this server is called in the archive, instead of its host's name. "
+            "Needed where the host's name changes from start to start, as in many containers.",
+            examples=["db1"],
+        ),
+    ] = ""
+    may_take_over: Annotated[
+        list[str],
+        Meta(
+            description="The servers (hosts, or their server_name) that go on archiving by "
+            "themselves when they are promoted. Any other must be told to: `pgkeep wal take-over`.",
+            examples=[["db1", "db2"]],
+        ),
+    ] = []
     jobs: Annotated[
         int,
         Meta(ge=0, le=256, description="Worker processes of a backup or restore; 0: one per core."),

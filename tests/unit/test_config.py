@@ -50,7 +50,7 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
-            "[repository] takes name, url, encryption, passphrase_file, passphrase_command, "
+            "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
             "compression_level",
             id="nothing near",
         ),

@@ -91,9 +91,7 @@ def _hit(done: VerifyReport) -> dict[FilesHit, list[str]]:
 
 
 def _files(ids: Sequence[str], files: FilesHit, look: Look) -> str:
-    shown = [
-        [file_words(h.path), h.database or "-", describe_blocks(h)] for h in files.first[:_SHOWN]
-    ]
+    shown = [[h.path, h.database or "-", describe_blocks(h)] for h in files.first[:_SHOWN]]
     more = files.count - len(shown)
     noun = noun_of(ids[0])
     who = f"{noun} {ids[0]} has" if len(ids) == 1 else f"{noun}s {', '.join(ids)} have"
@@ -102,11 +100,6 @@ def _files(ids: Sequence[str], files: FilesHit, look: Look) -> str:
         table(["FILE", "DATABASE", "LOST"], shown, look),
     ]
     return "\n".join([*lines, *([f"and {more:,} more (--json has them)"] if more else [])])
-
-
-def file_words(path: str) -> str:
-    """Say what a file holds. Of a dump's data file the table could be told: its inventory knows."""
-    return path
 
 
 def _loss(loss: WalLoss, look: Look) -> str:
