@@ -7,16 +7,18 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from pgkeep import config_file
-from pgkeep.config import ClusterConfig, Config, RepositoryConfig, read_config
+from pgkeep.config import ClusterConfig, Config, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import AWAY, OpenedCopies, Place, absolute, first_working, open_copies
 from pgkeep.repository.marker import NotARepository, read_marker
 from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.open import make_store, open_store
 from pgkeep.zone import SessionZone, zone_named
 
 if TYPE_CHECKING:
+    from pgkeep.repository.copies.make import Made
     from pgkeep.server.session import Session
 
 NO_FILE: Final = "the command line"
@@ -151,6 +153,18 @@ class App:
         encryption = self.place.section.encryption
         secret = None if encryption == "none" else self.secret()
         return Repository.create(make_store(self.address), encryption, secret)
+
+    def make_copies(self, origin: Repository) -> list["Made"]:
+        """Make every other repository of the config a copy of `origin`, or open the copy it is."""
+        from pgkeep.repository.copies.make import make_copy
+
+        made = []
+        for place in self.places[1:]:
+            # Where the config expects encryption a secret is given: a copy in the clear is refused.
+            expected = origin.key is not None or place.section.encryption != "none"
+            secret = place.secret() if expected else None
+            made.append(make_copy(origin, make_store(place.address), secret))
+        return made
 
     def is_repository(self) -> bool:
         """Tell whether there is a repository; a folder that is missing has none."""

@@ -113,6 +113,19 @@ class Everything:
 EVERYTHING = Everything()
 
 
+class Only:
+    """The choice of one backup or dump with the WAL that it needs."""
+
+    def __init__(self, id: str) -> None:
+        self._id = id
+
+    def why_not(self, id: str) -> str:
+        return "" if id == self._id else "only one is wanted"
+
+    def wants_wal(self, name: str) -> bool:  # noqa: ARG002 - as every choice
+        return False
+
+
 class Send(NamedTuple):
     """One object to send."""
 
