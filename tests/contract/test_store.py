@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from pgkeep.repository.store.base import BlobExists, BlobMissing, ShortRead, Store, UnsafeName
+from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.memory import MemoryStore
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "copies"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "copies":
+        return Copies([MemoryStore("one"), MemoryStore("two")])
     return LocalStore(str(tmp_path)) if request.param == "local" else MemoryStore()
 
 

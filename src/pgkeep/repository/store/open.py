@@ -33,7 +33,8 @@ class BadStoreUrl(PgkeepError):
 
 
 def open_store(url: str) -> Store:
-    """Return the store at `url`: an absolute path, file:///path, or memory:name within a process.
+    """Return the store at `url`: an absolute path, file:///path, memory:name within a process, or
+    copies:ADDRESS,ADDRESS, quoted.
 
     Nothing is read or made. Raise BadStoreUrl.
     """
@@ -42,6 +43,13 @@ def open_store(url: str) -> Store:
 
         name = url.removeprefix("memory:")
         return _IN_MEMORY.setdefault(name, MemoryStore(name))
+    if url.startswith("copies:"):
+        from urllib.parse import unquote
+
+        from pgkeep.repository.store.copies import Copies
+
+        addresses = url.removeprefix("copies:").split(",")
+        return Copies([open_store(unquote(address)) for address in addresses])
     return LocalStore(_path(url))
 
 
