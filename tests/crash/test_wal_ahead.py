@@ -13,7 +13,7 @@ from support.archiver import Archiver
 from support.segments import GENERATION
 from support.wait import wait_for
 
-CALLS = ("openat", "mkdir", "writev", "fsync", "link", "rename", "unlink", "close")
+CALLS = ("openat", "writev", "fsync", "link", "rename", "close")
 
 
 @pytest.fixture
@@ -67,20 +67,24 @@ def test_killed_at_every_system_call(archiver: Archiver, call: str) -> None:
     """The push that starts it, the pusher, or its threads: whichever comes to the call."""
     if shutil.which("strace") is None:
         pytest.skip("strace cannot trace here")
-    for when in (1, 2, 3, 5, 9, 40):
+    names = archiver.names[:5]
+    for name in archiver.names[5:]:
+        (archiver.status / f"{name}.ready").unlink()
+    for when in (1, 3, 9):
         shutil.rmtree(archiver.repository / "clusters/main/wal", ignore_errors=True)
-        for name in archiver.names:
+        shutil.rmtree(archiver.pg_wal / archiver.place, ignore_errors=True)
+        for name in names:
             (archiver.status / f"{name}.done").unlink(missing_ok=True)
             (archiver.status / f"{name}.ready").touch()
         # Python starts with many calls: those in our own files count.
         inject = f"inject={call}:signal=SIGKILL:when={when}"
         where = ["-P", str(archiver.pg_wal), "-P", str(archiver.repository)]
         trace = ("strace", "-D", "-qq", "-f", "-o", os.devnull, *where, "-e", f"trace={call}")
-        archiver.ask(archiver.names[0], trace=(*trace, "-e", inject))
+        archiver.ask(names[0], trace=(*trace, "-e", inject))
         archiver.kill()
         for name in archiver.acknowledged():
             assert archiver.archived(name) == archiver.contents[name], (call, when)
-        left = [name for name in archiver.names if (archiver.status / f"{name}.ready").exists()]
+        left = [name for name in names if (archiver.status / f"{name}.ready").exists()]
         assert [archiver.ask(name) for name in left] == [0] * len(left), (call, when)
         archiver.kill()
 

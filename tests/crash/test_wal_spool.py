@@ -188,7 +188,7 @@ def test_a_full_disk_ends_it_quietly(recovery: Recovery) -> None:
     spool = Full(str(recovery.xlog), "s")
     lock = spool.lock()
     assert lock is not None
-    prefetch.fill(recovery.archive, spool, Segment(1, FIRST, SIZE), 8, lock)
+    prefetch.fill([recovery.archive], spool, Segment(1, FIRST, SIZE), 8, lock)
     assert spool.ready() == []
     os.close(lock)
 

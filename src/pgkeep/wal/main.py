@@ -160,6 +160,8 @@ def _push_ahead(call: Call) -> int:
     acks = Acks(folder or ".", call.acks)
     words = [*detach.origin(call), f"--acks={call.acks}", "push-ahead", "--", acks.pg_wal]
     answer = ask(acks, name, lambda lock: detach.start(words, lock))
+    for line in acks.said():
+        _say(line, "")
     if answer is True:
         return DONE
     if answer is False:

@@ -7,8 +7,10 @@ itself, and says what there is to say. A segment that it doesn't find is no end 
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
+from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import TYPE_CHECKING, Final
 from pgkeep.model.segment import Segment
 from pgkeep.repository.wal_archive import WalArchive
@@ -49,23 +51,30 @@ def prefetch(call: "Call", generation: str, spool: Spool, size: int) -> None:
 
 def fetch_ahead(call: "Call") -> None:
     """Be the process that prefetch() starts. Raise OSError and the store's errors."""
-    from pgkeep.wal.place import open_cluster
+    from pgkeep.wal.place import to_read
 
     name, destination, size = call.operands
     done = Segment.parse(name, int(size))
-    archive = open_cluster(call).cluster.wal(call.generation or "")
+    archives = []
+    for candidate in to_read(call).each:
+        with suppress(PgkeepError):  # another may have all that is needed
+            archives.append(candidate().cluster.wal(call.generation or ""))
     spool = Spool(destination, call.spool)
     detach.leave_folder()
-    fill(archive, spool, done, min(AHEAD, AHEAD_BYTES // done.size), call.lock)
+    fill(archives, spool, done, min(AHEAD, AHEAD_BYTES // done.size), call.lock)
 
 
-def fill(archive: WalArchive, spool: Spool, done: Segment, ahead: int, lock: int) -> None:
+def fill(
+    archives: Sequence[WalArchive], spool: Spool, done: Segment, ahead: int, lock: int
+) -> None:
     """Keep the segments after `done` ready until nobody takes any, or the spool is removed.
+
+    Each comes from the first of `archives` that has it intact.
 
     Raise OSError and the store's errors.
     """
     try:
-        _Filling(archive, spool, done, ahead).run(lock)
+        _Filling(archives, spool, done, ahead).run(lock)
     finally:
         if spool.is_gone(lock):
             spool.remove()  # what was put there while the server removed it
@@ -74,8 +83,10 @@ def fill(archive: WalArchive, spool: Spool, done: Segment, ahead: int, lock: int
 class _Filling:
     """The segments that lie ready or are on their way."""
 
-    def __init__(self, archive: WalArchive, spool: Spool, done: Segment, ahead: int) -> None:
-        self._archive = archive
+    def __init__(
+        self, archives: Sequence[WalArchive], spool: Spool, done: Segment, ahead: int
+    ) -> None:
+        self._archives = archives
         self._spool = spool
         self._following = _after(done)
         self._ahead = ahead
@@ -107,7 +118,14 @@ class _Filling:
         return self._spool.free_space() >= ROOM + needed
 
     def _fetch(self, name: str) -> None:
-        self._spool.put(name, segment_blocks(self._archive, name))
+        """Fetch from the first archive that has it intact."""
+        failed: PgkeepError | None = None
+        for archive in self._archives:
+            try:
+                return self._spool.put(name, segment_blocks(archive, name))
+            except PgkeepError as error:
+                failed = failed or error
+        raise failed or FileNotFoundError(name)
 
     def _notice_taken(self) -> bool:
         """Forget what recovery took, and what it has passed."""

@@ -39,48 +39,56 @@ class PushUnreadable(PgkeepError):
 
 
 def push(
-    cluster: ClusterFolder, path: str, *, generation: str | None = None, level: int = 1
+    cluster: ClusterFolder,
+    path: str,
+    *,
+    generation: str | None = None,
+    level: int = 1,
+    known: tuple[str, ...] | None = None,
 ) -> PushResult:
     """Archive the file at `path`, relative to the data directory; return once it is durable.
 
     Nothing is stored unless the file is what its name says, and of a generation that the
-    repository knows. The same content again is success; other content raises WalConflict.
+    repository knows: those it knows are listed now, unless they are `known` from before. The same
+    content again is success; other content raises WalConflict.
     """
     name = os.path.basename(path)
     kind = kind_of(name)
     if not kind:
         raise NotArchivable(name)
     try:
+        known = tuple(cluster.generation_ids()) if known is None else known
         with open(path, "rb") as file:
             if kind in ("segment", "partial"):
-                generation = _generation_of_segment(cluster, name, file)
+                generation = _generation_of_segment(cluster, name, file, known)
             else:
                 _check_text(kind, name, file)
-                generation = _generation_of_text(cluster, name, path, generation)
+                generation = _generation_of_text(cluster, path, generation, known)
             return cluster.wal(generation).push(name, file, level=level)
     except OSError as error:
         # The store has errors of its own: what comes as an OSError is about this file.
         raise PushUnreadable(path, error.strerror or str(error)) from error
 
 
-def _generation_of_segment(cluster: ClusterFolder, name: str, file: BinaryIO) -> str:
+def _generation_of_segment(
+    cluster: ClusterFolder, name: str, file: BinaryIO, known: tuple[str, ...]
+) -> str:
     """Return the generation that a segment's first page names, which must be a known one."""
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         raise NotWal(name, "it is not a regular file")
     header = check_segment(name, os.pread(file.fileno(), HEADER_SIZE, 0), found.st_size)
     generation = f"{header.major}-{header.system_identifier}"
-    known = tuple(cluster.generation_ids())
     if generation not in known:
         raise _unknown(cluster, name, generation, known)
     return generation
 
 
 def _generation_of_text(
-    cluster: ClusterFolder, name: str, path: str, generation: str | None
+    cluster: ClusterFolder, path: str, generation: str | None, known: tuple[str, ...]
 ) -> str:
     """Return the generation of a file that doesn't say it: that of the directory it lies in."""
-    known = tuple(cluster.generation_ids())
+    name = os.path.basename(path)
     if generation is not None and generation not in known:
         raise _unknown(cluster, name, generation, known)
     identifier = identifier_beside(path)

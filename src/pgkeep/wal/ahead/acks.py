@@ -18,6 +18,7 @@ _LOCK: Final = "lock"
 _NEW: Final = ".new"
 _FAILED: Final = ".failed"
 _ASKED: Final = ".asked"
+_SAID: Final = "said"
 _LIMIT: Final = 1 << 16  # bytes of a failure's text
 
 
@@ -113,6 +114,12 @@ class Acks:
         _unlink(self._at(file + _FAILED))
         return True
 
+    def void(self) -> None:
+        """Take back all acknowledgements. Only for who holds the lock. Raise OSError."""
+        for entry in os.listdir(self._here):
+            if kind_of(entry):
+                _unlink(self._at(entry))
+
     def keep_only(self, files: frozenset[str]) -> set[str]:
         """Forget what is said of all other files; return those that are acknowledged.
 
@@ -165,6 +172,25 @@ class Acks:
         for file in found:
             _unlink(self._at(file + _ASKED))
         return found
+
+    def say(self, text: str) -> None:
+        """Leave a line for the server's log, to the next push that writes there."""
+        with (
+            suppress(OSError),
+            open(os.path.join(self._folder, _SAID), "a", encoding="utf-8") as opened,
+        ):
+            opened.write(text.replace("\n", " ")[:_LIMIT] + "\n")
+
+    def said(self) -> list[str]:
+        """Return, once, what the server's log is to be told."""
+        path = os.path.join(self._folder, _SAID)
+        try:
+            os.rename(path, path + _NEW)
+            with open(path + _NEW, encoding="utf-8", errors="replace") as opened:
+                lines = opened.read().splitlines()
+        except OSError:
+            return []
+        return [*dict.fromkeys(lines)]  # the same of many files is said once
 
     def changes(self) -> tuple[int, int]:
         """Return what is another pair when files became ready or were asked for. Raise OSError."""

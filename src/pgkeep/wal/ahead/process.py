@@ -1,45 +1,61 @@
 """The pusher as a process of its own, started by the first push that finds a backlog."""
 
 import os
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pgkeep.errors import PgkeepError
-from pgkeep.repository.store.base import StoreFailed
 from pgkeep.wal import detach
 from pgkeep.wal.ahead.acks import Acks
 from pgkeep.wal.ahead.pusher import Pusher
 from pgkeep.wal.ahead.settings import read_settings, signature
-from pgkeep.wal.place import Opened, open_cluster
+from pgkeep.wal.identity import UnknownGeneration
+from pgkeep.wal.place import Candidates, Opened, to_write
 from pgkeep.wal.push import push
+from pgkeep.wal.several import push_to
 
 if TYPE_CHECKING:
     from pgkeep.wal.main import Call
 
-Rule = Literal["all", "first"]
+
+class Archives:
+    """Where WAL goes, opened once; from several threads. `told` hears what went elsewhere."""
+
+    def __init__(
+        self, candidates: Candidates, generation: str | None, told: Callable[[str], object]
+    ) -> None:
+        each = tuple(_Once(candidate) for candidate in candidates.each)
+        self._candidates = candidates._replace(each=each)
+        self._generation = generation
+        self._told = told
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def push(self, path: str) -> None:
+        """Return once the file is durable wherever it is wanted. Raise as push_to() does."""
+        push_to(self._candidates, lambda opened: self._push(opened, path), self._told)
+
+    def _push(self, opened: Opened, path: str) -> None:
+        cluster, url = opened.cluster, opened.cluster.store.url
+        known = self._known.get(url)
+        if known is None:
+            known = self._known[url] = tuple(cluster.generation_ids())
+        try:
+            push(cluster, path, generation=self._generation, level=opened.level, known=known)
+        except UnknownGeneration:
+            self._known.pop(url, None)  # `pgkeep init` may make it known
+            raise
 
 
-class Archives(NamedTuple):
-    """Where WAL goes: to all of these, or to the first one in order whose store works."""
+class _Once:
+    """Opens a repository the first time it is asked, and then has it."""
 
-    opened: tuple[Opened, ...]
-    rule: Rule = "all"
+    def __init__(self, opener: Callable[[], Opened]) -> None:
+        self._opener = opener
+        self._opened: Opened | None = None
 
-    def push(self, path: str, generation: str | None = None) -> None:
-        """Return once the file is safe where it is wanted. Raise the first error met."""
-        first: PgkeepError | None = None
-        for cluster, level in self.opened:
-            try:
-                push(cluster, path, generation=generation, level=level)
-            except PgkeepError as error:
-                # Another archive's content of that name is no reason to look for a third one.
-                if self.rule == "first" and not isinstance(error, StoreFailed):
-                    raise
-                first = first or error
-            else:
-                if self.rule == "first":
-                    return
-        if first is not None:
-            raise first
+    def __call__(self) -> Opened:
+        if self._opened is None:
+            self._opened = self._opener()
+        return self._opened
 
 
 def push_ahead(call: "Call") -> None:
@@ -51,15 +67,15 @@ def push_ahead(call: "Call") -> None:
     acks = Acks(call.operands[0], call.acks)
     settings = read_settings(call)
     config = signature(settings.config)
-    archives = Archives((open_cluster(call),))
+    archives = Archives(to_write(call), call.generation, acks.say)
+    # What an earlier pusher acknowledged may be gone from the repository, or in another one.
+    acks.void()
     detach.leave_folder()
 
     def goes_on() -> bool:
         return not acks.is_gone(call.lock) and signature(settings.config) == config
 
-    pusher = Pusher(acks, lambda path: archives.push(path, call.generation), jobs=settings.jobs)
-    pusher.run(goes_on)
+    Pusher(acks, archives.push, jobs=settings.jobs).run(goes_on)
     if signature(settings.config) != config:
-        # What is acknowledged may lie in a repository that is not the one any more.
-        acks.keep_only(frozenset())
+        acks.void()
     os.close(call.lock)
