@@ -25,7 +25,7 @@ from msgspec import Meta, Struct
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.names import BadName, cluster_prefix
-from pgkeep.units import BadUnit, parse_duration, parse_rate
+from pgkeep.units import BadUnit, parse_duration, parse_rate, parse_size
 
 _Section = TypeVar("_Section", bound=Struct)
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
@@ -73,6 +73,12 @@ class Secret(str):
 
 class Duration(int):
     """Seconds, written '90s', '15min', '14d'."""
+
+    __slots__ = ()
+
+
+class Size(int):
+    """Bytes, written '20GB'."""
 
     __slots__ = ()
 
@@ -215,6 +221,41 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
             examples=["30min"],
         ),
     ] = Duration(600)
+    archive: Annotated[
+        Literal["sync", "ahead"],
+        Meta(
+            description="How `pgkeep init` has the server archive. sync: each file when PostgreSQL "
+            "hands it over. ahead: the same, and as soon as several wait, a process beside the "
+            "server pushes them in parallel, so that PostgreSQL finds them archived already. See "
+            "wal-archiving.md.",
+        ),
+    ] = "ahead"
+    archive_jobs: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="How many WAL files are pushed ahead at once. Each takes its compressed "
+            "size of memory, and never more than 64 MiB.",
+        ),
+    ] = 4
+    on_archive_failure: Annotated[
+        Literal["protect-chain", "protect-database"],
+        Meta(
+            description="What happens when WAL cannot be archived for long. protect-chain: it is "
+            "kept, until the server stops for want of room. protect-database: beyond "
+            "archive_backlog_limit WAL is given up unarchived, so that the server goes on; a new "
+            "backup is made as soon as the repository works again.",
+        ),
+    ] = "protect-chain"
+    archive_backlog_limit: Annotated[
+        Size,
+        Meta(
+            description="For protect-database: how much WAL may wait while the repository fails. "
+            "It must be less than pg_wal's disk has room for.",
+            examples=["20GB"],
+        ),
+    ] = Size(0)
     rate: Annotated[
         Rate,
         Meta(
@@ -299,6 +340,14 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
         except BadName as error:
             raise reader.error(("clusters", name), "is no name for a cluster", error.hint) from None
     _check_repositories(reader, config, single=isinstance(table["repository"], Mapping))
+    for name, cluster in config.clusters.items():
+        gives_up = cluster.on_archive_failure == "protect-database"
+        if gives_up != bool(cluster.archive_backlog_limit):
+            key = ("clusters", name, "on_archive_failure" if gives_up else "archive_backlog_limit")
+            needs = (
+                "archive_backlog_limit" if gives_up else 'on_archive_failure = "protect-database"'
+            )
+            raise reader.error(key, f"needs {needs}", "write both or neither")
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -436,6 +485,8 @@ def _own_type(kind: type, given: Any) -> Any:
     if not isinstance(given, str):
         raise TypeError(f"expected text, got {type(given).__name__}")
     try:
+        if kind is Size:
+            return Size(parse_size(given))
         if kind is Rate:
             return Rate(parse_rate(given))
         return Duration(parse_duration(given)) if kind is Duration else kind(given)
@@ -458,6 +509,8 @@ def describe(option: Option) -> str:
         return " or ".join(f'"{choice}"' for choice in get_args(kind))
     if kind is Duration:
         return "a duration like 90s, 15min, 14d, 2w in quotes"
+    if kind is Size:
+        return "a size like 20GB in quotes"
     if kind is Rate:
         return "a size per second like 200MB/s in quotes"
     if get_origin(kind) in (dict, tuple):
