@@ -28,7 +28,6 @@ from pgkeep.config import (
     ClusterConfig,
     Config,
     DumpConfig,
-    Duration,
     Option,
     RepositoryConfig,
     RetentionConfig,
@@ -36,6 +35,7 @@ from pgkeep.config import (
     options,
 )
 from pgkeep.errors import PgkeepError
+from pgkeep.model.config_values import Duration
 from pgkeep.units import format_duration
 
 DOCS: Final = Path(__file__).parent.parent / "docs"

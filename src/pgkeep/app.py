@@ -245,7 +245,7 @@ class App:
 
         Only `init` opens a new generation, and says so: a wrong conninfo must not mix two servers.
         """
-        from pgkeep.wal.identity import UnknownGeneration
+        from pgkeep.repository.repository import UnknownGeneration
 
         known = tuple(cluster.generation_ids())
         if known:

@@ -6,12 +6,10 @@ tools/docs.
 """
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from typing import (
     Annotated,
     Any,
-    Final,
     Literal,
     NamedTuple,
     TypeVar,
@@ -24,12 +22,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pgkeep.errors import PgkeepError
+from pgkeep.model.config_values import Duration, Rate, Secret, Size, find_line, own_type, said
 from pgkeep.repository.names import BadName, cluster_prefix
-from pgkeep.units import BadUnit, parse_duration, parse_rate, parse_size
 
 _Section = TypeVar("_Section", bound=Struct)
-_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
-_KEY: Final = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
 
 
 class BadConfig(PgkeepError):
@@ -51,42 +47,6 @@ class BadConfig(PgkeepError):
     @property
     def hint(self) -> str:
         return self.advice
-
-
-class Secret(str):
-    """Text that no repr, log or report shows; `reveal()` at the one place that needs it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('***')" if self.reveal() else "Secret('')"
-
-    def __str__(self) -> str:
-        return "***" if self.reveal() else ""
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
-
-    def reveal(self) -> str:
-        return str.__str__(self)
-
-
-class Duration(int):
-    """Seconds, written '90s', '15min', '14d'."""
-
-    __slots__ = ()
-
-
-class Size(int):
-    """Bytes, written '20GB'."""
-
-    __slots__ = ()
-
-
-class Rate(int):
-    """Bytes per second, written '200MB/s'."""
-
-    __slots__ = ()
 
 
 class _Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +74,14 @@ class RepositoryConfig(_Options, frozen=True, kw_only=True):
             examples=["/var/lib/pgkeep"],
         ),
     ]
+    site: Annotated[
+        str,
+        Meta(
+            description="Where it is, if that is another site than the database's: for `pgkeep "
+            "check --321`, which knows clouds by their addresses and takes your word for the rest.",
+            examples=["Oslo"],
+        ),
+    ] = ""
     encryption: Annotated[
         Literal["none", "passphrase"],
         Meta(
@@ -209,6 +177,22 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
             examples=["/opt/postgresql/18/bin"],
         ),
     ] = ""
+    server_name: Annotated[
+        str,
+        Meta(
+            description="What this server is called in the archive, instead of its host's name. "
+            "Needed where the host's name changes from start to start, as in many containers.",
+            examples=["db1"],
+        ),
+    ] = ""
+    may_take_over: Annotated[
+        list[str],
+        Meta(
+            description="The servers (hosts, or their server_name) that go on archiving by "
+            "themselves when they are promoted. Any other must be told to: `pgkeep wal take-over`.",
+            examples=[["db1", "db2"]],
+        ),
+    ] = []
     jobs: Annotated[
         int,
         Meta(ge=0, le=256, description="Worker processes of a backup or restore; 0: one per core."),
@@ -423,7 +407,7 @@ class _Reader:
     def section(self, model: type[_Section], table: Any, path: tuple[str, ...]) -> _Section:
         if not isinstance(table, Mapping):
             advice = f"write [{'.'.join(path)}] on a line of its own and its options below"
-            raise self.error(path, f"is a section, not {_said(table)}", advice)
+            raise self.error(path, f"is a section, not {said(table)}", advice)
         known = {option.name: option for option in options(model)}
         for key in table:
             if key not in known:
@@ -451,7 +435,7 @@ class _Reader:
             if not isinstance(given, Mapping):
                 raise self.error(
                     here,
-                    f"holds sections, not {_said(given)}",
+                    f"holds sections, not {said(given)}",
                     "write [clusters.main] on a line of its own",
                 )
             model = get_args(option.kind)[1]
@@ -462,9 +446,9 @@ class _Reader:
             }
         kind = Annotated[option.kind, option.meta] if option.meta else option.kind
         try:
-            return msgspec.convert(given, kind, dec_hook=_own_type)
+            return msgspec.convert(given, kind, dec_hook=own_type)
         except msgspec.ValidationError as error:
-            why = f"cannot be {_said(given, option.kind)}"
+            why = f"cannot be {said(given, option.kind)}"
             raise self.error(here, why, f"it takes {describe(option)}") from error
 
     def _sections(
@@ -479,27 +463,6 @@ class _Reader:
         return tuple(
             self.section(model, table, (*path[:-1], f"{path[-1]}[{n}]")) for n, table in tables
         )
-
-
-def _own_type(kind: type, given: Any) -> Any:
-    if not isinstance(given, str):
-        raise TypeError(f"expected text, got {type(given).__name__}")
-    try:
-        if kind is Size:
-            return Size(parse_size(given))
-        if kind is Rate:
-            return Rate(parse_rate(given))
-        return Duration(parse_duration(given)) if kind is Duration else kind(given)
-    except BadUnit as error:
-        raise ValueError(str(error)) from error
-
-
-def _said(given: Any, kind: Any = None) -> str:
-    if kind is Secret:
-        return f"this {type(given).__name__}"
-    if isinstance(given, bool):
-        return str(given).lower()
-    return f'"{given}"' if isinstance(given, str) else repr(given)
 
 
 def describe(option: Option) -> str:
@@ -521,29 +484,3 @@ def describe(option: Option) -> str:
         low, high = meta.ge, meta.le
         return f"a number from {low} to {high}" if high is not None else f"a number from {low} on"
     return "text in quotes"
-
-
-def find_line(text: str, path: tuple[str, ...]) -> int | None:
-    """Return the line of a key, else of its section, in a TOML text; None where it hides."""
-    section: tuple[str, ...] = ()
-    best: tuple[int, int] | None = None  # how much of the path, where
-    seen: dict[str, int] = {}  # [[headers]], which come several times
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.fullmatch(line):
-            section = _dotted(header[2])
-            if header[1] == "[[":
-                seen[header[2]] = seen.get(header[2], 0) + 1
-                section = (*section[:-1], f"{section[-1]}[{seen[header[2]]}]")
-            found = section
-        elif key := _KEY.match(line):
-            found = (*section, *_dotted(key[1]))
-        else:
-            continue
-        same = min(len(found), len(path))
-        if found[:same] == path[:same] and (best is None or same > best[0]):
-            best = (same, number)
-    return best[1] if best else None
-
-
-def _dotted(text: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))

@@ -13,9 +13,9 @@ import pytest
 from pgkeep.model.segment import Segment
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
-from pgkeep.wal import prefetch
+from pgkeep.wal.ahead import prefetch
+from pgkeep.wal.ahead.spool import Spool
 from pgkeep.wal.commands import restore_command
-from pgkeep.wal.spool import Spool
 from support.command import PGKEEP_WAL
 from support.segments import GENERATION, SIZE, segment_content
 from support.wait import wait_for

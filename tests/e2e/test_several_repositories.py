@@ -184,3 +184,19 @@ def test_a_repository_of_its_own_is_no_copy(two: Two) -> None:
     assert failed.exit == 55, failed.stderr
     assert "it is a repository of its own, not a copy" in failed.stderr
     two.run("--repository", "near", "list").ok()
+
+
+@only(18)
+def test_the_rule_of_three_two_one_is_judged_by_facts(two: Two) -> None:
+    found = two.run("check", "--321", "--json")
+    assert found.exit == 3
+    rows = {row["name"]: row for row in found.json["checks"]}
+    assert list(rows) == ["3 copies", "2 media", "1 off-site", "1 undeletable"]
+    assert rows["3 copies"]["state"] == "ok"
+    assert rows["2 media"]["state"] == "failed"  # all of it is on one disk
+    assert rows["1 off-site"]["says"] == "none: all copies are on this host"
+    assert rows["1 undeletable"]["state"] == "failed"
+    shutil.rmtree(two.far)
+    found = two.run("check", "--321")
+    assert "far cannot be read" in found.stdout
+    assert "fix: bring it up to date: pgkeep copy --to far" in found.stdout

@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from pgkeep.config import BadConfig, Config, Duration, Secret, find_line, read_config
+from pgkeep.config import BadConfig, Config, read_config
+from pgkeep.model.config_values import Duration, Secret, find_line
 
 MINIMAL = '[repository]\nurl = "/srv/backups"\n'
 
@@ -37,8 +38,9 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + '[clusters.main]\nconinfo = "host=x"\n',
             "line 4: clusters.main.coninfo is not an option",
-            "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, jobs, "
-            "wal_timeout, rate, nice, ionice, cleaning, retention",
+            "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
+            "server_name, may_take_over, jobs, wal_timeout, archive, archive_jobs, "
+            "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention",
             id="misspelt key",
         ),
         pytest.param(
@@ -50,7 +52,7 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
-            "[repository] takes name, url, encryption, passphrase_file, passphrase_command, "
+            "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
             "compression_level",
             id="nothing near",
         ),

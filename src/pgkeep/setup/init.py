@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.keys import add_recovery_key
-from pgkeep.repository.repository import Repository
+from pgkeep.repository.repository import Repository, UnknownGeneration
 from pgkeep.server.facts import ServerFacts
 from pgkeep.server.session import QueryFailed, Session
 from pgkeep.setup.plan import (
@@ -59,6 +59,20 @@ class ArchiverInUse(PgkeepError):
         return (
             "its archive gets no more WAL once pgkeep takes over; if that is meant: "
             "pgkeep init --apply --replace-archiver"
+        )
+
+
+class AnotherServer(UnknownGeneration):
+    """The server is not the one that was backed up under this name so far. Nothing was made."""
+
+    code = "another-server"
+
+    @property
+    def hint(self) -> str:
+        return (
+            f"was it upgraded or initialised again? then: pgkeep --cluster {self.cluster} init "
+            "--new-generation, and a backup at once. Is it another cluster? then give it a name of "
+            "its own under [clusters]"
         )
 
 
@@ -154,6 +168,7 @@ class InitOptions:
     apply: bool = False
     offers: bool = True  # apply what is merely better too
     replace_archiver: bool = False
+    new_generation: bool = False  # of a cluster that is known: after pg_upgrade or initdb
 
 
 class Place(Protocol):
@@ -175,6 +190,10 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
     repository, made = _make(place, options)
     cluster = repository.cluster(options.cluster)
     generation = plan_generation(cluster.generations(), facts.generation)
+    if generation.previous is not None and not options.new_generation:
+        known = tuple(cluster.generation_ids())
+        what = f"set up cluster {cluster.name}"
+        raise AnotherServer(what, facts.generation.id, cluster.name, made.repository, known)
     # The generation before the settings: from the first segment on it is known whose WAL it is.
     cluster.add_generation(facts.generation)
     offers = settings.offers if options.offers else ()

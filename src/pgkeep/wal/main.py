@@ -12,7 +12,7 @@ import sys
 from pgkeep.light_typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from pgkeep.wal.spool import Spool
+    from pgkeep.wal.ahead.spool import Spool
 
 USAGE: Final = """\
 usage: pgkeep-wal [OPTIONS] push PATH          for archive_command, with %p
@@ -134,7 +134,7 @@ def _run(call: Call) -> int:
         return _push_ahead(call) if call.acks else _push(call)
     if call.command == "fetch":
         return _fetch(call)
-    from pgkeep.wal import detach
+    from pgkeep.wal.ahead import detach
 
     detach.settle(call.lock)
     if call.command == "push-ahead":
@@ -142,7 +142,7 @@ def _run(call: Call) -> int:
 
         push_ahead(call)
     else:
-        from pgkeep.wal.prefetch import fetch_ahead
+        from pgkeep.wal.ahead.prefetch import fetch_ahead
 
         fetch_ahead(call)
     return DONE
@@ -150,7 +150,7 @@ def _run(call: Call) -> int:
 
 def _push_ahead(call: Call) -> int:
     """Leave the file to the pusher, or push it here where there is none."""
-    from pgkeep.wal import detach
+    from pgkeep.wal.ahead import detach
     from pgkeep.wal.ahead.acks import Acks
     from pgkeep.wal.ahead.asking import ask
 
@@ -177,7 +177,10 @@ def _push(call: Call) -> int:
     from pgkeep.wal.several import push_to
 
     def archive(place: Opened) -> object:
-        return push(place.cluster, call.operands[0], generation=call.generation, level=place.level)
+        cluster, level, rights = place
+        return push(
+            cluster, call.operands[0], generation=call.generation, level=level, rights=rights
+        )
 
     candidates = to_write(call)
     patiently(lambda: push_to(candidates, archive, lambda text: _say(text, "")))
@@ -204,7 +207,7 @@ def _fetch(call: Call) -> int:
             _say(found.note, "")
         return call.missing_status
     if spool is not None:
-        from pgkeep.wal.prefetch import prefetch
+        from pgkeep.wal.ahead.prefetch import prefetch
 
         prefetch(call, found.archive.generation_id, spool, os.stat(destination).st_size)
     return DONE
@@ -216,7 +219,7 @@ def _spool(call: Call) -> "Spool | None":
     # and pg_rewind fails if files appear in the directory that it works on.
     if not call.spool or len(name) != 24 or os.path.dirname(destination) != "pg_wal":
         return None
-    from pgkeep.wal.spool import Spool
+    from pgkeep.wal.ahead.spool import Spool
 
     return Spool(destination, call.spool)
 

@@ -4,11 +4,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pgkeep.wal import detach
+from pgkeep.wal.ahead import detach
 from pgkeep.wal.ahead.acks import Acks
 from pgkeep.wal.ahead.pusher import Pusher
 from pgkeep.wal.ahead.settings import read_settings, signature
-from pgkeep.wal.identity import UnknownGeneration
 from pgkeep.wal.place import Candidates, Opened, to_write
 from pgkeep.wal.push import push
 from pgkeep.wal.several import push_to
@@ -27,22 +26,15 @@ class Archives:
         self._candidates = candidates._replace(each=each)
         self._generation = generation
         self._told = told
-        self._known: dict[str, tuple[str, ...]] = {}
 
     def push(self, path: str) -> None:
         """Return once the file is durable wherever it is wanted. Raise as push_to() does."""
         push_to(self._candidates, lambda opened: self._push(opened, path), self._told)
 
     def _push(self, opened: Opened, path: str) -> None:
-        cluster, url = opened.cluster, opened.cluster.store.url
-        known = self._known.get(url)
-        if known is None:
-            known = self._known[url] = tuple(cluster.generation_ids())
-        try:
-            push(cluster, path, generation=self._generation, level=opened.level, known=known)
-        except UnknownGeneration:
-            self._known.pop(url, None)  # `pgkeep init` may make it known
-            raise
+        cluster, level, rights = opened
+        # Who may archive is looked up for each file: another server may have taken over.
+        push(cluster, path, generation=self._generation, level=level, rights=rights)
 
 
 class _Once:

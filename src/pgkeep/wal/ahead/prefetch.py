@@ -14,9 +14,9 @@ from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import TYPE_CHECKING, Final
 from pgkeep.model.segment import Segment
 from pgkeep.repository.wal_archive import WalArchive
-from pgkeep.wal import detach
+from pgkeep.wal.ahead import detach
+from pgkeep.wal.ahead.spool import Spool
 from pgkeep.wal.fetch import segment_blocks
-from pgkeep.wal.spool import Spool
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
