@@ -14,6 +14,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.control import read_control
+from pgkeep.postgres.pg_wal import look_at_pg_wal
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
 from pgkeep.repository.repository import ClusterFolder
@@ -158,6 +159,8 @@ def _server(
         return
     found.append(ok("version", f"PostgreSQL {facts.version}"))
     _tried("data directory", found, lambda: _data_directory(subject, facts))
+    if (pg_wal := look_at_pg_wal(subject.data_directory or facts.data_directory)) is not None:
+        found.append(verdicts.of_wal_room(pg_wal))
     _tried("tools", found, lambda: _tools(subject, facts))
     found.append(_clock(session))
     plan = look_at_settings(session, facts, subject.archive_command())

@@ -11,6 +11,7 @@ from typing import Final
 
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Coverage
+from pgkeep.model.wal_room import WalRoom
 from pgkeep.setup.plan import DISABLED, PROGRAM, RESTART, SettingsPlan
 from pgkeep.units import format_duration, format_size
 
@@ -131,6 +132,16 @@ def of_data_directory(
         )
         return failed(name, says, "correct conninfo or data_directory in pgkeep.toml")
     return ok(name, f"{path}, readable by {user}, system identifier {server_identifier}")
+
+
+def of_wal_room(room: WalRoom) -> Verdict:
+    """Warn early: a server whose pg_wal is full stops."""
+    fix = "find out why WAL is not archived: pgkeep wal status, and the server's log"
+    if room.is_short:
+        return failed("pg_wal", str(room), fix)
+    if room.is_behind:
+        return note("pg_wal", str(room), fix)
+    return ok("pg_wal", str(room))
 
 
 def of_clock(server_ahead: float) -> Verdict:

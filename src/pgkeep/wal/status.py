@@ -8,6 +8,7 @@ from itertools import pairwise
 from pgkeep.model.cluster import Generation
 from pgkeep.model.coverage import Hole
 from pgkeep.model.segment import Segment
+from pgkeep.model.wal_room import WalRoom
 from pgkeep.repository.wal_archive import WalListing
 from pgkeep.server.session import ArchiverStats
 
@@ -61,6 +62,7 @@ class WalStatus:
     archiver: ArchiverStats | None  # None when the server could not be asked
     waiting: Waiting | None  # None when neither the server nor its directory could tell
     failed_at: datetime | None = None  # of the archiver's last attempt, if that one failed
+    room: WalRoom | None = None  # None when the server's directory could not be looked at
 
     @property
     def failing(self) -> bool:
@@ -76,6 +78,8 @@ class WalStatus:
             behind = f"; {self.waiting.count} files wait" if self.waiting else ""
             moment = f" at {at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
             found.insert(0, f"the server failed to archive {wal}{moment}{behind}: see its log")
+        if self.room is not None and self.room.is_behind:
+            found.insert(0, f"archiving is behind: {self.room}")
         if not self.archives:
             found.append(f"cluster {self.cluster} is not set up in {self.repository}: pgkeep init")
         return tuple(found)
