@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.wal.ahead.asking import NotYetArchived, ask
+from pgkeep.wal.ahead.losses import Losses
 from support.archiver import Archiver
 from support.segments import GENERATION
 from support.wait import wait_for
@@ -249,3 +251,75 @@ def test_a_hanging_pusher_is_not_waited_for_without_end(archiver: Archiver) -> N
         "to an end with it within 0.1 seconds"
     )
     os.close(lock)
+
+
+# protect-database
+
+PROTECT = 'on_archive_failure = "protect-database"\narchive_backlog_limit = "4MB"'
+
+
+def give_up(archiver: Archiver) -> list[str]:
+    """Take the repository away and ask until enough is given up; return what was."""
+    given_up = []
+    for name in archiver.names:
+        while (status := archiver.ask(name, unarchived=True)) not in (0, 24):
+            assert status == 107, archiver.said
+        if status == 24 and archiver.ask(name, unarchived=True) != 0:
+            break
+        assert f"pgkeep-wal: GIVEN UP: {name} was not archived" in archiver.said
+        given_up.append(name)
+    return given_up
+
+
+def test_beyond_the_limit_wal_is_given_up_and_noted_first(archiver: Archiver) -> None:
+    archiver.options(PROTECT)
+    away = archiver.repository.rename(archiver.repository.with_name("away"))
+    given_up = give_up(archiver)
+    assert given_up == archiver.names[:8]  # 12 MB wait, 4 MB may
+    noted = Losses(str(archiver.pg_wal)).read()
+    assert {lost.file for lost in noted} == set(given_up)
+    assert "the repository's directory is not there" in noted[0].why
+    assert archiver.ask(archiver.names[8], unarchived=True) in (24, 107)
+    away.rename(archiver.repository)
+    assert [archiver.ask(name) for name in archiver.names[8:]] == [0] * 4
+    # The loss is on record, and noted until there is a new backup: this one cannot be made.
+    wait_for(lambda: losses_on_record(archiver.cluster, GENERATION.id), what="the record")
+    (lost,) = losses_on_record(archiver.cluster, GENERATION.id)
+    assert (lost.first, lost.last, lost.segments) == (given_up[0], given_up[-1], 8)
+    assert Losses(str(archiver.pg_wal)).read() == noted
+
+
+def test_without_the_option_nothing_is_ever_given_up(archiver: Archiver) -> None:
+    archiver.repository.rename(archiver.repository.with_name("away"))
+    assert give_up(archiver) == []
+    assert Losses(str(archiver.pg_wal)).read() == []
+
+
+def test_a_mistake_is_no_reason_to_give_up(archiver: Archiver) -> None:
+    archiver.options(PROTECT)
+    known = archiver.repository / "clusters/main/generations"
+    known.rename(known.with_name("away"))
+    for _ in range(3):
+        assert archiver.ask(archiver.names[0]) == 73
+    known.with_name("away").rename(known)
+    assert [archiver.ask(name) for name in archiver.names] == [0] * len(archiver.names)
+
+
+def test_what_cannot_be_noted_is_not_given_up(archiver: Archiver) -> None:
+    archiver.options(PROTECT)
+    archiver.repository.rename(archiver.repository.with_name("away"))
+    (archiver.pg_wal / "pgkeep-lost").mkdir()
+    assert give_up(archiver) == []
+
+
+def test_the_note_keeps_what_is_not_mended(tmp_path: Path) -> None:
+    losses = Losses(str(tmp_path))
+    losses.add(["000000010000000000000001", "00000002.history"], 5, "two\nlines")
+    first = losses.read()
+    losses.add(["000000010000000000000002"], 6, "later")
+    assert [lost.why for lost in first] == ["two lines"] * 2
+    losses.forget(first)
+    assert losses.read() == [("000000010000000000000002", 6, "later")]
+    losses.forget(losses.read())
+    assert losses.read() == []
+    assert list(tmp_path.iterdir()) == []

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.postgres.pg_wal import look_at_pg_wal
+from pgkeep.repository import catalog
 from support.archives import Archived, archive
 from support.clusters import NewCluster, only
+from support.command import run_pgkeep
 from support.wait import wait_for
 
 BURST = "SELECT pg_logical_emit_message(false, 'x', repeat(md5(random()::text), 90000))"
@@ -79,3 +82,31 @@ def test_what_waited_while_the_repository_was_away_arrives(archived: Archived) -
     last = archived.switch()
     (timeline,) = archived.status().archives[0].timelines
     assert (timeline.last.name, timeline.holes) == (last, ())
+
+
+@only(18)
+def test_the_database_is_protected_and_the_chain_mended(
+    new_cluster: NewCluster, tmp_path: Path
+) -> None:
+    archived = archive(new_cluster, tmp_path, ahead=True)
+    options = 'on_archive_failure = "protect-database"\narchive_backlog_limit = "5MB"'
+    text = f'[repository]\nurl = "{archived.repository}"\n[clusters.main]\n{options}\n'
+    archived.config.write_text(f'{text}conninfo = "{archived.pg.conninfo}"\n')
+    archived.switch()
+    away = archived.repository.rename(archived.repository.with_name("away"))
+    burst(archived, 15)
+    wait_for(lambda: "GIVEN UP" in archived.pg.log, what="WAL to be given up")
+    assert look_at_pg_wal(str(archived.pg.data_directory)) is not None
+    note = archived.pg_wal / "pgkeep-lost"
+    assert note.exists()
+    away.rename(archived.repository)
+    burst(archived, 3)
+    wait_for(lambda: catalog.backups(archived.cluster), 60, what="a new backup")
+    wait_for(lambda: not note.exists(), 60, what="the loss to be mended")
+    archived.switch()
+    (problem,) = [p for p in archived.status().problems if "missing on timeline" in p]
+    assert "so that the server could go on" in problem
+    found = run_pgkeep("--json", "check", config=archived.config)
+    (given_up,) = [c for c in found.json["checks"] if c["name"] == "given up"]
+    assert given_up["state"] == "note"
+    assert "the newest backup is after it" in given_up["says"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from pgkeep.coverage.lost_wal import LostWal, explanation
 from pgkeep.model.cluster import Generation
 from pgkeep.model.coverage import Hole
 from pgkeep.model.segment import Segment
@@ -38,6 +39,7 @@ class ArchiveStatus:
     backups: tuple[str, ...]  # backup history files
     cut_off: tuple[str, ...]  # too short to be restored from
     foreign: tuple[str, ...]  # objects that pgkeep didn't put there
+    losses: tuple[LostWal, ...] = ()  # segments that were given up on purpose
 
     @property
     def newest_at(self) -> datetime | None:
@@ -88,19 +90,21 @@ class WalStatus:
 def wal_status(
     cluster: str,
     repository: str,
-    listings: Sequence[tuple[Generation, WalListing]],
+    listings: Sequence[tuple[Generation, WalListing, Sequence[LostWal]]],
     archiver: ArchiverStats | None = None,
     waiting: Waiting | None = None,
 ) -> WalStatus:
     """Put the report together from what the archive lists and the server says."""
-    archives = tuple(_archive(generation, listing) for generation, listing in listings)
+    archives = tuple(_archive(*found) for found in listings)
     failed = None if archiver is None else archiver.last_failed_time
     if archiver is not None and failed is not None and archiver.last_archived_time is not None:
         failed = failed if failed > archiver.last_archived_time else None
     return WalStatus(cluster, repository, archives, archiver, waiting, failed)
 
 
-def _archive(generation: Generation, listing: WalListing) -> ArchiveStatus:
+def _archive(
+    generation: Generation, listing: WalListing, losses: Sequence[LostWal]
+) -> ArchiveStatus:
     timelines = tuple(
         _timeline(generation, timeline, listing)
         for timeline, numbers in sorted(listing.segments.items())
@@ -114,6 +118,7 @@ def _archive(generation: Generation, listing: WalListing) -> ArchiveStatus:
         tuple(sorted(listing.backups)),
         tuple(sorted(listing.cut_off)),
         tuple(sorted(listing.foreign)),
+        tuple(losses),
     )
 
 
@@ -139,6 +144,7 @@ def _timeline(generation: Generation, timeline: int, listing: WalListing) -> Tim
 def _problems(archive: ArchiveStatus) -> list[str]:
     found = [
         f"{_spell(hole)} missing on timeline {line.timeline}: no recovery goes across"
+        + _reason(archive, hole)
         for line in archive.timelines
         for hole in line.holes
     ]
@@ -153,6 +159,11 @@ def _problems(archive: ArchiveStatus) -> list[str]:
     if archive.foreign:
         found.append(f"{len(archive.foreign)} objects are not pgkeep's, like {archive.foreign[0]}")
     return found
+
+
+def _reason(archive: ArchiveStatus, hole: Hole) -> str:
+    why = explanation(archive.losses, hole.first.name, hole.last.name)
+    return f" ({why})" if why else ""
 
 
 def _spell(hole: Hole) -> str:

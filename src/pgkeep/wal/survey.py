@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 
+from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.model.wal_file import kind_of
 from pgkeep.postgres.pg_wal import look_at_pg_wal
 from pgkeep.repository.repository import ClusterFolder
@@ -18,7 +19,11 @@ def survey(
     Raise the store's errors, and QueryFailed.
     """
     listings = [
-        (generation, cluster.wal(generation.id).list(generation.segment_size))
+        (
+            generation,
+            cluster.wal(generation.id).list(generation.segment_size),
+            losses_on_record(cluster, generation.id),
+        )
         for generation in cluster.generations()
     ]
     stats = session.archiver_stats() if session is not None else None

@@ -43,6 +43,7 @@ def _archive_facts(archive: ArchiveStatus) -> dict[str, Any]:
         "partials": list(archive.partials),
         "cut_off": list(archive.cut_off),
         "foreign": list(archive.foreign),
+        "given_up": [lost._asdict() for lost in archive.losses],
     }
 
 

@@ -63,3 +63,27 @@ def set_back(before: Setback | None, now: float, chance: float) -> Setback:
     failures = 1 if before is None else before.failures + 1
     pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 16))
     return Setback(failures, now + pause * (0.5 + chance / 2))
+
+
+def to_give_up(needed: Sequence[str], busy: Collection[str], size: int, limit: int) -> list[str]:
+    """Return the oldest of the files that wait, so that what is left is at most `limit` bytes.
+
+    Segments have `size` bytes. With limit 0 nothing is ever given up, and what is being pushed is
+    not: it may still be read. What PostgreSQL asks for before a segment that is given up goes with
+    it, small as it is; else it would never come to that segment.
+    """
+    if limit <= 0:
+        return []
+    excess = sum(_size(file, size) for file in needed) - limit
+    given_up: list[str] = []
+    for file in needed:
+        if excess <= 0:
+            return given_up
+        if file not in busy:
+            given_up.append(file)
+            excess -= _size(file, size)
+    return given_up
+
+
+def _size(file: str, size: int) -> int:
+    return size if kind_of(file) in ("segment", "partial") else 0

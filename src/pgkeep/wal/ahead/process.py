@@ -1,13 +1,22 @@
 """The pusher as a process of its own, started by the first push that finds a backlog."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pgkeep.coverage.lost_wal import LostWal, record_loss
+from pgkeep.model.wal_file import kind_of
+from pgkeep.repository.marker import format_moment
 from pgkeep.wal.ahead import detach
 from pgkeep.wal.ahead.acks import Acks
+from pgkeep.wal.ahead.chain import Chain
+from pgkeep.wal.ahead.losses import Lost
 from pgkeep.wal.ahead.pusher import Pusher
 from pgkeep.wal.ahead.settings import read_settings, signature
+from pgkeep.wal.identity import generation_of, identifier_beside
 from pgkeep.wal.place import Candidates, Opened, to_write
 from pgkeep.wal.push import push
 from pgkeep.wal.several import push_to
@@ -35,6 +44,38 @@ class Archives:
         cluster, level, rights = opened
         # Who may archive is looked up for each file: another server may have taken over.
         push(cluster, path, generation=self._generation, level=level, rights=rights)
+
+    def record(self, pg_wal: str, lost: Sequence[Lost]) -> None:
+        """Put on record, wherever WAL is wanted, what was given up; push what can still be had.
+
+        Raise the store's errors.
+        """
+        for path in (os.path.join(pg_wal, one.file) for one in lost):
+            # PostgreSQL keeps histories; a segment's file may be another one's by now.
+            if kind_of(os.path.basename(path)) == "history" and os.path.exists(path):
+                self.push(path)
+        push_to(self._candidates, lambda opened: _record(opened, pg_wal, lost), self._told)
+
+
+def _record(opened: Opened, pg_wal: str, lost: Sequence[Lost]) -> None:
+    cluster = opened.cluster
+    known = tuple(cluster.generation_ids())
+    identifier = identifier_beside(os.path.join(pg_wal, "any"))
+    own = None if identifier is None else generation_of(identifier, known)
+    for generation in known if own is None else (own,):
+        for loss in _by_timeline(lost):
+            record_loss(cluster, generation, loss)
+
+
+def _by_timeline(lost: Sequence[Lost]) -> list[LostWal]:
+    found = []
+    segments = sorted(one for one in lost if kind_of(one.file) == "segment")
+    for timeline in sorted({one.file[:8] for one in segments}):
+        these = [one for one in segments if one.file[:8] == timeline]
+        last = max(these, key=lambda one: one.at)
+        when = format_moment(datetime.fromtimestamp(last.at, UTC))
+        found.append(LostWal(these[0].file, these[-1].file, len(these), when, last.why))
+    return found
 
 
 class _Once:
@@ -67,7 +108,18 @@ def push_ahead(call: "Call") -> None:
     def goes_on() -> bool:
         return not acks.is_gone(call.lock) and signature(settings.config) == config
 
-    Pusher(acks, archives.push, jobs=settings.jobs).run(goes_on)
+    chain = None
+    if settings.limit:
+        record = partial(archives.record, acks.pg_wal)
+        chain = Chain(acks, settings.limit, record, backup_command(settings.config, call.cluster))
+    Pusher(acks, archives.push, jobs=settings.jobs, chain=chain).run(goes_on)
     if signature(settings.config) != config:
         acks.void()
     os.close(call.lock)
+
+
+def backup_command(config: str, cluster: str | None) -> list[str]:
+    """Return the words of a new backup: by the pgkeep that is installed with this pgkeep-wal."""
+    program = os.path.join(os.path.dirname(sys.executable), "pgkeep")
+    which = ["--cluster", cluster] if cluster else []
+    return [program, "--config", config, *which, "backup"]

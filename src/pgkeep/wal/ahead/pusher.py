@@ -5,7 +5,6 @@ acknowledged is offered again, found to be there already, and acknowledged then.
 """
 
 import os
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -15,9 +14,12 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.segment import BadSegmentName
 from pgkeep.model.timeline import BadHistory
 from pgkeep.postgres.wal_header import NotWal, WrongSegment, WrongWalSize
+from pgkeep.repository.marker import NotARepository
 from pgkeep.repository.seal import Damaged
+from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.wal_archive import WalChanged, WalConflict
 from pgkeep.wal.ahead.acks import Acks, Refusal
+from pgkeep.wal.ahead.chain import Chain
 from pgkeep.wal.ahead.plan import Setback, Setbacks, choose, in_order_of_need, set_back
 from pgkeep.wal.push import PushUnreadable
 
@@ -38,6 +40,9 @@ _OF_A_FILE: Final = (
     WrongSegment,
     WrongWalSize,
 )
+# Only these are a reason to give WAL up: who archives to a wrong place, or with a wrong key, can
+# mend that at once.
+_AWAY: Final = (StoreFailed, NotARepository)
 _LOOKS: Final = 10  # at least so many times as long as a look at a long backlog took is not looked
 
 
@@ -53,14 +58,14 @@ class Pusher:
         push: Callable[[str], object],
         *,
         jobs: int,
-        clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        chain: Chain | None = None,
     ) -> None:
         self._acks = acks
         self._push = push
         self._jobs = jobs
-        self._clock = clock
-        self._chance = chance
+        self._chain = chain
+        self._trouble = ""
+        self._given_up: set[str] = set()
         self._busy: dict[str, Future[None]] = {}
         self._failing: dict[str, Setback] = {}
         self._store: Setback | None = None
@@ -82,17 +87,20 @@ class Pusher:
             workers.shutdown(wait=False, cancel_futures=True)  # a store may hang
 
     def _work(self, workers: ThreadPoolExecutor, goes_on: Callable[[], bool], idle: float) -> None:
-        patience = self._clock() + idle
+        patience = time.monotonic() + idle
         recheck = 0.0
-        while self._clock() < patience:
-            if self._clock() >= recheck:
+        while time.monotonic() < patience:
+            if time.monotonic() >= recheck:
                 if not goes_on():
                     return
-                recheck = self._clock() + _RECHECK_S
+                recheck = time.monotonic() + _RECHECK_S
+                if self._chain is not None and self._store is None:
+                    self._chain.mend(time.monotonic())
             self._look()
             self._start(workers)
-            if self._busy or self._needed:
-                patience = self._clock() + idle
+            mending = self._chain is not None and self._chain.is_mending
+            if self._busy or self._needed or mending:
+                patience = time.monotonic() + idle
             if self._busy:
                 wait(self._busy.values(), _GLANCE_S, FIRST_COMPLETED)
             else:
@@ -101,7 +109,7 @@ class Pusher:
 
     def _look(self) -> None:
         """Find out what is to be done, when there is a sign that it is something else."""
-        now = self._clock()
+        now = time.monotonic()
         if now < self._next_look:
             return
         changes = self._acks.changes()
@@ -110,19 +118,32 @@ class Pusher:
         fresh = time.time_ns() - max(changes) < _TICK_NS
         self._changes = (0, 0) if fresh else changes
         ready = frozenset(self._acks.ready())
-        for file in self._acks.asked():
-            # Somebody waits: PostgreSQL, which paces itself, or a person who has mended something.
-            self._failing.pop(file, None)
-            if self._store is not None:
-                self._store = self._store._replace(not_before=now)
+        asked = self._acks.asked()
         acknowledged = self._acks.keep_only(ready)
-        self._needed = in_order_of_need(ready - acknowledged)
+        # PostgreSQL may be letting go of it: from now on it must not be read.
+        self._given_up = {file for file in self._given_up if file in ready and file not in asked}
+        self._needed = in_order_of_need(ready - acknowledged - self._given_up)
+        for file in asked:
+            self._ask(file, now)
         self._failing = {f: setback for f, setback in self._failing.items() if f in ready}
         # Long backlogs change with every file that is done, and take their time to look through.
-        self._next_look = now + _LOOKS * (self._clock() - now)
+        self._next_look = now + _LOOKS * (time.monotonic() - now)
+
+    def _ask(self, file: str, now: float) -> None:
+        """Somebody waits: PostgreSQL, which paces itself, or a person who has mended something."""
+        given_up = False
+        if self._store is not None and self._chain is not None and self._trouble:
+            given_up = self._chain.give_up(file, self._needed, self._busy, self._trouble)
+        if given_up:
+            self._given_up.add(file)
+            self._needed.remove(file)
+            return
+        self._failing.pop(file, None)
+        if self._store is not None:
+            self._store = self._store._replace(not_before=now)
 
     def _start(self, workers: ThreadPoolExecutor) -> None:
-        now = self._clock()
+        now = time.monotonic()
         setbacks = Setbacks(self._failing, self._store)
         for file in choose(self._needed, self._busy, setbacks, now, self._jobs):
             self._busy[file] = workers.submit(self._archive, file)
@@ -153,9 +174,14 @@ class Pusher:
     def _failed(self, file: str, error: BaseException) -> None:
         if not isinstance(error, PgkeepError):
             raise error
-        now = self._clock()
+        now = time.monotonic()
         if isinstance(error, _OF_A_FILE):
-            self._failing[file] = set_back(self._failing.get(file), now, self._chance())
+            self._failing[file] = set_back(self._failing.get(file), now, _chance())
         else:
-            self._store = set_back(self._store, now, self._chance())
+            self._store = set_back(self._store, now, _chance())
+            self._trouble = str(error) if isinstance(error, _AWAY) else ""
         self._acks.refuse(file, Refusal(error.exit_status, str(error), error.hint))
+
+
+def _chance() -> float:
+    return os.urandom(1)[0] / 255

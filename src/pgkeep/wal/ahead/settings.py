@@ -4,6 +4,7 @@ import os
 from typing import Final, NamedTuple
 
 from pgkeep import config_file
+from pgkeep.units import BadUnit, parse_size
 from pgkeep.wal.place import Place
 
 JOBS: Final = 4  # enough to hide an object store's latency; each holds up to 64 MiB
@@ -14,6 +15,7 @@ class Settings(NamedTuple):
 
     config: str  # the absolute path it came from; '' without a config
     jobs: int = JOBS
+    limit: int = 0  # bytes of WAL that may wait before it is given up; 0: never
 
 
 def read_settings(place: Place) -> Settings:
@@ -30,7 +32,21 @@ def read_settings(place: Place) -> Settings:
     jobs = table.get("archive_jobs", JOBS)
     if not isinstance(jobs, int) or not 1 <= jobs <= 64:
         raise config_file.ConfigValue(path, "archive_jobs", "it must be 1 to 64")
-    return Settings(path, jobs)
+    return Settings(path, jobs, _limit(path, table))
+
+
+def _limit(path: str, table: config_file.Table) -> int:
+    """Return how much may wait: WAL is given up only where both options say so."""
+    if table.get("on_archive_failure", "protect-chain") == "protect-chain":
+        return 0
+    given = table.get("archive_backlog_limit")
+    try:
+        limit = parse_size(given) if isinstance(given, str) else 0
+    except BadUnit:
+        limit = 0
+    if table["on_archive_failure"] != "protect-database" or limit <= 0:
+        raise config_file.ConfigValue(path, "archive_backlog_limit", "it must be a size like 20GB")
+    return limit
 
 
 def signature(path: str) -> tuple[int, ...]:
