@@ -325,13 +325,7 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
             raise reader.error(("clusters", name), "is no name for a cluster", error.hint) from None
     _check_repositories(reader, config, single=isinstance(table["repository"], Mapping))
     for name, cluster in config.clusters.items():
-        gives_up = cluster.on_archive_failure == "protect-database"
-        if gives_up != bool(cluster.archive_backlog_limit):
-            key = ("clusters", name, "on_archive_failure" if gives_up else "archive_backlog_limit")
-            needs = (
-                "archive_backlog_limit" if gives_up else 'on_archive_failure = "protect-database"'
-            )
-            raise reader.error(key, f"needs {needs}", "write both or neither")
+        _check_archiving(reader, ("clusters", name), cluster)
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -360,6 +354,22 @@ def _check_repositories(reader: "_Reader", config: Config, *, single: bool) -> N
         if wanted not in names or not wanted:
             known = ", ".join(filter(None, names)) or "none that has a name"
             raise reader.error(("write",), f"names no repository: {wanted!r}", f"there is {known}")
+
+
+def _check_archiving(reader: "_Reader", path: tuple[str, ...], cluster: ClusterConfig) -> None:
+    """Giving WAL up takes a limit, and somebody who makes up for it."""
+    if cluster.on_archive_failure == "protect-chain":
+        if cluster.archive_backlog_limit:
+            advice = 'add on_archive_failure = "protect-database", or leave it out'
+            why = "is for protect-database alone"
+            raise reader.error((*path, "archive_backlog_limit"), why, advice)
+        return
+    if not cluster.archive_backlog_limit:
+        advice = 'add how much WAL may wait: archive_backlog_limit = "20GB"'
+        raise reader.error((*path, "on_archive_failure"), "needs archive_backlog_limit", advice)
+    if cluster.archive == "sync":
+        advice = 'nothing gives WAL up, or makes the new backup, with archive = "sync"'
+        raise reader.error((*path, "on_archive_failure"), 'needs archive = "ahead"', advice)
 
 
 def _is_zone(name: str) -> bool:

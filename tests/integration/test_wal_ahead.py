@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pgkeep.postgres.pg_wal import look_at_pg_wal
 from pgkeep.repository import catalog
+from pgkeep.server.pg_wal import look_at_pg_wal
 from support.archives import Archived, archive
 from support.clusters import NewCluster, only
 from support.command import run_pgkeep

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pgkeep.model.wal_room import WalRoom, wal_rate
-from pgkeep.postgres.pg_wal import look_at_pg_wal
+from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.setup.verdicts import State, of_wal_room
 from pgkeep.units import GIB, MIB
 

@@ -15,7 +15,6 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.control import read_control
-from pgkeep.postgres.pg_wal import look_at_pg_wal
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
 from pgkeep.repository.repository import ClusterFolder
@@ -23,6 +22,7 @@ from pgkeep.repository.writers import read_writer, this_server
 from pgkeep.server import privileges
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.facts import ServerFacts
+from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.setup import verdicts
 from pgkeep.setup.init import look_at_settings, user_name

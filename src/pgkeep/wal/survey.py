@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.model.wal_file import kind_of
-from pgkeep.postgres.pg_wal import look_at_pg_wal
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.wal.status import Waiting, WalStatus, wal_status
 
