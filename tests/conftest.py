@@ -1,15 +1,25 @@
 """Fixtures that every kind of test may use: real clusters, and a place for a repository."""
 
+import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from pgkeep.server.binaries import Binaries
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, Templates, require_binaries, versions_here
+from support.fault_proxy import FaultProxy
+from support.object_servers import SERVERS, ObjectServer
+from support.sshd import Sshd, sshd_running
+
+
+class BucketPlace(Protocol):
+    def __call__(self, scheme: str, **options: str) -> str: ...
+
 
 # A shell starts background jobs with SIGINT ignored, and so would be every command under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -92,7 +102,56 @@ def pg(new_cluster: NewCluster) -> ScratchCluster:
     return new_cluster()
 
 
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    """An OpenSSH server for the whole run of a worker."""
+    with sshd_running() as server:
+        yield server
+
+
 @pytest.fixture
 def repository_directory(tmp_path: Path) -> Path:
     """An empty place for a repository; nothing is created yet."""
     return tmp_path / "repository"
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[Callable[[str], ObjectServer]]:
+    """Gives the server for 's3', 'gs' or 'az': one of each for all tests of this worker."""
+    running: dict[str, ObjectServer] = {}
+    with ExitStack() as stack:
+
+        def server(scheme: str) -> ObjectServer:
+            if scheme not in running:
+                running[scheme] = stack.enter_context(SERVERS[scheme]())
+            return running[scheme]
+
+        yield server
+
+
+@pytest.fixture
+def s3_server(object_server: Callable[[str], ObjectServer]) -> ObjectServer:
+    return object_server("s3")
+
+
+@pytest.fixture
+def bucket_address(
+    object_server: Callable[[str], ObjectServer], tmp_path_factory: pytest.TempPathFactory
+) -> BucketPlace:
+    """Makes a new bucket of 's3', 'gs' or 'az', and returns an address in it, with a prefix."""
+
+    def place(scheme: str, **options: str) -> str:
+        server = object_server(scheme)
+        bucket = f"test-{os.urandom(6).hex()}"
+        server.make_bucket(bucket)
+        file = server.credentials(tmp_path_factory.mktemp("secrets") / scheme)
+        return server.address(bucket, "some/prefix", credentials_file=str(file), **options)
+
+    return place
+
+
+@pytest.fixture
+def s3_proxy(s3_server: ObjectServer) -> Iterator[FaultProxy]:
+    """A proxy before the S3 server that can be told to do harm."""
+    with FaultProxy(s3_server.endpoint) as proxy:
+        yield proxy

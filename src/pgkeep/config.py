@@ -6,10 +6,12 @@ tools/docs.
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import (
     Annotated,
     Any,
+    Final,
     Literal,
     NamedTuple,
     TypeVar,
@@ -22,10 +24,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pgkeep.errors import PgkeepError
-from pgkeep.model.config_values import Duration, Rate, Secret, Size, find_line, own_type, said
 from pgkeep.repository.names import BadName, cluster_prefix
+from pgkeep.repository.store.access import RepositoryConfig
+from pgkeep.units import BadUnit, Duration, Rate, Size, parse_duration, parse_rate, parse_size
 
 _Section = TypeVar("_Section", bound=Struct)
+_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
+_KEY: Final = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
 
 
 class BadConfig(PgkeepError):
@@ -49,68 +54,26 @@ class BadConfig(PgkeepError):
         return self.advice
 
 
+class Secret(str):
+    """Text that no repr, log or report shows; `reveal()` at the one place that needs it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self.reveal() else "Secret('')"
+
+    def __str__(self) -> str:
+        return "***" if self.reveal() else ""
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def reveal(self) -> str:
+        return str.__str__(self)
+
+
 class _Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A section of the file."""
-
-
-class RepositoryConfig(_Options, frozen=True, kw_only=True):
-    """Where backups and archived WAL are kept. Written [[repository]] there may be several."""
-
-    name: Annotated[
-        str,
-        Meta(
-            description="What commands and reports call it (`--repository offsite`). Needed as "
-            "soon as there are several.",
-            examples=["offsite"],
-        ),
-    ] = ""
-    url: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            description="The repository's address: a path (a relative one starts at this file's "
-            "folder) or a file:// address. Keep it on other disks than the database, and best on "
-            "another machine's.",
-            examples=["/var/lib/pgkeep"],
-        ),
-    ]
-    site: Annotated[
-        str,
-        Meta(
-            description="Where it is, if that is another site than the database's: for `pgkeep "
-            "check --321`, which knows clouds by their addresses and takes your word for the rest.",
-            examples=["Oslo"],
-        ),
-    ] = ""
-    encryption: Annotated[
-        Literal["none", "passphrase"],
-        Meta(
-            description="Whether `pgkeep init` makes an encrypted repository (AES-256-GCM). It is "
-            "decided once: an existing repository keeps what it was made with."
-        ),
-    ] = "none"
-    passphrase_file: Annotated[
-        str,
-        Meta(
-            description="A file that holds the passphrase or the recovery key as its only line, "
-            "readable by its owner alone. `$PGKEEP_PASSPHRASE` goes first. The passphrase itself "
-            "never stands in pgkeep.toml.",
-            examples=["/etc/pgkeep/passphrase"],
-        ),
-    ] = ""
-    passphrase_command: Annotated[
-        str,
-        Meta(
-            description="A shell command that prints the passphrase within 30 s, for a vault.",
-            examples=["pass show pgkeep"],
-        ),
-    ] = ""
-    compression_level: Annotated[
-        int,
-        Meta(
-            ge=1, le=19, description="zstd level. 1 keeps up with fast disks; 3 to 9 save little."
-        ),
-    ] = 1
 
 
 class RetentionConfig(_Options, frozen=True, kw_only=True):
@@ -208,35 +171,27 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
     archive: Annotated[
         Literal["sync", "ahead"],
         Meta(
-            description="How `pgkeep init` has the server archive. sync: each file when PostgreSQL "
-            "hands it over. ahead: the same, and as soon as several wait, a process beside the "
-            "server pushes them in parallel, so that PostgreSQL finds them archived already. See "
-            "wal-archiving.md.",
+            description="How `pgkeep init` has the server archive. sync: file by file. ahead: as "
+            "soon as several wait, a process beside the server pushes them in parallel."
         ),
     ] = "ahead"
     archive_jobs: Annotated[
         int,
         Meta(
-            ge=1,
-            le=64,
-            description="How many WAL files are pushed ahead at once. Each takes its compressed "
-            "size of memory, and never more than 64 MiB.",
+            ge=1, le=64, description="WAL files pushed ahead at once, up to 64 MiB of memory each."
         ),
     ] = 4
     on_archive_failure: Annotated[
         Literal["protect-chain", "protect-database"],
         Meta(
-            description="What happens when WAL cannot be archived for long. protect-chain: it is "
-            "kept, until the server stops for want of room. protect-database: beyond "
-            "archive_backlog_limit WAL is given up unarchived, so that the server goes on; a new "
-            "backup is made as soon as the repository works again.",
+            description="When WAL cannot be archived for long: keep it until the server stops for "
+            "want of room, or give up what exceeds archive_backlog_limit. See wal-archiving.md."
         ),
     ] = "protect-chain"
     archive_backlog_limit: Annotated[
         Size,
         Meta(
-            description="For protect-database: how much WAL may wait while the repository fails. "
-            "It must be less than pg_wal's disk has room for.",
+            description="For protect-database: how much WAL may wait, within pg_wal's room.",
             examples=["20GB"],
         ),
     ] = Size(0)
@@ -360,16 +315,14 @@ def _check_archiving(reader: "_Reader", path: tuple[str, ...], cluster: ClusterC
     """Giving WAL up takes a limit, and somebody who makes up for it."""
     if cluster.on_archive_failure == "protect-chain":
         if cluster.archive_backlog_limit:
-            advice = 'add on_archive_failure = "protect-database", or leave it out'
             why = "is for protect-database alone"
-            raise reader.error((*path, "archive_backlog_limit"), why, advice)
+            raise reader.error((*path, "archive_backlog_limit"), why, "leave it out")
         return
+    key = (*path, "on_archive_failure")
     if not cluster.archive_backlog_limit:
-        advice = 'add how much WAL may wait: archive_backlog_limit = "20GB"'
-        raise reader.error((*path, "on_archive_failure"), "needs archive_backlog_limit", advice)
+        raise reader.error(key, "needs archive_backlog_limit", 'write how much may wait: "20GB"')
     if cluster.archive == "sync":
-        advice = 'nothing gives WAL up, or makes the new backup, with archive = "sync"'
-        raise reader.error((*path, "on_archive_failure"), 'needs archive = "ahead"', advice)
+        raise reader.error(key, 'needs archive = "ahead"', "only a pusher gives WAL up")
 
 
 def _is_zone(name: str) -> bool:
@@ -394,7 +347,9 @@ class Option(NamedTuple):
 def options(model: type[Struct]) -> Iterator[Option]:
     """Yield the options that a section declares."""
     hints = get_type_hints(model, include_extras=True)
-    for field in msgspec.structs.fields(model):
+    # A section's own come before those that it shares with others.
+    fields = msgspec.structs.fields(model)
+    for field in sorted(fields, key=lambda field: field.name not in model.__annotations__):
         hint = hints[field.name]
         annotated = get_origin(hint) is Annotated
         kind, meta = get_args(hint)[:2] if annotated else (hint, None)
@@ -417,7 +372,7 @@ class _Reader:
     def section(self, model: type[_Section], table: Any, path: tuple[str, ...]) -> _Section:
         if not isinstance(table, Mapping):
             advice = f"write [{'.'.join(path)}] on a line of its own and its options below"
-            raise self.error(path, f"is a section, not {said(table)}", advice)
+            raise self.error(path, f"is a section, not {_said(table)}", advice)
         known = {option.name: option for option in options(model)}
         for key in table:
             if key not in known:
@@ -445,7 +400,7 @@ class _Reader:
             if not isinstance(given, Mapping):
                 raise self.error(
                     here,
-                    f"holds sections, not {said(given)}",
+                    f"holds sections, not {_said(given)}",
                     "write [clusters.main] on a line of its own",
                 )
             model = get_args(option.kind)[1]
@@ -456,9 +411,9 @@ class _Reader:
             }
         kind = Annotated[option.kind, option.meta] if option.meta else option.kind
         try:
-            return msgspec.convert(given, kind, dec_hook=own_type)
+            return msgspec.convert(given, kind, dec_hook=_own_type)
         except msgspec.ValidationError as error:
-            why = f"cannot be {said(given, option.kind)}"
+            why = f"cannot be {_said(given, option.kind)}"
             raise self.error(here, why, f"it takes {describe(option)}") from error
 
     def _sections(
@@ -475,6 +430,27 @@ class _Reader:
         )
 
 
+def _own_type(kind: type, given: Any) -> Any:
+    if not isinstance(given, str):
+        raise TypeError(f"expected text, got {type(given).__name__}")
+    try:
+        if kind is Rate:
+            return Rate(parse_rate(given))
+        if kind is Size:
+            return Size(parse_size(given))
+        return Duration(parse_duration(given)) if kind is Duration else kind(given)
+    except BadUnit as error:
+        raise ValueError(str(error)) from error
+
+
+def _said(given: Any, kind: Any = None) -> str:
+    if kind is Secret:
+        return f"this {type(given).__name__}"
+    if isinstance(given, bool):
+        return str(given).lower()
+    return f'"{given}"' if isinstance(given, str) else repr(given)
+
+
 def describe(option: Option) -> str:
     """Say in words which values an option takes."""
     kind, meta = option.kind, option.meta
@@ -483,7 +459,9 @@ def describe(option: Option) -> str:
     if kind is Duration:
         return "a duration like 90s, 15min, 14d, 2w in quotes"
     if kind is Size:
-        return "a size like 20GB in quotes"
+        return "a size like 200MB in quotes"
+    if kind is bool:
+        return "true or false"
     if kind is Rate:
         return "a size per second like 200MB/s in quotes"
     if get_origin(kind) in (dict, tuple):
@@ -494,3 +472,29 @@ def describe(option: Option) -> str:
         low, high = meta.ge, meta.le
         return f"a number from {low} to {high}" if high is not None else f"a number from {low} on"
     return "text in quotes"
+
+
+def find_line(text: str, path: tuple[str, ...]) -> int | None:
+    """Return the line of a key, else of its section, in a TOML text; None where it hides."""
+    section: tuple[str, ...] = ()
+    best: tuple[int, int] | None = None  # how much of the path, where
+    seen: dict[str, int] = {}  # [[headers]], which come several times
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.fullmatch(line):
+            section = _dotted(header[2])
+            if header[1] == "[[":
+                seen[header[2]] = seen.get(header[2], 0) + 1
+                section = (*section[:-1], f"{section[-1]}[{seen[header[2]]}]")
+            found = section
+        elif key := _KEY.match(line):
+            found = (*section, *_dotted(key[1]))
+        else:
+            continue
+        same = min(len(found), len(path))
+        if found[:same] == path[:same] and (best is None or same > best[0]):
+            best = (same, number)
+    return best[1] if best else None
+
+
+def _dotted(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))

@@ -371,7 +371,7 @@ def test_scenario_70_addresses(url: str, root: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "relative", "./x", "~/x", "/", "//", "/..", "s3://bucket/x", "file://host/x", "file:x",
+    ["", "relative", "./x", "~/x", "/", "//", "/..", "ftp://host/x", "file://host/x", "file:x",
      "file:///x?y", "http://x", "\0", "/a\0b"],
 )  # fmt: skip
 def test_addresses_that_lead_nowhere(url: str) -> None:

@@ -1,7 +1,7 @@
 """What every store promises, whichever it is."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,23 @@ from pgkeep.repository.store.base import BlobExists, BlobMissing, ShortRead, Sto
 from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.repository.store.open import open_store
+from support.sshd import Sshd
 
 
-@pytest.fixture(params=["local", "memory", "copies"])
+@pytest.fixture(params=["local", "memory", "copies", "sftp", "s3", "gs", "az"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return LocalStore(str(tmp_path))
+    if request.param == "memory":
+        return MemoryStore()
     if request.param == "copies":
         return Copies([MemoryStore("one"), MemoryStore("two")])
-    return LocalStore(str(tmp_path)) if request.param == "local" else MemoryStore()
+    if request.param == "sftp":
+        server: Sshd = request.getfixturevalue("sshd")
+        return open_store(server.address(server.folder()))
+    place: Callable[[str], str] = request.getfixturevalue("bucket_address")
+    return open_store(place(request.param))
 
 
 def names(store: Store, prefix: str = "") -> list[str]:

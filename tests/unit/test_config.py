@@ -5,8 +5,8 @@ import tomllib
 
 import pytest
 
-from pgkeep.config import BadConfig, Config, read_config
-from pgkeep.model.config_values import Duration, Secret, find_line
+from pgkeep.config import BadConfig, Config, Secret, find_line, read_config
+from pgkeep.units import Duration
 
 MINIMAL = '[repository]\nurl = "/srv/backups"\n'
 
@@ -54,7 +54,9 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
             "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
-            "compression_level",
+            "compression_level, endpoint, region, path_style, credentials_file, profile, account, "
+            "storage_class, server_side_encryption, kms_key, ca_file, proxy, part_size, "
+            "connect_timeout, identity_file, known_hosts, timeout, retry_for",
             id="nothing near",
         ),
         pytest.param(

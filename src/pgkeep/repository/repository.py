@@ -147,7 +147,7 @@ class Repository:
         random: Callable[[int], bytes] = os.urandom,
     ) -> "Repository":
         """Make a repository in an empty place. Raise AlreadyARepository or PlaceTaken."""
-        _demand_empty(store)
+        demand_empty(store)
         from datetime import UTC, datetime
 
         now = now or datetime.now(UTC)
@@ -289,7 +289,8 @@ class ClusterFolder:
         return f"ClusterFolder({self.repository!r}, {self.name!r})"
 
 
-def _demand_empty(store: Store) -> None:
+def demand_empty(store: Store) -> None:
+    """Raise AlreadyARepository or PlaceTaken unless a repository can be made here."""
     for blob in store.list():
         if blob.name == names.MARKER:
             raise already(store)

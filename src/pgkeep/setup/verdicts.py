@@ -13,6 +13,7 @@ from pgkeep.coverage.lost_wal import LostWal
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Coverage
 from pgkeep.model.wal_room import WalRoom
+from pgkeep.postgres.versions import major_of
 from pgkeep.setup.plan import DISABLED, PROGRAM, RESTART, SettingsPlan
 from pgkeep.units import format_duration, format_size
 
@@ -186,7 +187,7 @@ def of_room(url: str, free: int | None, cluster_size: int, *, has_backups: bool)
 
 def of_tools(folder: str, found: str, server: str) -> Verdict:
     """`found` and `server` are versions like '18.6'."""
-    if found.partition(".")[0] != server.partition(".")[0]:
+    if major_of(found) != major_of(server):
         says = f"{folder} has PostgreSQL {found}, the server is {server}"
         return failed("tools", says, "name the right folder with pg_bin in pgkeep.toml")
     if found != server:
