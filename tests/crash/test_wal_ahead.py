@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -239,18 +241,35 @@ def test_a_full_disk_is_emptied_by_archiving(archiver: Archiver) -> None:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_hanging_pusher_is_not_waited_for_without_end(archiver: Archiver) -> None:
+def test_a_file_that_has_to_wait_is_refused_and_kept(archiver: Archiver) -> None:
     archiver.acks.prepare()
     lock = archiver.acks.lock()
     assert lock is not None
-    name = archiver.names[3]
+    name, heard = archiver.names[3], threading.Event()
+
+    def listen() -> None:
+        wait_for(archiver.acks.asked)
+        heard.set()
+
+    pusher = threading.Thread(target=listen)
+    pusher.start()
     with pytest.raises(NotYetArchived) as caught:
-        ask(archiver.acks, name, lambda _: pytest.fail("started"), patience=0.1)
+        ask(archiver.acks, name, lambda _: pytest.fail("started"), patience=0.5)
+    assert heard.is_set()
     assert str(caught.value) == (
         f"cannot say yet that {name} is archived: the pusher, with 12 files to push, did not come "
-        "to an end with it within 0.1 seconds"
+        "to an end with it within 0.5 seconds"
     )
+    pusher.join()
     os.close(lock)
+
+
+def test_a_hanging_pusher_keeps_no_file_from_being_archived(archiver: Archiver) -> None:
+    assert archiver.ask(archiver.names[0]) == 0
+    (pid,) = archiver.pushers()
+    os.kill(pid, signal.SIGSTOP)
+    archiver.names += [archiver.finish(30), archiver.finish(31)]
+    assert archiver.ask(archiver.names[-1]) == 0
 
 
 # protect-database
@@ -287,6 +306,15 @@ def test_beyond_the_limit_wal_is_given_up_and_noted_first(archiver: Archiver) ->
     (lost,) = losses_on_record(archiver.cluster, GENERATION.id)
     assert (lost.first, lost.last, lost.segments) == (given_up[0], given_up[-1], 8)
     assert Losses(str(archiver.pg_wal)).read() == noted
+
+
+def test_a_single_file_wakes_who_mends_the_chain(archiver: Archiver) -> None:
+    for name in archiver.names[1:]:
+        (archiver.status / f"{name}.ready").unlink()
+    Losses(str(archiver.pg_wal)).add(["000000010000000000000001"], 5, "no room")
+    assert archiver.ask(archiver.names[0]) == 0
+    (lost,) = wait_for(lambda: losses_on_record(archiver.cluster, GENERATION.id))
+    assert (lost.first, lost.why) == ("000000010000000000000001", "no room")
 
 
 def test_without_the_option_nothing_is_ever_given_up(archiver: Archiver) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pgkeep.light_typing import Final, NamedTuple
 from pgkeep.model.wal_file import kind_of
 
+LOST: Final = "pgkeep-lost"  # the note of what was given up: losses.py
 _LOCK: Final = "lock"
 _NEW: Final = ".new"
 _FAILED: Final = ".failed"
@@ -85,6 +86,10 @@ class Acks:
 
     def wants(self, file: str) -> bool:
         return os.path.exists(os.path.join(self.status_folder, f"{file}.ready"))
+
+    def has_losses(self) -> bool:
+        """Tell whether WAL was given up, and there is no backup yet that was made after it."""
+        return os.path.exists(os.path.join(self.pg_wal, LOST))
 
     def path(self, file: str) -> str:
         return os.path.join(self.pg_wal, file)
@@ -165,6 +170,10 @@ class Acks:
         """Have a file tried at once, whatever failed before. Raise OSError."""
         _unlink(self._at(file + _FAILED))
         os.close(os.open(self._at(file + _ASKED), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def is_heard(self, file: str) -> bool:
+        """Tell whether somebody has taken note of ask(), as a pusher does at once."""
+        return not os.path.exists(self._at(file + _ASKED))
 
     def asked(self) -> list[str]:
         """Return, once, the files that somebody asked for. Raise OSError."""

@@ -62,8 +62,8 @@ def _ask(acks: Acks, file: str, start: Callable[[int], object], patience: float)
     lock = acks.lock()
     if lock is not None:
         try:
-            # A file at a time is archived faster than a pusher starts.
-            if len(acks.ready()) < 2:
+            # A file at a time is archived faster than a pusher starts; but losses need one.
+            if len(acks.ready()) < 2 and not acks.has_losses():
                 return False
             acks.ask(file)
             start(lock)
@@ -85,6 +85,8 @@ def _wait(acks: Acks, file: str, until: float, patience: float) -> Refusal | boo
         if alone:
             return False
         if time.monotonic() >= until:
+            if not acks.is_heard(file):
+                return False  # it hangs, and must not keep WAL from being archived
             trouble = acks.last_refusal()
             said = "" if trouble is None else trouble.message
             raise NotYetArchived(file, patience, len(acks.ready()), said)

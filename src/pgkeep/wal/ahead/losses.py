@@ -9,11 +9,10 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from pgkeep.light_typing import Final, NamedTuple
+from pgkeep.light_typing import NamedTuple
 from pgkeep.model.wal_file import kind_of
 from pgkeep.repository.store.durable import sync_folder, write_temp
-
-_NAME: Final = "pgkeep-lost"
+from pgkeep.wal.ahead.acks import LOST
 
 
 class Lost(NamedTuple):
@@ -29,7 +28,7 @@ class Losses:
 
     def __init__(self, pg_wal: str) -> None:
         self._folder = pg_wal
-        self._path = os.path.join(pg_wal, _NAME)
+        self._path = os.path.join(pg_wal, LOST)
 
     def add(self, files: Iterable[str], at: int, why: str) -> None:
         """Note durably that files are given up. Raise OSError: then they must not be."""

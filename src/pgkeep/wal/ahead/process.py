@@ -109,7 +109,8 @@ def push_ahead(call: "Call") -> None:
         return not acks.is_gone(call.lock) and signature(settings.config) == config
 
     chain = None
-    if settings.limit:
+    # Losses are mended even where nothing is to be given up any more.
+    if settings.limit or (settings.config and acks.has_losses()):
         record = partial(archives.record, acks.pg_wal)
         chain = Chain(acks, settings.limit, record, backup_command(settings.config, call.cluster))
     Pusher(acks, archives.push, jobs=settings.jobs, chain=chain).run(goes_on)
