@@ -59,6 +59,17 @@ def test_a_burst_of_wal_arrives_whole_and_the_server_sees_no_failure(
     wait_for(lambda: not pushers(archived), what="the end of the pusher")
 
 
+@only(15, 18)
+def test_hostile_characters_in_configured_paths(new_cluster: NewCluster, tmp_path: Path) -> None:
+    hostile = tmp_path / "a b'c\"d%f%x$HOME\\e-äöü馬"
+    hostile.mkdir()
+    archived = archive(new_cluster, hostile, ahead=True)
+    burst(archived, 8)
+    last = archived.switch()
+    wait_for((archived.pg_wal / f"archive_status/{last}.done").exists)
+    assert archived.failed() == 0
+
+
 @only(18)
 def test_the_server_dies_while_wal_is_pushed_ahead(archived: Archived) -> None:
     burst(archived, 20)
