@@ -308,6 +308,19 @@ def test_beyond_the_limit_wal_is_given_up_and_noted_first(archiver: Archiver) ->
     assert Losses(str(archiver.pg_wal)).read() == noted
 
 
+def test_a_history_is_in_nobody_s_way_and_archived_later(archiver: Archiver) -> None:
+    archiver.options(PROTECT)
+    history = "00000002.history"
+    archiver.write(history, b"1\t0/700000\tx\n")
+    away = archiver.repository.rename(archiver.repository.with_name("away"))
+    archiver.names.insert(0, history)
+    assert give_up(archiver) == archiver.names[:9]
+    away.rename(archiver.repository)
+    assert archiver.ask(archiver.names[9]) == 0
+    wait_for(lambda: losses_on_record(archiver.cluster, GENERATION.id), what="the record")
+    assert archiver.archived(history) == archiver.contents[history]
+
+
 def test_a_single_file_wakes_who_mends_the_chain(archiver: Archiver) -> None:
     for name in archiver.names[1:]:
         (archiver.status / f"{name}.ready").unlink()

@@ -12,6 +12,7 @@ from pgkeep.wal.ahead.plan import (
     choose,
     in_order_of_need,
     set_back,
+    to_give_up,
 )
 
 numbers = st.integers(0, 40)
@@ -71,3 +72,19 @@ def test_pauses_grow_and_end(failures: int, chance: float, now: float) -> None:
     assert setback is not None
     assert setback.failures == failures
     assert FIRST_PAUSE / 2 - 1e-6 <= setback.not_before - now <= LONGEST_PAUSE + 1e-6
+
+
+@given(st.sets(files | histories), st.data(), st.integers(1, 1 << 20), st.integers(0, 1 << 24))
+def test_never_more_is_given_up_than_the_limit_asks(
+    found: set[str], data: st.DataObject, size: int, limit: int
+) -> None:
+    needed = in_order_of_need(found)
+    busy = data.draw(st.sets(st.sampled_from(needed))) if needed else set()
+    given_up = to_give_up(needed, busy, size, limit)
+    assert not busy & set(given_up)
+    assert given_up == [f for f in needed if f not in busy][: len(given_up)]
+    left = sum(len(f) == 24 for f in needed) * size
+    for file in given_up:
+        assert left > limit > 0  # each was needed
+        left -= size if len(file) == 24 else 0
+    assert left <= limit or limit == 0 or {*given_up, *busy} == found

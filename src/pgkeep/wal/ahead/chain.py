@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import Final
+from pgkeep.model.wal_file import kind_of
 from pgkeep.wal.ahead.acks import Acks, Refusal
 from pgkeep.wal.ahead.losses import Losses, Lost
 from pgkeep.wal.ahead.plan import to_give_up
@@ -48,7 +49,9 @@ class Chain:
 
         Raise OSError when that could not be noted: then it is not given up.
         """
-        size = os.stat(self._acks.path(file)).st_size
+        # A history is asked for first, and says nothing of how large segments are.
+        segment = next((other for other in needed if kind_of(other) == "segment"), file)
+        size = os.stat(self._acks.path(segment)).st_size
         if file not in to_give_up(needed, busy, size, self._limit):
             return False
         # The note first: PostgreSQL must not let go of what nobody knows to be lost.

@@ -94,6 +94,7 @@ class Pusher:
                 if not goes_on():
                     return
                 recheck = time.monotonic() + _RECHECK_S
+                self._changes = (0, 0)  # not every file system tells of changes as it should
                 if self._chain is not None and self._store is None:
                     self._chain.mend(time.monotonic())
             self._look()
