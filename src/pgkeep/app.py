@@ -321,9 +321,10 @@ class App:
         """Return the archive_command that stores this cluster's WAL here."""
         from pgkeep.wal.commands import archive_command
 
+        ahead = self.settings.archive == "ahead"
         if self.loaded.file == NO_FILE or self._address is not None:
-            return archive_command(self.cluster_name, repository=self.store.address)
-        return archive_command(self.cluster_name, config=self.loaded.file)
+            return archive_command(self.cluster_name, repository=self.store.address, ahead=ahead)
+        return archive_command(self.cluster_name, config=self.loaded.file, ahead=ahead)
 
     def fetch_command(self) -> tuple[str, ...]:
         """Return the words of a restore_command before the file's name; all paths absolute."""

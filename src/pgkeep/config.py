@@ -168,6 +168,33 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
             examples=["30min"],
         ),
     ] = Duration(600)
+    archive: Annotated[
+        Literal["sync", "ahead"],
+        Meta(
+            description="How `pgkeep init` has the server archive. sync: file by file. ahead: as "
+            "soon as several wait, a process beside the server pushes them in parallel."
+        ),
+    ] = "ahead"
+    archive_jobs: Annotated[
+        int,
+        Meta(
+            ge=1, le=64, description="WAL files pushed ahead at once, up to 64 MiB of memory each."
+        ),
+    ] = 4
+    on_archive_failure: Annotated[
+        Literal["protect-chain", "protect-database"],
+        Meta(
+            description="When WAL cannot be archived for long: keep it until the server stops for "
+            "want of room, or give up what exceeds archive_backlog_limit. See wal-archiving.md."
+        ),
+    ] = "protect-chain"
+    archive_backlog_limit: Annotated[
+        Size,
+        Meta(
+            description="For protect-database: how much WAL may wait, within pg_wal's room.",
+            examples=["20GB"],
+        ),
+    ] = Size(0)
     rate: Annotated[
         Rate,
         Meta(
@@ -252,6 +279,8 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
         except BadName as error:
             raise reader.error(("clusters", name), "is no name for a cluster", error.hint) from None
     _check_repositories(reader, config, single=isinstance(table["repository"], Mapping))
+    for name, cluster in config.clusters.items():
+        _check_archiving(reader, ("clusters", name), cluster)
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -280,6 +309,20 @@ def _check_repositories(reader: "_Reader", config: Config, *, single: bool) -> N
         if wanted not in names or not wanted:
             known = ", ".join(filter(None, names)) or "none that has a name"
             raise reader.error(("write",), f"names no repository: {wanted!r}", f"there is {known}")
+
+
+def _check_archiving(reader: "_Reader", path: tuple[str, ...], cluster: ClusterConfig) -> None:
+    """Giving WAL up takes a limit, and somebody who makes up for it."""
+    if cluster.on_archive_failure == "protect-chain":
+        if cluster.archive_backlog_limit:
+            why = "is for protect-database alone"
+            raise reader.error((*path, "archive_backlog_limit"), why, "leave it out")
+        return
+    key = (*path, "on_archive_failure")
+    if not cluster.archive_backlog_limit:
+        raise reader.error(key, "needs archive_backlog_limit", 'write how much may wait: "20GB"')
+    if cluster.archive == "sync":
+        raise reader.error(key, 'needs archive = "ahead"', "only a pusher gives WAL up")
 
 
 def _is_zone(name: str) -> bool:

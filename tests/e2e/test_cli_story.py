@@ -50,7 +50,7 @@ RECOVERY = {
     "warnings",
 }  # fmt: skip
 WAL_STATUS = {
-    "cluster", "repository", "archives", "archiver", "waiting", "failing", "problems",
+    "cluster", "repository", "archives", "archiver", "waiting", "pg_wal", "failing", "problems",
 }  # fmt: skip
 INSPECTED = {
     "directory", "state", "headline", "starts", "what_happens", "problems", "warnings",

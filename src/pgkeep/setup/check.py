@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pgkeep.coverage.listing import list_cluster
+from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
@@ -21,6 +22,7 @@ from pgkeep.repository.writers import read_writer, this_server
 from pgkeep.server import privileges
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.facts import ServerFacts
+from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.setup import verdicts
 from pgkeep.setup.init import look_at_settings, user_name
@@ -158,6 +160,10 @@ def _server(
         return
     found.append(ok("version", f"PostgreSQL {facts.version}"))
     _tried("data directory", found, lambda: _data_directory(subject, facts))
+    if (pg_wal := look_at_pg_wal(subject.data_directory or facts.data_directory)) is not None:
+        found.append(verdicts.of_wal_room(pg_wal))
+    if folder is not None:
+        _tried("given up", found, lambda: _given_up(folder, facts))
     _tried("tools", found, lambda: _tools(subject, facts))
     found.append(_clock(session))
     plan = look_at_settings(session, facts, subject.archive_command())
@@ -177,6 +183,12 @@ def _server(
         found.append(not_checked("delivery", "--no-switch was given"))
     else:
         _tried("delivery", found, lambda: _delivery(subject, session, facts, folder, progress))
+
+
+def _given_up(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
+    losses = losses_on_record(folder, facts.generation.id)
+    backups = list_cluster(folder).backups if losses else ()
+    return verdicts.of_losses(losses, max((b.started_at for b in backups), default=None))
 
 
 def _data_directory(subject: Subject, facts: ServerFacts) -> Verdict:
