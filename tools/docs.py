@@ -8,6 +8,7 @@ Between the markers of a page everything is made; the text around them is writte
 
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import sys
@@ -159,7 +160,7 @@ def _literal(text: str) -> str:
 def options_page() -> str:
     sections = (
         ("Top of the file", "", Config),
-        ("[repository]", first_sentence(RepositoryConfig), RepositoryConfig),
+        ("[repository] or [[repository]]", first_sentence(RepositoryConfig), RepositoryConfig),
         ("[clusters.NAME]", first_sentence(ClusterConfig), ClusterConfig),
         ("[clusters.NAME.retention]", first_sentence(RetentionConfig), RetentionConfig),
         ("[dump]", first_sentence(DumpConfig), DumpConfig),
@@ -173,8 +174,11 @@ def options_page() -> str:
 
 def _is_section(option: Option) -> bool:
     kind = option.kind
-    return (typing.get_origin(kind) is dict and typing.get_args(kind)[1] is not Any) or (
-        isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    return (
+        (origin is dict and inner[1] is not Any)
+        or (origin is tuple)
+        or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
     )
 
 
@@ -182,7 +186,8 @@ def _row(option: Option) -> str:
     meta = option.meta
     about = meta.description if meta else ""
     examples = meta.examples if meta and meta.examples else []
-    shown = "".join(f' For example `{option.name} = "{value}"`.' for value in examples)
+    written = [json.dumps(value) for value in examples]
+    shown = "".join(f" For example `{option.name} = {value}`." for value in written)
     return f"**`{option.name}`**: {describe(option)}; {_default(option)}. {about}{shown}"
 
 

@@ -1,16 +1,15 @@
 """Composition: config in, wired objects out. The one place that knows how the parts fit."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from pgkeep import config_file
 from pgkeep.config import ClusterConfig, Config, RepositoryConfig, read_config
 from pgkeep.errors import PgkeepError
-from pgkeep.repository.keys import KeyNeeded
+from pgkeep.places import OpenedCopies, Place, absolute, first_working, open_copies
 from pgkeep.repository.marker import NotARepository, read_marker
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.base import Store
@@ -61,6 +60,7 @@ class App:
         self._config_path = config
         self._cluster = cluster
         self._address = repository
+        self._told: set[str] = set()
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -70,7 +70,7 @@ class App:
         except config_file.ConfigMissing:
             if self._address is None or self._config_path is not None:
                 raise
-            bare = Config(repository=RepositoryConfig(url=self._address))
+            bare = Config(repository=(RepositoryConfig(url=self._address),))
             return Loaded(NO_FILE, {"repository": {}}, bare)
         with open(file, encoding="utf-8") as opened:
             return Loaded(file, table, read_config(table, file, opened.read()))
@@ -87,19 +87,44 @@ class App:
         except PgkeepError:
             return SessionZone()
 
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The repositories that this run may use, the one that is meant first.
+
+        With --repository it is that one alone: one of the config's by name, or any address.
+        """
+        loaded, wanted = self.loaded, self._address
+        if loaded.file == NO_FILE:
+            assert wanted is not None
+            return (Place("", absolute(wanted), loaded.config.repository[0], None),)
+        tables = config_file.repository_tables(loaded.file, loaded.table)
+        found = tuple(
+            Place(
+                section.name,
+                config_file.repository_url(loaded.file, table),
+                section,
+                partial(config_file.read_secret, loaded.file, table),
+            )
+            for section, table in zip(loaded.config.repository, tables, strict=True)
+        )
+        if wanted is None:
+            return found
+        named = [place for place in found if wanted in (place.name, place.address)]
+        return tuple(named) or (found[0]._replace(name="", address=absolute(wanted)),)
+
+    @property
+    def place(self) -> Place:
+        """The repository that is meant, or the first."""
+        return self.places[0]
+
     @property
     def address(self) -> str:
         """Where the repository is."""
-        if self._address is not None:
-            return self._address if ":" in self._address else os.path.abspath(self._address)
-        return config_file.repository_url(self.loaded.file, self.loaded.table)
+        return self.place.address
 
     def secret(self) -> str | None:
         """Return the passphrase or recovery key, or None where none is given."""
-        if self.loaded.file == NO_FILE:
-            return config_file.secret_from_environment()
-        table = config_file.repository_table(self.loaded.file, self.loaded.table)
-        return config_file.read_secret(self.loaded.file, table)
+        return self.place.secret()
 
     @property
     def secret_is_only_here(self) -> bool:
@@ -107,8 +132,8 @@ class App:
 
         The server runs pgkeep-wal in an environment of its own.
         """
-        repository = self.config.repository
-        lasting = repository.passphrase_file or repository.passphrase_command
+        section = self.place.section
+        lasting = section.passphrase_file or section.passphrase_command
         return self.repository.key is not None and not lasting
 
     @cached_property
@@ -117,20 +142,11 @@ class App:
 
     def open_repository(self) -> Repository:
         """Open the repository that is there. Raise NotARepository, KeyNeeded, WrongKey, ..."""
-        # Asked for up front where the config expects encryption: a marker that somebody replaced
-        # by one without is noticed then, before anything is stored in the clear.
-        expected = self.config.repository.encryption != "none"
-        try:
-            return Repository.open(self.store, self.secret() if expected else None)
-        except KeyNeeded:
-            secret = None if expected else self.secret()
-            if secret is None:
-                raise
-            return Repository.open(self.store, secret)
+        return self.place.open(self.store)
 
     def create_repository(self) -> Repository:
         """Make the repository, and its folder if need be: for `init` alone."""
-        encryption = self.config.repository.encryption
+        encryption = self.place.section.encryption
         secret = None if encryption == "none" else self.secret()
         return Repository.create(make_store(self.address), encryption, secret)
 
@@ -144,7 +160,38 @@ class App:
 
     @cached_property
     def repository(self) -> Repository:
+        """The repository that is meant; of several, the first."""
         return self.open_repository()
+
+    @cached_property
+    def copies(self) -> OpenedCopies:
+        """Every repository of the config that can be opened, for whoever reads: as one.
+
+        Raise why the first cannot be opened if none can, and NotACopy.
+        """
+        return open_copies(self.places)
+
+    def copies_notes(self) -> list[str]:
+        """Return what reading from several copies came to, once."""
+        opened = self.__dict__.get("copies")
+        notes = opened.notes() if opened is not None else []
+        told = [note for note in notes if note not in self._told]
+        self._told.update(told)
+        return told
+
+    def primary(self, note: Callable[[str], object]) -> Place:
+        """Return the place to write to: the first that works. Raise what is wrong with the first.
+
+        `note` hears of the others.
+        """
+        return first_working(self.writing, note)
+
+    @property
+    def writing(self) -> tuple[Place, ...]:
+        """The repositories to write to, in order; see config.Config.write."""
+        wanted = self.config.write if self._address is None else []
+        by_name = {place.name: place for place in self.places}
+        return tuple(by_name[name] for name in wanted) or self.places
 
     @cached_property
     def cluster_name(self) -> str:
@@ -155,7 +202,7 @@ class App:
         described = self.config.clusters
         if self._cluster in described or (self._cluster is None and described):
             return config_file.choose_cluster(self.loaded.file, self.loaded.table, self._cluster)
-        known = self.repository.clusters()
+        known = self.copies.repository.clusters()
         if self._cluster in known:
             return self._cluster
         if self._cluster is None and len(known) == 1:
@@ -166,7 +213,13 @@ class App:
 
     @cached_property
     def cluster(self) -> ClusterFolder:
+        """The cluster's part of the repository that is meant; of several, of the first."""
         return self.repository.cluster(self.cluster_name)
+
+    @property
+    def cluster_to_read(self) -> ClusterFolder:
+        """The cluster's part of all copies of the repository as one."""
+        return self.copies.repository.cluster(self.cluster_name)
 
     @property
     def settings(self) -> ClusterConfig:
@@ -187,20 +240,20 @@ class App:
 
         return Session.connect(self.conninfo)
 
-    def refuse_strangers(self) -> None:
+    def refuse_strangers(self, cluster: ClusterFolder) -> None:
         """Raise UnknownGeneration when the server is not the one this cluster's folder knows.
 
         Only `init` opens a new generation, and says so: a wrong conninfo must not mix two servers.
         """
         from pgkeep.wal.identity import UnknownGeneration
 
-        known = tuple(self.cluster.generation_ids())
+        known = tuple(cluster.generation_ids())
         if known:
             with self.connect() as session:
                 found = session.facts().generation.id
             if found not in known:
                 what = f"back up cluster {self.cluster_name}"
-                raise UnknownGeneration(what, found, self.cluster_name, self.store.url, known)
+                raise UnknownGeneration(what, found, self.cluster_name, cluster.store.url, known)
 
     def archive_command(self) -> str:
         """Return the archive_command that stores this cluster's WAL here."""

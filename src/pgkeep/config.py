@@ -28,7 +28,7 @@ from pgkeep.repository.names import BadName, cluster_prefix
 from pgkeep.units import BadUnit, parse_duration, parse_rate
 
 _Section = TypeVar("_Section", bound=Struct)
-_HEADER: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
+_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
 _KEY: Final = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
 
 
@@ -88,8 +88,16 @@ class _Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RepositoryConfig(_Options, frozen=True, kw_only=True):
-    """Where backups and archived WAL are kept."""
+    """Where backups and archived WAL are kept. Written [[repository]] there may be several."""
 
+    name: Annotated[
+        str,
+        Meta(
+            description="What commands and reports call it (`--repository offsite`). Needed as "
+            "soon as there are several.",
+            examples=["offsite"],
+        ),
+    ] = ""
     url: Annotated[
         str,
         Meta(
@@ -260,7 +268,15 @@ class DumpConfig(_Options, frozen=True, kw_only=True):
 class Config(_Options, frozen=True, kw_only=True):
     """The whole file."""
 
-    repository: RepositoryConfig
+    repository: tuple[RepositoryConfig, ...]
+    write: Annotated[
+        list[str],
+        Meta(
+            description="The repositories that get every backup, dump and WAL segment, by name. "
+            "Empty: each goes to the first that works, in the order of this file.",
+            examples=[["local", "offsite"]],
+        ),
+    ] = []
     timezone: Annotated[
         str,
         Meta(
@@ -282,14 +298,35 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
             cluster_prefix(name)
         except BadName as error:
             raise reader.error(("clusters", name), "is no name for a cluster", error.hint) from None
-    repository = config.repository
-    if repository.passphrase_file and repository.passphrase_command:
-        key = ("repository", "passphrase_command")
-        raise reader.error(key, "is set, and passphrase_file too", "keep one of the two")
+    _check_repositories(reader, config, single=isinstance(table["repository"], Mapping))
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
     return config
+
+
+def _check_repositories(reader: "_Reader", config: Config, *, single: bool) -> None:
+    names: list[str] = []
+    for number, repository in enumerate(config.repository, 1):
+        section = "repository" if single else f"repository[{number}]"
+        if repository.passphrase_file and repository.passphrase_command:
+            key = (section, "passphrase_command")
+            raise reader.error(key, "is set, and passphrase_file too", "keep one of the two")
+        name = repository.name
+        if name or len(config.repository) > 1:
+            try:
+                cluster_prefix(name)
+            except BadName as error:
+                why = f"is no name for a repository: {name!r}" if name else "is missing"
+                raise reader.error((section, "name"), why, error.hint) from None
+        if name and name in names:
+            why = f"is taken: repository[{names.index(name) + 1}] is {name!r} too"
+            raise reader.error((section, "name"), why, "give each its own")
+        names.append(name)
+    for wanted in config.write:
+        if wanted not in names or not wanted:
+            known = ", ".join(filter(None, names)) or "none that has a name"
+            raise reader.error(("write",), f"names no repository: {wanted!r}", f"there is {known}")
 
 
 def _is_zone(name: str) -> bool:
@@ -359,6 +396,8 @@ class _Reader:
         here = (*path, option.name)
         if isinstance(option.kind, type) and issubclass(option.kind, Struct):
             return self.section(option.kind, given, here)
+        if get_origin(option.kind) is tuple:
+            return self._sections(get_args(option.kind)[0], given, here)
         if get_origin(option.kind) is dict:
             if not isinstance(given, Mapping):
                 raise self.error(
@@ -378,6 +417,19 @@ class _Reader:
         except msgspec.ValidationError as error:
             why = f"cannot be {_said(given, option.kind)}"
             raise self.error(here, why, f"it takes {describe(option)}") from error
+
+    def _sections(
+        self, model: type[_Section], given: Any, path: tuple[str, ...]
+    ) -> tuple[_Section, ...]:
+        """Read a section that may be there once, as [name], or several times, as [[name]]."""
+        if not isinstance(given, list):
+            return (self.section(model, given, path),)
+        if not given:
+            raise self.error(path, "is empty", f"add a [{path[-1]}] section")
+        tables = enumerate(given, 1)
+        return tuple(
+            self.section(model, table, (*path[:-1], f"{path[-1]}[{n}]")) for n, table in tables
+        )
 
 
 def _own_type(kind: type, given: Any) -> Any:
@@ -408,8 +460,10 @@ def describe(option: Option) -> str:
         return "a duration like 90s, 15min, 14d, 2w in quotes"
     if kind is Rate:
         return "a size per second like 200MB/s in quotes"
-    if get_origin(kind) is dict:
+    if get_origin(kind) in (dict, tuple):
         return "a section"
+    if get_origin(kind) is list:
+        return 'a list like ["one", "two"]'
     if kind is int and meta is not None:
         low, high = meta.ge, meta.le
         return f"a number from {low} to {high}" if high is not None else f"a number from {low} on"
@@ -420,9 +474,13 @@ def find_line(text: str, path: tuple[str, ...]) -> int | None:
     """Return the line of a key, else of its section, in a TOML text; None where it hides."""
     section: tuple[str, ...] = ()
     best: tuple[int, int] | None = None  # how much of the path, where
+    seen: dict[str, int] = {}  # [[headers]], which come several times
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.fullmatch(line):
-            section = _dotted(header[1])
+            section = _dotted(header[2])
+            if header[1] == "[[":
+                seen[header[2]] = seen.get(header[2], 0) + 1
+                section = (*section[:-1], f"{section[-1]}[{seen[header[2]]}]")
             found = section
         elif key := _KEY.match(line):
             found = (*section, *_dotted(key[1]))

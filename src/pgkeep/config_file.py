@@ -161,19 +161,50 @@ def parse(content: bytes, path: str) -> Table:
         raise ConfigSyntax(path, str(error)) from error
 
 
-def repository_table(path: str, config: Mapping[str, object]) -> Table:
-    """Return [repository]. Raise ConfigValue unless it is a table with an url."""
-    table = config.get("repository")
-    if not isinstance(table, dict):
-        raise ConfigValue(path, "repository", "there is no table [repository]")
-    if not isinstance(table.get("url"), str) or not table["url"]:
-        raise ConfigValue(path, "repository.url", "it must be an address, like /var/lib/pgkeep")
-    return table
+def repository_tables(path: str, config: Mapping[str, object]) -> list[Table]:
+    """Return [repository], or every [[repository]] in order.
+
+    Raise ConfigValue unless there is one, and each is a table with an url and, if there are
+    several, a name of its own.
+    """
+    found = config.get("repository")
+    tables: list[Table] = []
+    names = set()
+    for table in found if isinstance(found, list) else [found]:
+        if not isinstance(table, dict):
+            raise ConfigValue(path, "repository", "there is no table [repository]")
+        if not isinstance(table.get("url"), str) or not table["url"]:
+            raise ConfigValue(path, "repository.url", "it must be an address, like /var/lib/pgkeep")
+        tables.append(table)
+        names.add(repository_name(table))
+    if not tables or (len(tables) > 1 and ("" in names or len(names) < len(tables))):
+        raise ConfigValue(path, "repository.name", "each [[repository]] needs a name of its own")
+    return tables
 
 
-def repository_url(path: str, config: Mapping[str, object]) -> str:
-    """Return the repository's address; a relative one starts at the config's folder."""
-    url = str(repository_table(path, config)["url"])
+def repository_name(table: Mapping[str, object]) -> str:
+    """Return what a repository is called; '' for an only one without a name."""
+    return str(table.get("name", ""))
+
+
+def writing(path: str, config: Mapping[str, object]) -> tuple[list[Table], bool]:
+    """Return the repositories to write to, and whether all of them must get what is written.
+
+    Otherwise the first that works will do. Raise ConfigValue.
+    """
+    tables = repository_tables(path, config)
+    wanted = config.get("write")
+    if not wanted:
+        return tables, False
+    named = {repository_name(table): table for table in tables}
+    if not isinstance(wanted, list) or not all(n and n in named for n in map(str, wanted)):
+        raise ConfigValue(path, "write", f"it must list names of repositories: {', '.join(named)}")
+    return [named[str(name)] for name in wanted], True
+
+
+def repository_url(path: str, table: Mapping[str, object]) -> str:
+    """Return the address of a repository's table; a relative one starts at the config's folder."""
+    url = str(table["url"])
     is_address = "://" in url or url.startswith(("file:", "memory:"))
     return url if is_address else beside(path, url)
 
@@ -199,10 +230,12 @@ def read_secret(
 ) -> str | None:
     """Return the passphrase or recovery key, or None where the config names no source for one.
 
-    $PGKEEP_PASSPHRASE comes first, then passphrase_file, then passphrase_command (a shell command,
-    at most `seconds` long). One rule for all three: UTF-8, one line, its line end cut off.
+    $PGKEEP_PASSPHRASE comes first, $PGKEEP_PASSPHRASE_NAME for a repository with that name (in
+    capitals, '_' for what is neither letter nor digit), then passphrase_file, then
+    passphrase_command (a shell command, at most `seconds` long). One rule for all: UTF-8, one line,
+    its line end cut off.
     """
-    given = secret_from_environment()
+    given = secret_from_environment(repository_name(repository))
     if given is not None:
         return given
     file, command = repository.get("passphrase_file"), repository.get("passphrase_command")
@@ -216,10 +249,17 @@ def read_secret(
     return None
 
 
-def secret_from_environment() -> str | None:
-    """Return $PGKEEP_PASSPHRASE, or None when it is not set. An empty one is an error."""
-    given = os.environb.get(SECRET_VARIABLE.encode())
-    return None if given is None else _one_line(given, f"${SECRET_VARIABLE}")
+def secret_from_environment(name: str = "") -> str | None:
+    """Return the passphrase for the repository of this name, or None when it is not set.
+
+    One that has a name reads a variable of its own first. An empty value is an error.
+    """
+    own = "".join(c if c.isascii() and c.isalnum() else "_" for c in name.upper())
+    for variable in ([f"{SECRET_VARIABLE}_{own}"] if own else []) + [SECRET_VARIABLE]:
+        given = os.environb.get(variable.encode())
+        if given is not None:
+            return _one_line(given, f"${variable}")
+    return None
 
 
 def secret_from_file(file: str) -> str:
@@ -321,8 +361,8 @@ def parse_simple(text: str) -> Table | None:
     """Read the plain TOML that most configs are; None where tomllib must have a look.
 
     tomllib takes 8 ms to import, a fifth of what a WAL command may cost. This reads comments,
-    [tables.of.bare.names] and `key = "text" | number | true | false`, and answers only if it
-    understood every line; a property test holds it to tomllib's answer.
+    [tables.of.bare.names], [[several]] and `key = "text" | ["text", ...] | number | true | false`,
+    and answers only if it understood every line; a property test holds it to tomllib's answer.
     """
     root: Table = {}
     table, headers = root, {""}
@@ -332,7 +372,15 @@ def parse_simple(text: str) -> Table | None:
             return None
         if not line or line[0] == "#":
             continue
-        if line[0] == "[":
+        if line[:2] == "[[":
+            name = line[2:-2]
+            several = root.setdefault(name, []) if _is_bare(name) and line[-2:] == "]]" else None
+            if not isinstance(several, list) or (not several and name in headers):
+                return None
+            headers = {h for h in headers if not h.startswith(f"{name}.")} | {name}
+            table = {}
+            several.append(table)
+        elif line[0] == "[":
             name = line[1:-1]
             found = _simple_table(root, name) if line[-1] == "]" and name not in headers else None
             if found is None:
@@ -352,13 +400,20 @@ def _simple_table(root: Table, name: str) -> Table | None:
     table = root
     for part in name.split("."):
         inner = table.setdefault(part, {}) if _is_bare(part) else None
+        if isinstance(inner, list) and part != name and inner and isinstance(inner[-1], dict):
+            inner = inner[-1]  # a section of the last [[one]]
         if not isinstance(inner, dict):
             return None
         table = inner
     return table
 
 
-def _simple_value(text: str) -> str | int | bool | None:
+def _simple_value(text: str) -> str | int | bool | list[object] | None:
+    if text[:1] == "[":
+        inside, end, rest = text[1:].partition("]")
+        texts: list[object] = [_simple_value(part.strip(" \t")) for part in inside.split(",")]
+        simple = end and rest.lstrip(" \t")[:1] in ("", "#") and "#" not in inside
+        return texts if simple and all(isinstance(part, str) for part in texts) else None
     if text[:1] == '"':
         value, quote, rest = text[1:].partition('"')
         rest = rest.lstrip(" \t")

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from pgkeep.repository.store.base import BlobExists, BlobMissing, ShortRead, Store, UnsafeName
+from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.repository.store.open import open_store
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "copies", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return LocalStore(str(tmp_path))
     if request.param == "memory":
         return MemoryStore()
+    if request.param == "copies":
+        return Copies([MemoryStore("one"), MemoryStore("two")])
     place: Callable[[str], str] = request.getfixturevalue("bucket_address")
     return open_store(place(request.param))
 

@@ -50,7 +50,7 @@ def copier_setup(cluster: ClusterFolder, reader: Reader, *, checksums: bool = Tr
     """Return what makes a copier, as a backup with default options would."""
     repository = cluster.repository
     return CopierSetup(
-        store=repository.store.url,
+        store=repository.store.address,
         repository=repository.id,
         key=repository.key,
         cluster=cluster.name,

@@ -40,6 +40,10 @@ class DyingStore:
     def address(self) -> str:
         return self.inner.address
 
+    @property
+    def union(self) -> None:
+        return None
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self._call("put", name, parts)
 

@@ -15,7 +15,7 @@ def read(text: str) -> Config:
 
 def test_a_minimal_file_is_enough() -> None:
     config = read(MINIMAL + '[clusters.main]\nconninfo = "host=/run/postgresql"\n')
-    assert config.repository.encryption == "none"
+    assert config.repository[0].encryption == "none"
     assert config.clusters["main"].conninfo.reveal() == "host=/run/postgresql"
     assert config.clusters["main"].retention.minimum == 2
 
@@ -44,13 +44,13 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
-            "did you mean clusters? the file takes repository, timezone, clusters, dump",
+            "did you mean clusters? the file takes repository, write, timezone, clusters, dump",
             id="misspelt section",
         ),
         pytest.param(
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
-            "[repository] takes url, encryption, passphrase_file, passphrase_command, "
+            "[repository] takes name, url, encryption, passphrase_file, passphrase_command, "
             "compression_level",
             id="nothing near",
         ),

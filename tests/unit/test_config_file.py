@@ -22,7 +22,9 @@ from pgkeep.config_file import (
     parse,
     parse_simple,
     read_secret,
+    repository_tables,
     repository_url,
+    writing,
 )
 
 CONFIG = """\
@@ -123,14 +125,55 @@ def test_an_everyday_config_needs_no_tomllib() -> None:
 LINES = st.lists(
     st.sampled_from(
         [
-            "[a]", "[a.b]", "[b]", "[a]  # c", "[a", "[[a]]", "", "# word", "\t", "x = 1", "x=01",
+            "[a]", "[a.b]", "[b]", "[a]  # c", "[a", "[[a]]", "[[b]]", "", "# word", "\t", "x = 1",
+            "x=01",
             "x = -1", "x = 1.5", "b = 2", 'y = "text"', 'y = "a # b" # c', 'y = "a\\tb"', "y = 'z'",
             'y = """', 'y = "', 'y = ""', "z = true", "z = True", "a.b = 1", '"q" = 1', "= 1", "x",
+            'z = ["x", "y"]', 'z = ["x", ]', 'z = []', 'z = ["x" # c]', 'z = ["a,b"]', "[a.c]",
             "z = [1]", "z = {}", "b = 1_000", 'y = "é"', 'y = "x"y', "d = 2026-01-01", "x = 1\r",
             'y = "\x07"', "- = 1", "x y = 1", "z = 0x1", "z = 0", "z = \u0664",
         ]
     )
 )  # fmt: skip
+
+
+SEVERAL = """\
+write = ["near", "far"]  # both
+
+[[repository]]
+name = "near"
+url = "/srv/pgkeep"
+
+[[repository]]
+name = "far"
+url = "s3://bucket/x"
+"""
+
+
+def test_several_repositories_need_no_tomllib() -> None:
+    assert parse_simple(SEVERAL) == tomllib.loads(SEVERAL)
+
+
+def test_where_to_write() -> None:
+    config = tomllib.loads(SEVERAL)
+    near, far = config["repository"]
+    assert writing("x", config) == ([near, far], True)
+    assert writing("x", config | {"write": ["far"]}) == ([far], True)
+    assert writing("x", config | {"write": []}) == ([near, far], False)
+    assert writing("x", {"repository": near}) == ([near], False)
+    for wrong in (["farther"], "far", ["near", ""]):
+        with pytest.raises(ConfigValue, match="it must list names of repositories: near, far"):
+            writing("x", config | {"write": wrong})
+
+
+@pytest.mark.parametrize("name", [None, "near"])
+def test_each_of_several_repositories_has_a_name_of_its_own(name: str | None) -> None:
+    near, far = tomllib.loads(SEVERAL)["repository"]
+    other = {key: value for key, value in far.items() if key != "name"} | (
+        {"name": name} if name else {}
+    )
+    with pytest.raises(ConfigValue, match="needs a name of its own"):
+        repository_tables("x", {"repository": [near, other]})
 
 
 @given(LINES)
@@ -157,13 +200,13 @@ def test_the_plain_reader_never_disagrees_on_noise(text: str) -> None:
     ],
 )
 def test_a_relative_repository_lies_beside_the_config(url: str, seen: str) -> None:
-    assert repository_url("/etc/pgkeep/pgkeep.toml", {"repository": {"url": url}}) == seen
+    assert repository_url("/etc/pgkeep/pgkeep.toml", {"url": url}) == seen
 
 
 @pytest.mark.parametrize("config", [{}, {"repository": 1}, {"repository": {"url": 3}}])
 def test_a_config_without_a_repository_is_refused(config: dict[str, object]) -> None:
     with pytest.raises(ConfigValue):
-        repository_url("/etc/pgkeep/pgkeep.toml", config)
+        repository_tables("/etc/pgkeep/pgkeep.toml", config)
 
 
 def test_the_only_cluster_need_not_be_named() -> None:

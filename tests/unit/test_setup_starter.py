@@ -19,7 +19,7 @@ def test_it_is_a_config_that_pgkeep_accepts(cluster: str) -> None:
     conninfo = 'host="/tmp/a b" dbname=postgres'
     text = starter_text(starter(conninfo, cluster=cluster))
     config = read_config(tomllib.loads(text), "f", text)
-    assert config.repository.url == "/srv/backups"
+    assert config.repository[0].url == "/srv/backups"
     assert config.clusters[cluster].conninfo.reveal() == conninfo
 
 

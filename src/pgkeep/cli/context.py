@@ -65,9 +65,12 @@ class Context:
         return open_progress(quiet=self.quiet)
 
     def close(self) -> None:
-        """Leave the screen as it was found."""
+        """Leave the screen as it was found, and tell which copies did not do their part."""
         if "progress" in self.__dict__:
             self.progress.close()
+        if "app" in self.__dict__:
+            for text in self.app.copies_notes():
+                say(f"warning: {safe(text)}")
 
     def result(self, facts: Mapping[str, Any], text: Callable[[Look], str]) -> None:
         """Print the result: one JSON object, or the text that `text` makes of it."""

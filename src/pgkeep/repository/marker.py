@@ -114,6 +114,8 @@ def encode_document(facts: dict[str, Any]) -> bytes:
 
 def read_document(store: Store, name: str) -> dict[str, Any]:
     """Read what encode_document() wrote. Raise BlobMissing, FormatTooNew or Damaged."""
+    if store.union is not None:
+        return store.union.intact(lambda copy: read_document(copy, name))
     size = store.stat(name).size
     if size > _DOCUMENT_LIMIT:
         raise Damaged(f"{name} in {store.url}", f"it has {size} bytes")

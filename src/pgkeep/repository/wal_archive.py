@@ -33,6 +33,7 @@ from pgkeep.repository.seal import (
 )
 from pgkeep.repository.store.base import BlobExists, BlobMissing, BlobStat, Store
 from pgkeep.repository.store.durable import read_range
+from pgkeep.repository.store.window import Window
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,7 +49,6 @@ _MAGIC: Final = b"PGKW"
 _VERSION: Final = 1
 _HEADER: Final = Struct("<4sBBHIIQQ16sQIIq40s")  # and a check of 16 bytes
 _KEPT: Final = 64 << 20  # bytes sealed in memory; larger content is read and sealed twice
-_WINDOW: Final = 8 << 20  # bytes read ahead
 
 
 class WalMissing(PgkeepError):
@@ -210,10 +210,16 @@ class WalArchive:
     def fetch(self, file: str) -> Iterator[bytes]:
         """Return the file's content, block by block; use nothing of it before the last came.
 
-        The last block only comes when the whole has been checked. Raise WalMissing, at once and
+        The last block only comes when the whole has been checked; of several copies of the
+        repository, the first comes then, too. Raise WalMissing, at once and
         only when the store answered that the file is not there; Damaged, WrongKey, FormatTooNew or
         the store's errors in every other case.
         """
+        union = self._store.union
+        if union is not None:
+            flawed, absent = (Damaged, NotARepository), (WalMissing, BlobMissing)
+            found = union.intact(lambda copy: list(self._in(copy).fetch(file)), flawed, absent)
+            return iter(found)
         return self._contents(self.describe(file))
 
     def describe(self, file: str) -> WalObject:
@@ -251,6 +257,10 @@ class WalArchive:
         for numbers in listing.segments.values():
             numbers.sort()
         return listing
+
+    def _in(self, copy: Store) -> "WalArchive":
+        """Return the same archive in one of several copies."""
+        return WalArchive(copy, self._key, self._cluster, self._generation_id)
 
     @property
     def _archive(self) -> str:
@@ -342,7 +352,7 @@ class WalArchive:
     def _contents(self, facts: WalObject) -> Iterator[bytes]:
         name = self._name(facts.file)
         where, sealer = self._where(name), Sealer(self._key)
-        window = _Window(self._store, name, facts.stored_size)
+        window = Window(self._store, name, facts.stored_size)
         ids: list[bytes] = []
         left, at = facts.size, HEADER_SIZE
         held: bytes | None = None
@@ -414,26 +424,6 @@ class _Parts(Sequence[bytes]):
         if again.id != id or len(again.data) != length:
             raise WalChanged(self._file)
         return again.data
-
-
-class _Window:
-    """Ranges of one blob, read ahead in large pieces."""
-
-    def __init__(self, store: Store, name: str, size: int) -> None:
-        self._store = store
-        self._name = name
-        self._size = size
-        self._start = 0
-        self._held = memoryview(b"")
-
-    def take(self, start: int, length: int, where: str) -> memoryview:
-        if start + length > self._size:
-            raise Damaged(where, f"a block at byte {start} would end behind the object")
-        if start < self._start or start + length > self._start + len(self._held):
-            ahead = min(max(length, _WINDOW), self._size - start)
-            self._held = memoryview(self._store.get(self._name, start, ahead))
-            self._start = start
-        return self._held[start - self._start : start - self._start + length]
 
 
 def _seal_pieces(content: bytes | BinaryIO, sealer: Sealer, file: str) -> _Sealed:

@@ -211,6 +211,8 @@ def _copy(source: Source, prepared: Prepared, progress: Progress, lock: Lock | N
     progress.phase(f"{verb} files", tasks.size)
     for written in write_tasks(tasks, source, min(jobs, len(tasks))):
         done.add(written)
+        for note in written.notes:
+            progress.note(note)
         progress.advance(done.size)
         if lock is not None:
             lock.beat()

@@ -115,15 +115,16 @@ def _run(call: Call) -> int:
 
 
 def _push(call: Call) -> int:
-    from pgkeep.wal.place import open_cluster
+    from pgkeep.wal.place import Opened, to_write
     from pgkeep.wal.push import push
     from pgkeep.wal.retry import patiently
+    from pgkeep.wal.several import push_to
 
-    def archive() -> None:
-        cluster, level = open_cluster(call)
-        push(cluster, call.operands[0], generation=call.generation, level=level)
+    def archive(place: Opened) -> object:
+        return push(place.cluster, call.operands[0], generation=call.generation, level=place.level)
 
-    patiently(archive)
+    candidates = to_write(call)
+    patiently(lambda: push_to(candidates, archive, lambda text: _say(text, "")))
     return DONE
 
 
@@ -132,11 +133,16 @@ def _fetch(call: Call) -> int:
     spool = _spool(call)
     if spool is not None and spool.take(name, destination):
         return DONE
-    from pgkeep.wal.fetch import Missing, fetch
-    from pgkeep.wal.place import open_cluster
+    from pgkeep.wal.fetch import Fetched, Missing, fetch
+    from pgkeep.wal.place import Opened, to_read
     from pgkeep.wal.retry import patiently
+    from pgkeep.wal.several import fetch_from
 
-    found = patiently(lambda: fetch(open_cluster(call).cluster, name, destination, call.generation))
+    def bring(place: Opened) -> Fetched | Missing:
+        return fetch(place.cluster, name, destination, call.generation)
+
+    candidates = to_read(call)
+    found = patiently(lambda: fetch_from(candidates, bring, lambda text: _say(text, "")))
     if isinstance(found, Missing):
         if found.note:
             _say(found.note, "")

@@ -1,5 +1,8 @@
 """Where one WAL command finds its cluster: from the command line alone, or with the config."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from pgkeep import config_file
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import NamedTuple, Protocol
@@ -25,18 +28,61 @@ class Opened(NamedTuple):
     level: int = 1  # of compression
 
 
-def open_cluster(place: Place) -> Opened:
-    """Open the repository and return the cluster's part of it, which may be unknown to it still.
+class Candidates(NamedTuple):
+    """The repositories that may serve, in order; each is opened when its turn comes."""
 
-    With a repository and a cluster named, no config is read, unless a passphrase is needed that
-    the environment doesn't hold.
+    each: tuple[Callable[[], Opened], ...]
+    all_of_them: bool = False  # what is written must be in all of them
+
+
+def to_write(place: Place) -> Candidates:
+    """Return where WAL goes: to one of them, or to all. Raise what is wrong with the config."""
+    return _candidates(place, config_file.writing)
+
+
+def to_read(place: Place) -> Candidates:
+    """Return where WAL may be found. Raise what is wrong with the config."""
+    return _candidates(place, lambda path, config: (_tables(path, config), False))
+
+
+def open_cluster(place: Place) -> Opened:
+    """Open the first repository and return the cluster's part of it, which may be unknown to it."""
+    return to_read(place).each[0]()
+
+
+_Choice = Callable[[str, config_file.Table], tuple[list[config_file.Table], bool]]
+_tables = config_file.repository_tables
+
+
+def _candidates(place: Place, choose: _Choice) -> Candidates:
+    """Read the config if it is needed.
+
+    With a repository's address and a cluster named it isn't, unless a passphrase is needed that the
+    environment doesn't hold.
     """
-    if place.repository is not None and place.cluster is not None:
-        return Opened(_open(place.repository, place, None).cluster(place.cluster))
+    wanted = place.repository
+    is_address = wanted is not None and ("/" in wanted or ":" in wanted)
+    if wanted is not None and is_address and place.cluster is not None:
+        address, name = wanted, place.cluster
+        return Candidates((lambda: Opened(_open(address, place, None).cluster(name)),))
     path, config = config_file.load(place.config)
     cluster = config_file.choose_cluster(path, config, place.cluster)
-    url = place.repository or config_file.repository_url(path, config)
-    table = config_file.repository_table(path, config)
+    tables, all_of_them = choose(path, config)
+    if wanted is not None:
+        named = [t for t in _tables(path, config) if config_file.repository_name(t) == wanted]
+        if named:
+            tables, all_of_them, wanted = named, False, None
+        else:
+            tables = _tables(path, config)[:1]
+    each = tuple(partial(_open_table, place, path, table, cluster, wanted) for table in tables)
+    return Candidates(each, all_of_them)
+
+
+def _open_table(
+    place: Place, path: str, table: Mapping[str, object], cluster: str, address: str | None
+) -> Opened:
+    """Open a repository of the config, or another one by its settings."""
+    url = address or config_file.repository_url(path, table)
     # Asked for it up front where encryption is configured: a marker that was replaced by one
     # without encryption is then noticed before WAL is stored in the clear.
     encrypted = table.get("encryption") == "passphrase"
@@ -44,10 +90,12 @@ def open_cluster(place: Place) -> Opened:
     level = table.get("compression_level", 1)
     if not isinstance(level, int) or not 1 <= level <= 19:
         raise config_file.ConfigValue(path, "repository.compression_level", "it must be 1 to 19")
-    return Opened(_open(url, place, secret).cluster(cluster), level)
+    return Opened(_open(url, place, secret, table).cluster(cluster), level)
 
 
-def _open(url: str, place: Place, secret: str | None) -> Repository:
+def _open(
+    url: str, place: Place, secret: str | None, table: Mapping[str, object] | None = None
+) -> Repository:
     store = open_store(url)
     try:
         return Repository.open(store, secret)
@@ -56,13 +104,13 @@ def _open(url: str, place: Place, secret: str | None) -> Repository:
 
         if not isinstance(error, KeyNeeded) or secret is not None:
             raise
-        secret = _secret(place)
+        secret = _secret(place, table)
         if secret is None:
             raise
     return Repository.open(store, secret)
 
 
-def _secret(place: Place) -> str | None:
+def _secret(place: Place, table: Mapping[str, object] | None) -> str | None:
     given = config_file.secret_from_environment()
     if given is not None:
         return given
@@ -72,4 +120,4 @@ def _secret(place: Place) -> str | None:
         if place.config is not None:
             raise
         return None
-    return config_file.read_secret(path, config_file.repository_table(path, config))
+    return config_file.read_secret(path, table or _tables(path, config)[0])

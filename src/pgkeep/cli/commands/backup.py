@@ -45,19 +45,20 @@ def backup(
     context: Context = here.obj
     app = context.app
     settings = app.settings
+    place = app.primary(context.note)
     options = BackupOptions(
         kind=Kind(kind.value),
         label=label,
         jobs=jobs or app.jobs,
-        level=app.config.repository.compression_level,
+        level=place.section.compression_level,
         archive_timeout=settings.wal_timeout,
         rate=parse_rate(rate) if rate else settings.rate,
         nice=settings.nice,
         ionice=settings.ionice,
         cleaning=Cleaning(settings.cleaning.overlays, settings.cleaning.live),
     )
-    folder = app.cluster
-    app.refuse_strangers()
+    folder = place.open().cluster(app.cluster_name)
+    app.refuse_strangers(folder)
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
         report = run(source, folder, options, context.progress)
     context.close()
@@ -87,9 +88,9 @@ def list_backups(
     context: Context = here.obj
     app = context.app
     folders = (
-        [app.repository.cluster(name) for name in app.repository.clusters()]
+        [app.copies.repository.cluster(name) for name in app.copies.repository.clusters()]
         if all_clusters
-        else [app.cluster]
+        else [app.cluster_to_read]
     )
     found = [list_cluster(folder) for folder in folders]
     now = datetime.now(UTC)
@@ -114,7 +115,7 @@ def show(
     from pgkeep.retention.pins import holding, read_pins
 
     context: Context = here.obj
-    folder = context.app.cluster
+    folder = context.app.cluster_to_read
     backup = catalog.find_backup(catalog.backups(folder), backup_id)
     facts = catalog.read_facts(folder, backup.id)
     pinned = holding(read_pins(folder), datetime.now(UTC)).get(backup.id)

@@ -102,6 +102,7 @@ def _create(context: Context, wish: _Wish) -> int:
     from pgkeep.units import parse_duration
 
     app = context.app
+    place = app.primary(context.note)
     wait = parse_duration(wish.lock_wait) if wish.lock_wait else app.config.dump.lock_wait
     chosen = CreateOptions(
         databases=wish.databases,
@@ -110,7 +111,7 @@ def _create(context: Context, wish: _Wish) -> int:
         role_passwords=wish.role_passwords,
         label=wish.label,
         jobs=wish.jobs or app.jobs,
-        level=app.config.repository.compression_level,
+        level=place.section.compression_level,
         lock_wait_s=wait,
         pg_bin=app.settings.pg_bin,
         scratch=wish.scratch or app.config.dump.scratch,
@@ -118,7 +119,8 @@ def _create(context: Context, wish: _Wish) -> int:
         nice=app.settings.nice,
         ionice=app.settings.ionice,
     )
-    made = make(app.cluster, app.conninfo, chosen, context.progress)
+    folder = place.open().cluster(app.cluster_name)
+    made = make(folder, app.conninfo, chosen, context.progress)
     context.close()
     problem = made.problem
     facts = made.to_dict() | {"error": error_facts(problem) if problem else None}
@@ -135,7 +137,7 @@ def list_dumps(here: typer.Context) -> int:
     from pgkeep.repository import dumps
 
     context: Context = here.obj
-    found = dumps.dumps(context.app.cluster)
+    found = dumps.dumps(context.app.cluster_to_read)
     context.result(
         {
             "cluster": found.cluster,
@@ -153,7 +155,7 @@ def show(here: typer.Context, dump_id: options.Dump = "latest") -> None:
     from pgkeep.repository import dumps
 
     context: Context = here.obj
-    folder = context.app.cluster
+    folder = context.app.cluster_to_read
     facts = dumps.read_facts(folder, dumps.find_dump(dumps.dumps(folder), dump_id).id)
     context.result(render.show_facts(facts), lambda look: render.show(facts, look))
 
@@ -169,7 +171,7 @@ def diff(
     from pgkeep.repository import dumps
 
     context: Context = here.obj
-    folder = context.app.cluster
+    folder = context.app.cluster_to_read
     listed = dumps.dumps(folder)
     found = compare_dumps(
         folder, dumps.find_dump(listed, older).id, dumps.find_dump(listed, newer).id

@@ -72,7 +72,7 @@ def export(  # noqa: PLR0913 - what pg_restore can choose, by its own names
     if output == STDOUT and context.json:
         raise typer.BadParameter("--json and '-o -' would both write to stdout")
     request = ExportRequest(
-        dump=dumps.find_dump(dumps.dumps(app.cluster), dump_id).id,
+        dump=dumps.find_dump(dumps.dumps(app.cluster_to_read), dump_id).id,
         output=output,
         format=form,
         database=database,
@@ -95,7 +95,7 @@ def _write(context: Context, request: "ExportRequest") -> None:
     from pgkeep.logical.export.export import export as write
 
     try:
-        done = write(context.app.cluster, request, context.progress)
+        done = write(context.app.cluster_to_read, request, context.progress)
     except BrokenPipeError:
         raise ReaderGone from None
     context.close()
@@ -138,6 +138,7 @@ def import_(  # noqa: PLR0913 - the options of the command
 
     context: Context = here.obj
     app = context.app
+    place = app.primary(context.note)
     options = ImportOptions(
         file=file,
         zone=app.zone,
@@ -147,9 +148,9 @@ def import_(  # noqa: PLR0913 - the options of the command
         taken_at=parse_time(taken_at, app.zone) if taken_at else None,
         accept_incomplete=accept_incomplete,
         dry_run=dry_run,
-        level=app.config.repository.compression_level,
+        level=place.section.compression_level,
     )
-    made = import_file(app.cluster, options, context.progress)
+    made = import_file(place.open().cluster(app.cluster_name), options, context.progress)
     context.close()
     context.result(made.to_dict(), lambda look: render.imported(made, look))
     return 0

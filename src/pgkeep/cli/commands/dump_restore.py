@@ -82,7 +82,7 @@ def _carry_out(context: Context, request: "RestoreRequest", *, every: bool) -> i
     from pgkeep.repository import dumps
 
     app = context.app
-    found = dumps.find_dump(dumps.dumps(app.cluster), request.dump)
+    found = dumps.find_dump(dumps.dumps(app.cluster_to_read), request.dump)
     request = replaced(
         request,
         dump=found.id,
@@ -92,7 +92,7 @@ def _carry_out(context: Context, request: "RestoreRequest", *, every: bool) -> i
     )
     names = found.databases if every else (request.database,)
     wanted = [replaced(request, database=name) for name in names]
-    reports = [one(app.cluster, single, context.progress) for single in wanted]
+    reports = [one(app.cluster_to_read, single, context.progress) for single in wanted]
     context.close()
     facts = [report.to_dict() for report in reports]
     context.result(

@@ -39,7 +39,7 @@ def repair(
     context: Context = here.obj
     app = context.app
     request = RepairRequest(target_dir, backup, dry_run, jobs or app.jobs)
-    report = run(app.cluster, request, now=datetime.now(UTC), progress=context.progress)
+    report = run(app.cluster_to_read, request, now=datetime.now(UTC), progress=context.progress)
     context.close()
     context.result(report.to_dict(), lambda look: render_repair.report(report, look))
     return NO if report.cannot else 0

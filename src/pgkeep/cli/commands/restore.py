@@ -169,7 +169,7 @@ def _dry_run(context: Context, request: "RestoreRequest") -> int:
     from pgkeep.cli.render import restore as render_restore
     from pgkeep.restore.prepare import prepare
 
-    plan = prepare(context.app.cluster, request, context.progress).plan
+    plan = prepare(context.app.cluster_to_read, request, context.progress).plan
     context.close()
     facts = {**plan.to_dict(), "dry_run": True}
     context.result(facts, lambda look: render_restore.plan(plan, look) + "\nnothing was written")
@@ -190,12 +190,14 @@ def _carry_out(
     from pgkeep.server.binaries import find_binaries
 
     progress = context.progress
-    prepared = prepare(context.app.cluster, request, progress)
+    prepared = prepare(context.app.cluster_to_read, request, progress)
     if start:
         # Looked for before the first byte is written: hours later is a bad time to miss them.
         find_binaries(prepared.plan.backup.generation.major, programs)
     context.note(render_restore.plan(prepared.plan, context.look_at_stderr))
-    report = carry_out(context.app.cluster, prepared, now=datetime.now(UTC), progress=progress)
+    report = carry_out(
+        context.app.cluster_to_read, prepared, now=datetime.now(UTC), progress=progress
+    )
     if start:
         # Told at once: what follows may take hours or fail, and the files are there.
         context.note(render_restore.written(report))

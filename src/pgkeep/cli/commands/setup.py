@@ -73,7 +73,7 @@ def init(  # noqa: PLR0913 - the options of the command
     options = InitOptions(
         cluster=app.cluster_name,
         archive_command=app.archive_command(),
-        encrypt=app.config.repository.encryption != "none",
+        encrypt=app.place.section.encryption != "none",
         apply=apply,
         offers=offers,
         replace_archiver=replace_archiver,

@@ -62,10 +62,10 @@ def status(here: typer.Context) -> int:
     data_directory = app.settings.data_directory or None
     try:
         with app.connect() as session:
-            found = survey(app.cluster, session, data_directory)
+            found = survey(app.cluster_to_read, session, data_directory)
     except (CannotConnect, NoConnection) as error:
         # The archive alone is worth seeing: the server may be what is lost.
         context.note(f"note: the server could not be asked: {safe(str(error))}")
-        found = survey(app.cluster, None, data_directory)
+        found = survey(app.cluster_to_read, None, data_directory)
     context.result(render_wal.facts(found), lambda look: render_wal.status(found, look))
     return NO if found.problems else 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Generic
+from typing import Final, Generic, TypeVar
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.manifest.checks import BadManifest
@@ -22,7 +22,7 @@ from pgkeep.repository.manifest.pieces import Pieces
 from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
-from pgkeep.repository.store.base import BlobMissing, ShortRead
+from pgkeep.repository.store.base import BlobMissing, ShortRead, Store
 from pgkeep.units import KIB, MIB
 
 # Why a manifest that is there cannot be used.
@@ -32,6 +32,8 @@ _HEAD: Final = 64 * KIB  # header and facts of nearly every backup, in one reque
 _PIECE: Final = 16 * MIB  # of a large manifest, in one request
 _AT_ONCE: Final = MIB  # most manifests are smaller: their packs take one request
 _NAME: Final = "manifest"
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +60,29 @@ class Shelf(Generic[AnyFacts]):
 
         Raise `missing`, BadManifest, Damaged, WrongKey or FormatTooNew.
         """
-        name, store = self.name(id), self.cluster.store
-        try:
-            size = store.stat(name).size
-            head = store.get(name, 0, min(size, _HEAD))
-            header = read_manifest_header(head, size, name)
-            needed = HEADER_SIZE + header.facts_length
-            if needed > len(head):
-                head += store.get(name, len(head), needed - len(head))
-        except BlobMissing as error:
-            raise self.missing(id) from error
+        return self._intact(id, self._facts)
+
+    def _facts(self, store: Store, id: str) -> AnyFacts:
+        name = self.name(id)
+        size = store.stat(name).size
+        head = store.get(name, 0, min(size, _HEAD))
+        header = read_manifest_header(head, size, name)
+        needed = HEADER_SIZE + header.facts_length
+        if needed > len(head):
+            head += store.get(name, len(head), needed - len(head))
         sealer = self.cluster.repository.sealer()
         return self._checked(decode_facts(head, header, sealer, name, self.kind), id)
 
     def manifest(self, id: str) -> ManifestOf[AnyFacts]:
         """Read all of it, everything in it checked. Raises as `facts`, and UnsafePath."""
-        name, store = self.name(id), self.cluster.store
-        try:
-            size = store.stat(name).size
-            # In pieces, so that what is inflated takes the room of what was sealed.
-            ranges = ((start, min(_PIECE, size - start)) for start in range(0, size, _PIECE))
-            content = Pieces([store.get(name, *piece) for piece in ranges])
-        except BlobMissing as error:
-            raise self.missing(id) from error
+        return self._intact(id, self._manifest)
+
+    def _manifest(self, store: Store, id: str) -> ManifestOf[AnyFacts]:
+        name = self.name(id)
+        size = store.stat(name).size
+        # In pieces, so that what is inflated takes the room of what was sealed.
+        ranges = ((start, min(_PIECE, size - start)) for start in range(0, size, _PIECE))
+        content = Pieces([store.get(name, *piece) for piece in ranges])
         found = decode(content, self.cluster.repository.sealer(), name, self.kind)
         self._checked(found.facts, id)
         return found
@@ -90,19 +92,19 @@ class Shelf(Generic[AnyFacts]):
 
         For 2 million chunks that takes some MiB of memory. Raises as `facts`.
         """
-        name, store = self.name(id), self.cluster.store
-        try:
-            size = store.stat(name).size
-            head = store.get(name, 0, min(size, _AT_ONCE))
+        return self._intact(id, self._packs)
 
-            def read(start: int, length: int) -> bytes:
-                end = start + length
-                return head[start:end] if end <= len(head) else store.get(name, start, length)
+    def _packs(self, store: Store, id: str) -> PackTable:
+        name = self.name(id)
+        size = store.stat(name).size
+        head = store.get(name, 0, min(size, _AT_ONCE))
 
-            sealer = self.cluster.repository.sealer()
-            facts, packs = decode_packs(read, size, sealer, name, self.kind)
-        except BlobMissing as error:
-            raise self.missing(id) from error
+        def read(start: int, length: int) -> bytes:
+            end = start + length
+            return head[start:end] if end <= len(head) else store.get(name, start, length)
+
+        sealer = self.cluster.repository.sealer()
+        facts, packs = decode_packs(read, size, sealer, name, self.kind)
         self._checked(facts, id)
         return packs
 
@@ -118,6 +120,16 @@ class Shelf(Generic[AnyFacts]):
         self._checked(prove(parts, manifest, sealer, name, self.kind), facts.id)
         self.cluster.store.create(name, parts)
         return sum(map(len, parts))
+
+    def _intact(self, id: str, read: Callable[[Store, str], Answer]) -> Answer:
+        """Read from the store, or from whichever of several copies has it intact."""
+        store = self.cluster.store
+        try:
+            if store.union is None:
+                return read(store, id)
+            return store.union.intact(lambda copy: read(copy, id), BAD_MANIFEST)
+        except BlobMissing as error:
+            raise self.missing(id) from error
 
     def _checked(self, facts: AnyFacts, id: str) -> AnyFacts:
         """Refuse a manifest that was stored, or put, in the place of another."""

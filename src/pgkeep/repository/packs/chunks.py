@@ -10,7 +10,7 @@ from pgkeep.repository import names
 from pgkeep.repository.manifest.tables import Array, ChunkTable, PackTable
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import CHUNK, Damaged, Sealer, read_header
-from pgkeep.repository.store.base import BlobMissing, ShortRead
+from pgkeep.repository.store.base import BlobMissing, ShortRead, Store
 from pgkeep.units import KIB, MIB
 
 WINDOW: Final = 8 * MIB  # bytes of one request: keeps a store busy, and is all that lies in memory
@@ -110,7 +110,8 @@ class ChunkReader:
                 try:
                     plain = self._unseal(sealed, chunks, row)
                 except Damaged as error:
-                    raise self._damaged(request.pack, offset, file_of(row), error.why) from error
+                    damaged = self._damaged(request.pack, offset, file_of(row), error.why)
+                    plain = self._elsewhere(damaged, request.pack, chunks, row)
                 last = offset
             yield row, plain
 
@@ -122,6 +123,21 @@ class ChunkReader:
         if len(plain) != chunks.plain[row]:
             raise Damaged("a chunk", "its length is not the one in the manifest")
         return plain
+
+    def _elsewhere(self, damaged: Damaged, pack: int, chunks: ChunkTable, row: int) -> bytes:
+        """Return a chunk from another copy of the repository, or raise `damaged`."""
+        union, name = self._cluster.store.union, self._name(pack)
+        if union is None:
+            raise damaged
+
+        def read(store: Store) -> bytes:
+            sealed = store.get(name, int(chunks.offset[row]), int(chunks.sealed[row]))
+            try:
+                return self._unseal(memoryview(sealed), chunks, row)
+            except Damaged as error:
+                raise Damaged(f"{damaged.where} in {store.url}", error.why) from error
+
+        return union.intact(read)
 
     def _fetch(self, request: ChunkRead, file_of: Callable[[int], str]) -> bytes:
         store = self._cluster.repository.store

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from pgkeep.errors import PgkeepError
-from pgkeep.light_typing import NamedTuple, Protocol
+from pgkeep.light_typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pgkeep.repository.store.copies import Copies
 
 
 class BlobStat(NamedTuple):
@@ -38,6 +41,11 @@ class Store(Protocol):
     @property
     def address(self) -> str:
         """Return what `open_store` takes to open the same store in another process: no secrets."""
+        ...
+
+    @property
+    def union(self) -> "Copies | None":
+        """Return the union of copies that this is, so that a damaged blob can be read elsewhere."""
         ...
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:

@@ -41,6 +41,10 @@ class LocalStore:
     def address(self) -> str:
         return self._root
 
+    @property
+    def union(self) -> None:
+        return None
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         path = self._path(name)
         with self._translated(f"write {name}"), self._temp_file(parts) as temp:

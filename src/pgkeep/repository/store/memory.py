@@ -26,6 +26,10 @@ class MemoryStore:
     def address(self) -> str:
         return self.url
 
+    @property
+    def union(self) -> None:
+        return None
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         check_name(name)
         self._blobs[name] = (b"".join(parts), self._clock())

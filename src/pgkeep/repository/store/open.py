@@ -35,7 +35,8 @@ class BadStoreUrl(PgkeepError):
 
 
 def open_store(url: str) -> Store:
-    """Return the store at `url`: a path, file:///path, s3://, gs:// or az://bucket/prefix.
+    """Return the store at `url`: a path, file:///path, s3://, gs:// or az://bucket/prefix, or
+    copies:ADDRESS,ADDRESS, quoted.
 
     memory:name is one within a process. Nothing is read or made. Raise BadStoreUrl.
     """
@@ -48,6 +49,13 @@ def open_store(url: str) -> Store:
 
         name = url.removeprefix("memory:")
         return _IN_MEMORY.setdefault(name, MemoryStore(name))
+    if url.startswith("copies:"):
+        from urllib.parse import unquote
+
+        from pgkeep.repository.store.copies import Copies
+
+        addresses = url.removeprefix("copies:").split(",")
+        return Copies([open_store(unquote(address)) for address in addresses])
     return LocalStore(_path(url))
 
 

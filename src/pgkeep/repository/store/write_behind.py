@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from pgkeep.repository.store.base import BlobStat, Store, TempFile
+
+if TYPE_CHECKING:
+    from pgkeep.repository.store.copies import Copies
 
 
 class WriteBehind:
@@ -25,6 +29,10 @@ class WriteBehind:
     @property
     def address(self) -> str:
         return self._store.address
+
+    @property
+    def union(self) -> "Copies | None":
+        return self._store.union
 
     def create(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self.settle()

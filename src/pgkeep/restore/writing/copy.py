@@ -62,6 +62,7 @@ class Written:
     fetched: int = 0  # bytes read from the repository
     files: int = 0  # of which something was written; a file that several tasks share is in `shared`
     shared: str = ""
+    notes: tuple[str, ...] = ()  # of objects that were read from another copy
 
 
 class Files(Protocol):

@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
+from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.open import open_store
 from pgkeep.restore.delta.compare import DeltaWriter, OldFiles
 from pgkeep.restore.writing.copy import NO_LIMIT, CannotWrite, FileWriter, NewFiles, Written
@@ -31,15 +33,30 @@ class Source(NamedTuple):
     delta: bool = False  # compare with what is there, and write what differs
     rate: SharedRate = NO_LIMIT  # of comparing and writing, for all workers together
 
-    def writer(self) -> FileWriter | DeltaWriter:
+    def worker(self) -> "_Worker":
         repository = Repository(open_store(self.url), self.repository_id, self.key)
         cluster, sealer = repository.cluster(self.cluster), repository.sealer()
         reader = ChunkReader(cluster, sealer, self.packs, backup=self.backup)
         chown = os.geteuid() == 0
         if self.delta:
             files = OldFiles(chown=chown, sync=self.sync)
-            return DeltaWriter(FileWriter(reader, files, self.rate), files, sealer, self.rate)
-        return FileWriter(reader, NewFiles(chown=chown, sync=self.sync), self.rate)
+            whole = FileWriter(reader, files, self.rate)
+            return _Worker(DeltaWriter(whole, files, sealer, self.rate), repository.store)
+        files_made = NewFiles(chown=chown, sync=self.sync)
+        return _Worker(FileWriter(reader, files_made, self.rate), repository.store)
+
+
+class _Worker(NamedTuple):
+    """One process's part of the work."""
+
+    writer: FileWriter | DeltaWriter
+    store: Store
+
+    def write(self, task: Task) -> Written:
+        """Carry out a task, and tell which objects had to be read from another copy."""
+        written = self.writer.write(task)
+        notes = self.store.union.drain_notes() if self.store.union is not None else ()
+        return replace(written, notes=notes) if notes else written
 
 
 def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Written]:
@@ -48,8 +65,7 @@ def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Wr
     Raise what the first failing task raised; the others are given up.
     """
     if jobs <= 1:
-        writer = source.writer()
-        yield from map(writer.write, tasks)
+        yield from map(source.worker().write, tasks)
         return
     pool = make_pool(jobs, _begin, (source,), preload=[__name__])
     remaining, running = iter(tasks), set[Future[Written]]()
@@ -75,14 +91,12 @@ def _cannot_start(why: str, advice: str) -> CannotWrite:
     return CannotWrite("all files", "write", f"{why}: {advice}")
 
 
-_writers: Final[
-    list[FileWriter | DeltaWriter]
-] = []  # of a worker process: one, made at its beginning
+_workers: Final[list[_Worker]] = []  # of a worker process: one, made at its beginning
 
 
 def _begin(source: Source) -> None:
-    _writers.append(source.writer())
+    _workers.append(source.worker())
 
 
 def _write(task: Task) -> Written:
-    return _writers[0].write(task)
+    return _workers[0].write(task)

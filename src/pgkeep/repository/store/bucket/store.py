@@ -46,6 +46,10 @@ class BucketStore:
     def address(self) -> str:
         return self._options.address
 
+    @property
+    def union(self) -> None:
+        return None
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         check_name(name)
         self._uploads.put(name, parts)

@@ -1,0 +1,140 @@
+"""The repositories that a run may use: opened one by one, or read as one where they are copies."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pgkeep import config_file
+from pgkeep.config import RepositoryConfig
+from pgkeep.errors import PgkeepError
+from pgkeep.repository.keys import KeyNeeded
+from pgkeep.repository.marker import NotARepository
+from pgkeep.repository.repository import Repository
+from pgkeep.repository.store.base import Store, StoreFailed
+from pgkeep.repository.store.copies import Copies
+from pgkeep.repository.store.open import open_store
+
+AWAY = (StoreFailed, NotARepository)  # not there, not now, or not yet
+
+
+class NotACopy(PgkeepError):
+    """Two repositories of one config are not copies of one another."""
+
+    code = "not-a-copy"
+    exit_status = 55
+
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot use {self.second} beside {self.first}: "
+            "it is a repository of its own, not a copy"
+        )
+
+    @property
+    def hint(self) -> str:
+        return (
+            "give an empty place as url of the second and run pgkeep init, which makes it a copy; "
+            "one that goes its own way is used with --repository URL"
+        )
+
+
+class Place(NamedTuple):
+    """A repository that the config, or the command line, names."""
+
+    name: str  # '' for the only one
+    address: str
+    section: RepositoryConfig
+    read_secret: Callable[[], str | None] | None  # None: only the environment has it
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.name or self.address
+
+    def secret(self) -> str | None:
+        """Return the passphrase or recovery key, or None where none is given."""
+        if self.read_secret is None:
+            return config_file.secret_from_environment()
+        return self.read_secret()
+
+    def open(self, store: Store | None = None) -> Repository:
+        """Open the repository that is there. Raise NotARepository, KeyNeeded, WrongKey, ..."""
+        store = store or open_store(self.address)
+        # Asked for up front where the config expects encryption: a marker that somebody replaced
+        # by one without is noticed then, before anything is stored in the clear.
+        expected = self.section.encryption != "none"
+        try:
+            return Repository.open(store, self.secret() if expected else None)
+        except KeyNeeded:
+            secret = None if expected else self.secret()
+            if secret is None:
+                raise
+            return Repository.open(store, secret)
+
+
+class OpenedCopies(NamedTuple):
+    """What could be opened of a repository's copies, as one."""
+
+    repository: Repository
+    away: tuple[tuple[Place, PgkeepError], ...]  # what could not, and why
+
+    def notes(self) -> list[str]:
+        """Return what a person should know of what was read; of reads, only once."""
+        union = self.repository.store.union
+        told = [
+            f"repository {place.title} was not asked, what only it has is not shown: {error}"
+            for place, error in self.away
+        ]
+        return told + ([] if union is None else list(union.drain_notes()))
+
+
+def open_copies(places: Sequence[Place]) -> OpenedCopies:
+    """Open all places that can be opened. Raise what is wrong with the first if none can.
+
+    Raise NotACopy when two of them are repositories of their own.
+    """
+    opened: list[Repository] = []
+    away: list[tuple[Place, PgkeepError]] = []
+    unopened: list[tuple[Store, StoreFailed]] = []
+    for place in places:
+        store = open_store(place.address)
+        try:
+            opened.append(place.open(store))
+        except StoreFailed as error:
+            away.append((place, error))
+            unopened.append((store, error))
+        except NotARepository as error:  # it answered: there is nothing in it
+            away.append((place, error))
+    if not opened:
+        raise away[0][1]
+    first = opened[0]
+    for other in opened[1:]:
+        if other.id != first.id:
+            raise NotACopy(first.store.url, other.store.url)
+    if len(opened) + len(unopened) == 1:
+        return OpenedCopies(first, tuple(away))
+    union = Copies([repository.store for repository in opened], unopened)
+    return OpenedCopies(Repository(union, first.id, first.key), tuple(away))
+
+
+def first_working(places: Sequence[Place], note: Callable[[str], object]) -> Place:
+    """Return the first place that can be opened; `note` hears why others cannot."""
+    failed: PgkeepError | None = None
+    for place in places:
+        try:
+            place.open()
+        except AWAY as error:
+            failed = failed or error
+            continue
+        if failed is not None:
+            note(f"{failed}: using repository {place.title} instead")
+        return place
+    assert failed is not None
+    raise failed
+
+
+def absolute(address: str) -> str:
+    """Return an address from the command line as it is seen from everywhere."""
+    return address if ":" in address else os.path.abspath(address)

@@ -1,0 +1,186 @@
+"""Two copies of a repository under one config: what is intact is read, what works is written."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgkeep.server.instance import ServerProcess
+from pgkeep.server.scratch import ScratchCluster
+from pgkeep.server.session import Session
+from support.clusters import NewCluster, only
+from support.command import Result, archive_settings, run_pgkeep
+from support.wait import wait_for
+
+
+class Two:
+    """A cluster with the repositories `near` and `far`, copies of each other."""
+
+    def __init__(self, pg: ScratchCluster, folder: Path) -> None:
+        self.pg = pg
+        self.folder = folder
+        self.config = folder / "pgkeep.toml"
+        self.near, self.far = folder / "near", folder / "far"
+
+    def configure(self, *names: str, write: str = "") -> None:
+        parts = [f"write = {write}\n" if write else ""]
+        parts += [f'[[repository]]\nname = "{n}"\nurl = "{self.folder / n}"\n' for n in names]
+        parts += [f'[clusters.main]\nconninfo = "{self.pg.conninfo}"\nwal_timeout = "30s"\n']
+        self.config.write_text("\n".join(parts))
+
+    def run(self, *words: str | Path, **more: Any) -> Result:
+        return run_pgkeep(*words, config=self.config, **more)
+
+    def archive(self) -> str:
+        """Switch WAL; return the segment that was ended."""
+        self.pg.sql("CREATE TABLE IF NOT EXISTS filler (); DROP TABLE filler")
+        name = self.pg.value("SELECT pg_walfile_name(pg_current_wal_lsn())")
+        self.pg.sql("SELECT pg_switch_wal()")
+        return str(name)
+
+    def archived(self, name: str) -> None:
+        done = self.pg.data_directory / "pg_wal/archive_status" / f"{name}.done"
+        wait_for(done.exists, what=f"{name} archived")
+
+    def restore(self, *words: str, start: bool = True) -> Result:
+        """Restore to `restored`; with `start`, run it until recovery has ended."""
+        target = self.folder / "restored"
+        self.stop()
+        shutil.rmtree(target, ignore_errors=True)
+        options = ("--start", "--port", str(self.pg.port + 1)) if start else ()
+        return self.run("restore", "--target-dir", target, *options, *words)
+
+    def stop(self) -> None:
+        target = self.folder / "restored"
+        server = ServerProcess.attach(target, log_file=f"{target}.log")
+        if server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                server.stop("immediate")
+
+    def restored_rows(self) -> int:
+        place = f"host={self.pg.socket_directory} port={self.pg.port + 1}"
+        with Session.connect(f"{place} user=postgres dbname=postgres") as session:
+            return int(session.query("SELECT count(*) FROM public.t")[0][0])
+
+
+@pytest.fixture
+def two(new_cluster: NewCluster, tmp_path: Path) -> Iterator[Two]:
+    pg = new_cluster(start=False)
+    two = Two(pg, tmp_path)
+    two.configure("near")
+    pg.configure(**archive_settings(two.config))
+    pg.start()
+    two.run("init").ok()
+    pg.sql("CREATE TABLE t AS SELECT generate_series(1, 3) AS id")
+    two.run("backup").ok()
+    shutil.copytree(two.near, two.far)
+    two.configure("near", "far")
+    yield two
+    two.stop()
+
+
+def damage(path: Path) -> None:
+    """Flip bits all over a file."""
+    content = bytearray(path.read_bytes())
+    for place in range(40, len(content), 997):
+        content[place] ^= 0x55
+    path.write_bytes(content)
+
+
+@only(15, 18)
+def test_a_restore_takes_each_object_from_whoever_has_it_intact(two: Two) -> None:
+    two.pg.sql("INSERT INTO t VALUES (4)")
+    last = two.archive()
+    two.archived(last)
+    near = two.near / "clusters/main"
+    manifest = next(near.glob("backups/*/manifest"))
+    packs = sorted(near.glob("packs/*/*"))
+    damage(manifest)
+    damage(packs[0])
+    for pack in packs[1:]:
+        pack.unlink()
+    for segment in sorted(near.glob("wal/*/*/*/*")):
+        if segment.name != last:  # which only `near` has
+            damage(segment)
+    result = two.restore().ok()
+    assert two.restored_rows() == 4
+    for object in ("manifest", "packs"):
+        assert any(
+            object in line and f"{two.far} instead" in line for line in result.stderr.splitlines()
+        ), result.stderr
+    assert "fetched from the next repository instead" in (two.folder / "restored.log").read_text()
+    # What is in neither is missing: the whole of `far` is away in the meantime.
+    damage(near / packs[0].relative_to(near))
+    two.far.rename(two.folder / "elsewhere")
+    failed = two.restore(start=False)
+    assert failed.exit == 80, failed.stderr  # nothing-to-restore
+    assert "repository far was not asked" in failed.stderr
+    assert "manifest" in failed.stderr
+
+
+@only(18)
+def test_recovery_stops_while_a_repository_that_may_have_more_is_away(two: Two) -> None:
+    two.near.rename(two.folder / "unmounted")
+    two.pg.sql("INSERT INTO t VALUES (4)")
+    segment = two.archive()
+    two.archived(segment)  # in the next repository
+    assert list(two.far.rglob(segment))
+    assert "archived in the next repository instead" in two.pg.log
+    listed = two.run("list").ok()
+    assert "timeline 1: restorable" in listed.stdout
+    assert "warning: repository near was not asked" in listed.stderr
+    failed = two.restore()
+    assert failed.exit != 0
+    log = (two.folder / "restored.log").read_text()
+    assert "recovery stops here, so that nothing is lost" in log
+    assert "selected new timeline" not in log
+    (two.folder / "unmounted").rename(two.near)
+    two.restore().ok()
+    assert two.restored_rows() == 4
+
+
+@only(18)
+def test_a_backup_goes_to_the_first_that_works(two: Two) -> None:
+    two.near.rename(two.folder / "unmounted")
+    result = two.run("backup", "--json").ok()
+    assert "using repository far instead" in result.stderr
+    backup = result.json["id"]
+    assert (two.far / f"clusters/main/backups/{backup}/manifest").exists()
+    (two.folder / "unmounted").rename(two.near)
+    listed = two.run("list", "--json").ok().json
+    assert [one["id"] for one in listed["backups"]][-1] == backup
+    alone = two.run("--repository", "near", "list", "--json").ok().json
+    assert backup not in [one["id"] for one in alone["backups"]]
+
+
+@only(18)
+def test_all_that_must_have_it_have_it(two: Two) -> None:
+    two.configure("near", "far", write='["near", "far"]')
+    segment = two.archive()
+    two.archived(segment)
+    assert list(two.near.rglob(segment))
+    assert list(two.far.rglob(segment))
+    two.far.rename(two.folder / "unmounted")
+    waiting = two.archive()
+    ready = two.pg.data_directory / "pg_wal/archive_status" / f"{waiting}.ready"
+    wait_for(lambda: list(two.near.rglob(waiting)), what="the healthy one has it")
+    wait_for(lambda: "the repository's directory is not there" in two.pg.log, what="the reason")
+    assert ready.exists()
+    (two.folder / "unmounted").rename(two.far)
+    two.archived(waiting)
+    assert list(two.far.rglob(waiting))
+
+
+@only(18)
+def test_a_repository_of_its_own_is_no_copy(two: Two) -> None:
+    shutil.rmtree(two.far)
+    two.configure("far")
+    two.run("init").ok()
+    two.configure("near", "far")
+    failed = two.run("list")
+    assert failed.exit == 55, failed.stderr
+    assert "it is a repository of its own, not a copy" in failed.stderr
+    two.run("--repository", "near", "list").ok()
