@@ -5,15 +5,20 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from pgkeep.server.binaries import Binaries
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, Templates, require_binaries, versions_here
-from support.object_servers import KEY, SECRET, ObjectServer, moto_server
+from support.fault_proxy import FaultProxy
+from support.object_servers import SERVERS, ObjectServer
 
-BucketPlace = Callable[[str], str]
+
+class BucketPlace(Protocol):
+    def __call__(self, scheme: str, **options: str) -> str: ...
+
 
 # A shell starts background jobs with SIGINT ignored, and so would be every command under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -103,29 +108,42 @@ def repository_directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[ObjectServer]:
-    """An S3 server (moto) for this worker's tests; PostgreSQL's user finds its keys by file."""
-    with moto_server() as server:
+def object_server() -> Iterator[Callable[[str], ObjectServer]]:
+    """Gives the server for 's3', 'gs' or 'az': one of each for all tests of this worker."""
+    running: dict[str, ObjectServer] = {}
+    with ExitStack() as stack:
+
+        def server(scheme: str) -> ObjectServer:
+            if scheme not in running:
+                running[scheme] = stack.enter_context(SERVERS[scheme]())
+            return running[scheme]
+
         yield server
 
 
 @pytest.fixture
-def bucket_address(request: pytest.FixtureRequest, bucket_credentials: Path) -> BucketPlace:
-    """Makes a new bucket and returns an address in it, with a prefix; 's3' says which service."""
+def s3_server(object_server: Callable[[str], ObjectServer]) -> ObjectServer:
+    return object_server("s3")
 
-    def place(scheme: str) -> str:
-        server: ObjectServer = request.getfixturevalue(f"{scheme}_server")
+
+@pytest.fixture
+def bucket_address(
+    object_server: Callable[[str], ObjectServer], tmp_path_factory: pytest.TempPathFactory
+) -> BucketPlace:
+    """Makes a new bucket of 's3', 'gs' or 'az', and returns an address in it, with a prefix."""
+
+    def place(scheme: str, **options: str) -> str:
+        server = object_server(scheme)
         bucket = f"test-{os.urandom(6).hex()}"
         server.make_bucket(bucket)
-        return server.address(bucket, "some/prefix", credentials_file=str(bucket_credentials))
+        file = server.credentials(tmp_path_factory.mktemp("secrets") / scheme)
+        return server.address(bucket, "some/prefix", credentials_file=str(file), **options)
 
     return place
 
 
 @pytest.fixture
-def bucket_credentials(tmp_path: Path) -> Path:
-    """The credentials file of the S3 servers here."""
-    file = tmp_path.with_name(f"{tmp_path.name}-credentials")
-    file.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
-    file.chmod(0o600)
-    return file
+def s3_proxy(s3_server: ObjectServer) -> Iterator[FaultProxy]:
+    """A proxy before the S3 server that can be told to do harm."""
+    with FaultProxy(s3_server.endpoint) as proxy:
+        yield proxy

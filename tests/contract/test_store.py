@@ -13,7 +13,7 @@ from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.repository.store.open import open_store
 
 
-@pytest.fixture(params=["local", "memory", "copies", "s3"])
+@pytest.fixture(params=["local", "memory", "copies", "s3", "gs", "az"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return LocalStore(str(tmp_path))

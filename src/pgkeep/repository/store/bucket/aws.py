@@ -7,15 +7,14 @@ import configparser
 import json
 import os
 import shlex
-import stat
 import subprocess
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from pgkeep import config_file
+from pgkeep.repository.store.bucket.private import BadCredentials, read_private
 
 _SECONDS: Final = 60.0  # for a credential_process
-_LIMIT: Final = 1 << 20  # bytes of a file
 _KEYS: Final = {
     "aws_access_key_id": "access_key_id",
     "aws_secret_access_key": "secret_access_key",
@@ -28,15 +27,6 @@ _IDENTITY: Final = {
 }
 # What AWS's own programs can do with a profile and pgkeep leaves to them.
 _THEIRS: Final = ("sso_session", "sso_start_url", "source_profile", "credential_source")
-
-
-class BadProfile(Exception):
-    """A profile that cannot be used. Says why without a word of what it holds."""
-
-    def __init__(self, why: str, advice: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-        self.advice = advice
 
 
 class Places(NamedTuple):
@@ -72,7 +62,7 @@ def places(credentials_file: str, profile: str) -> Places:
 def find(places: Places) -> Found:
     """Return the profile's credentials; none if no profile was asked for and there is no default.
 
-    Raise BadProfile.
+    Raise BadCredentials.
     """
     profile = places.profile or "default"
     merged: dict[str, str] = {}
@@ -82,7 +72,7 @@ def find(places: Places) -> Found:
         if not places.profile:
             return Found({})
         looked = " and ".join(places.files)
-        raise BadProfile(f"there is no profile {profile} in {looked}", "name one that is there")
+        raise BadCredentials(f"there is no profile {profile} in {looked}", "name one that is there")
     return _credentials(
         merged, profile, where=" and ".join(places.files), default=not places.profile
     )
@@ -92,7 +82,7 @@ def _credentials(section: Mapping[str, str], profile: str, where: str, *, defaul
     settings = {ours: section[name] for name, ours in _KEYS.items() if section.get(name)}
     if "access_key_id" in settings:
         if "secret_access_key" not in settings:
-            raise BadProfile(f"profile {profile} in {where} has a key and no secret")
+            raise BadCredentials(f"profile {profile} in {where} has a key and no secret")
         return Found(settings)
     if section.get("credential_process"):
         return _from_program(section["credential_process"], profile)
@@ -104,32 +94,20 @@ def _credentials(section: Mapping[str, str], profile: str, where: str, *, defaul
     if theirs:
         why = f"profile {profile} in {where} uses {theirs}, which pgkeep does not know"
         advice = f"aws configure export-credentials --profile {profile} --format process"
-        raise BadProfile(why, f"make a profile with credential_process = {advice}")
-    raise BadProfile(f"profile {profile} in {where} has no aws_access_key_id")
+        raise BadCredentials(why, f"make a profile with credential_process = {advice}")
+    raise BadCredentials(f"profile {profile} in {where} has no aws_access_key_id")
 
 
 def _read(file: str, *, own: bool) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False, default_section="\0")
     try:
-        with open(file, encoding="utf-8") as opened:
-            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
-            text = opened.read(_LIMIT)
-    except OSError as error:
-        if not own and isinstance(error, FileNotFoundError | NotADirectoryError):
-            return parser
-        advice = "WAL is archived by the server's user: let it read this file"
-        raise BadProfile(f"{file} cannot be read: {error.strerror}", advice) from error
-    except UnicodeDecodeError:
-        raise BadProfile(f"{file} is not UTF-8 text") from None
-    if own and mode & 0o007:
-        why = f"everybody on this host can read {file} (mode {mode:04o})"
-        raise BadProfile(why, f"chmod o-rwx {file}")
-    try:
-        parser.read_string(text)
+        parser.read_string(read_private(file, own=own))
+    except FileNotFoundError:
+        return parser
     except configparser.Error:
         # The parser's own words would repeat the line, and the line may be a secret.
         why = f"{file} is no file of AWS profiles"
-        raise BadProfile(why, "write [default] and below it aws_access_key_id = ...") from None
+        raise BadCredentials(why, "write [default] and below it aws_access_key_id = ...") from None
     return parser
 
 
@@ -152,19 +130,19 @@ def _from_program(command: str, profile: str) -> Found:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise BadProfile(f"{what} gave no answer within {_SECONDS:g} seconds") from None
+        raise BadCredentials(f"{what} gave no answer within {_SECONDS:g} seconds") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its quotes do not match"
-        raise BadProfile(f"{what} cannot be run: {reason}") from None
+        raise BadCredentials(f"{what} cannot be run: {reason}") from None
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
-        raise BadProfile(
+        raise BadCredentials(
             f"{what} ended with status {done.returncode}" + (f": {last}" if last else "")
         )
     try:
         return _of_program(json.loads(done.stdout))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise BadProfile(f"{what} printed something else than credentials") from None
+        raise BadCredentials(f"{what} printed something else than credentials") from None
 
 
 def _of_program(said: dict[str, Any]) -> Found:

@@ -58,7 +58,9 @@ class Connection:
             client = self._opened(action)
             try:
                 return request(client, number)
-            except (BaseError, FileNotFoundError, ValueError) as error:
+            except (BaseError, FileNotFoundError) as error:
+                if getattr(error, "errno", None) is not None:
+                    raise  # a file of this host that was to be stored: obstore's have no number
                 raise self._explained(error, action) from error
 
         return persist(self._patience, attempt)
@@ -85,7 +87,7 @@ class Connection:
             name = answer.text.partition('Path "')[2].partition('":')[0]
             why = f"an object there has a name that no path has: {name!r}"
             return ForeignObject(self.options.url, action, why, "move it away: pgkeep wrote none")
-        if answer.status == 416:
+        if answer.beyond_end:
             return BeyondEnd()
         failed = translate(answer, action, self.options)
         missing = isinstance(error, FileNotFoundError) or answer.status == 404

@@ -4,27 +4,41 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pgkeep.repository.store.bucket.errors import CredentialsMissing
-from pgkeep.repository.store.bucket.options import BucketOptions
+from pgkeep.repository.store.bucket.options import SERVICES, BucketOptions
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
 
     Client = AzureStore | GCSStore | S3Store
 
+_INCOMPLETE: Final = {
+    "s3": "check region, endpoint and the credentials, see docs/object-stores.md",
+    "gs": "credentials_file takes a service account's key, as JSON",
+    "az": 'say whose the container is: account = "..."',
+}
 _WHOLE: Final = timedelta(hours=6)  # the longest that one request may go on, byte by byte
 
 
-def open_client(options: BucketOptions, secrets: dict[str, str], retries: int = 0) -> "Client":
-    """Make a client; nothing is asked of the service yet."""
+def open_client(options: BucketOptions, settings: dict[str, str]) -> "Client":
+    """Make a client that tries everything once; nothing is asked of the service yet.
+
+    `settings` are credentials, as obstore names them. Raise CredentialsMissing.
+    """
+    from obstore.exceptions import BaseError
+
     common: dict[str, Any] = {
         "prefix": options.prefix or None,
         "client_options": _http(options),
-        "retry_config": {
-            "max_retries": retries,
-            "retry_timeout": timedelta(seconds=options.retry_budget),
-        },
+        "retry_config": {"max_retries": 0},
     }
-    return _s3(options, secrets, common)
+    make = {"s3": _s3, "gs": _gs, "az": _az}[options.scheme]
+    try:
+        return make(options, settings, common)
+    except (BaseError, ValueError) as error:
+        # Its own words may repeat what it was given.
+        why = f"{SERVICES[options.scheme]} cannot be used with these options and credentials"
+        advice = _INCOMPLETE[options.scheme]
+        raise CredentialsMissing(options.url, "open the bucket", why, advice) from error
 
 
 def _http(options: BucketOptions) -> dict[str, Any]:
@@ -52,11 +66,11 @@ def _certificates(options: BucketOptions) -> bytes:
         raise CredentialsMissing(options.url, "open the bucket", why, advice) from error
 
 
-def _s3(options: BucketOptions, secrets: dict[str, str], common: dict[str, Any]) -> "Client":
+def _s3(options: BucketOptions, settings: dict[str, str], common: dict[str, Any]) -> "Client":
     from obstore.store import S3Store
 
     config: dict[str, Any] = {
-        **secrets,
+        **settings,
         # One request for each object: every clone knows it, and its errors name one object.
         "disable_bulk_delete": True,
         # The service refuses what arrives with another checksum.
@@ -76,3 +90,23 @@ def _s3(options: BucketOptions, secrets: dict[str, str], common: dict[str, Any])
         path_style = bool(options.endpoint) or "." in options.bucket
     config["virtual_hosted_style_request"] = not path_style
     return S3Store(options.bucket, **common, **config)
+
+
+def _gs(options: BucketOptions, settings: dict[str, str], common: dict[str, Any]) -> "Client":
+    from obstore.store import GCSStore
+
+    config: dict[str, Any] = dict(settings)
+    if options.endpoint:
+        config["base_url"] = options.endpoint
+    return GCSStore(options.bucket, **common, **config)
+
+
+def _az(options: BucketOptions, settings: dict[str, str], common: dict[str, Any]) -> "Client":
+    from obstore.store import AzureStore
+
+    config: dict[str, Any] = dict(settings)
+    if options.account:
+        config["account_name"] = options.account
+    if options.endpoint:
+        config["endpoint"] = options.endpoint
+    return AzureStore(options.bucket, **common, **config)

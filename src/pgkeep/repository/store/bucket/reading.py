@@ -24,7 +24,7 @@ from pgkeep.repository.store.bucket.errors import (
 )
 from pgkeep.repository.store.bucket.options import SERVICES, BucketOptions
 
-_STATUS: Final = re.compile(r"status(?: code)?:? (\d{3})")
+_STATUS: Final = re.compile(r"status(?: code)?:? (\d{3})|\(code: (\d{3})\)")
 _CODE: Final = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]{0,300})")
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{2,30})</Region>|expecting '([a-z0-9-]{2,30})'")
@@ -67,6 +67,15 @@ class Answer(NamedTuple):
         return self.code in _NO_KEY
 
     @property
+    def beyond_end(self) -> bool:
+        """Whether a range begins where an object has ended already.
+
+        Azurite says 206, and ranges that object_store can't read ("bytes 0--1/0") or refuses.
+        """
+        marks = ("value for CONTENT_RANGE header", "StartTooLarge")
+        return self.status == 416 or any(mark in self.text for mark in marks)
+
+    @property
     def ambiguous(self) -> bool:
         """Whether the request may have been carried out although it failed."""
         return self.status == 0 or self.status >= 500 or self.status == 408
@@ -77,7 +86,7 @@ def read_answer(error: BaseException) -> Answer:
     text = str(error)
     status, code, message = (find.search(text) for find in (_STATUS, _CODE, _MESSAGE))
     return Answer(
-        int(status[1]) if status else 0,
+        int(status[1] or status[2]) if status else 0,
         code[1] if code else "",
         " ".join(message[1].split()) if message else "",
         text,
@@ -98,7 +107,7 @@ def _kind(
     answer: Answer, action: str, options: BucketOptions
 ) -> tuple[type[StoreFailed], str, str]:
     code = answer.code
-    if code in _NO_BUCKET:
+    if code in _NO_BUCKET or "specified container does not exist" in answer.text:
         return BucketMissing, f"there is no bucket {options.bucket}", _no_bucket(options)
     if code in _REGIONS or answer.status in (301, 307):
         return WrongRegion, *_region(answer, options)
@@ -109,7 +118,7 @@ def _kind(
         return CredentialsExpired, "the credentials have expired", advice
     if code in _KEY:
         return CredentialsRefused, "the access key is not known there", _which_key(options)
-    if code in _SECRET:
+    if code in _SECRET or "failed to authenticate" in answer.message:
         return CredentialsRefused, "the secret is not the access key's", _which_key(options)
     if code in _SLOW or answer.status == 429:
         return StoreThrottled, "it asks for fewer requests", "run it again later, with fewer jobs"
@@ -148,6 +157,9 @@ def _without_answer(answer: Answer, action: str, options: BucketOptions) -> Stor
         return StoreUntrusted(store, action, why, "write endpoint with http:// or another port")
     if re.search(r"[Cc]redential|metadata|IMDS|169\.254\.", text):
         return CredentialsMissing(store, action, "no credentials were found", _which_key(options))
+    if "HTTP error" not in text:
+        words = " ".join(text.partition("\n")[0].split())[:200]
+        return StoreFailed(store, action, f"its answer makes no sense: {words}")
     why = f"the connection to {where} broke"
     return StoreUnreachable(store, action, why, f"check endpoint and {_where_from(options)}")
 

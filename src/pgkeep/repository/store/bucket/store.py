@@ -64,7 +64,7 @@ class BucketStore:
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         check_name(name)
         if length == 0:
-            return self._nothing(name, start)
+            return self._nothing(name, start, length)
         try:
             found = self._connection.ask(
                 f"read {name}", lambda client, _: self._range(client, name, start, length)
@@ -73,7 +73,7 @@ class BucketStore:
             self._demand_missing(name, absent)
             raise BlobMissing(self.url, name) from None
         except BeyondEnd:
-            return self._nothing(name, start if length is None else start + length)
+            return self._nothing(name, start, length)
         end = found.size if length is None else start + length
         if max(start, end) > found.size:
             raise ShortRead(self.url, name, max(start, end), found.size)
@@ -125,12 +125,10 @@ class BucketStore:
     def _range(self, client: "Client", name: str, start: int, length: int | None) -> "_Range":
         import obstore
 
-        options: Any = {}
-        if length is not None:
-            options = {"range": (start, start + length)}
-        elif start:
-            options = {"range": {"offset": start}}
-        answer = obstore.get(client, name, options=options)
+        # Always a range, also from the beginning: then the answer tells the object's whole size,
+        # and not just how much somebody on the way has let through.
+        wanted: Any = {"offset": start} if length is None else (start, start + length)
+        answer = obstore.get(client, name, options={"range": wanted})
         size = answer.meta["size"]
         content = answer.bytes().to_bytes()
         end = size if length is None else min(start + length, size)
@@ -139,11 +137,15 @@ class BucketStore:
             raise BrokenTransfer(self.url, f"read {name}", why)
         return _Range(size, content)
 
-    def _nothing(self, name: str, end: int) -> bytes:
-        """Return no bytes of a blob that has `end` of them. Raise ShortRead."""
+    def _nothing(self, name: str, start: int, length: int | None) -> bytes:
+        """Return a range that has no bytes. Raise ShortRead, or BrokenTransfer if it has some."""
         size = self.stat(name).size
-        if end > size:
-            raise ShortRead(self.url, name, end, size)
+        end = size if length is None else start + length
+        if max(start, end) > size:
+            raise ShortRead(self.url, name, max(start, end), size)
+        if start < end:
+            why = f"it says that the object ends before byte {start}, and that it has {size}"
+            raise BrokenTransfer(self.url, f"read {name}", why)
         return b""
 
     def _delete(self, name: str) -> None:

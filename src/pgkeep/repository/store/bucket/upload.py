@@ -6,7 +6,7 @@ copied within the service, which does know the condition.
 """
 
 from collections.abc import Iterator, Sequence
-from hashlib import md5, sha256
+from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final
 
 from pgkeep.repository.store import durable
@@ -28,12 +28,15 @@ _READ_BACK: Final = 8 * MIB  # bytes of one request
 
 
 class Fingerprint:
-    """What identifies content: computed while it is sent, compared with what is stored."""
+    """What identifies content: computed while it is sent, compared with what is stored.
+
+    MD5, because that is what services answer with. It is here to find accidents; that content is
+    what it was when it was sealed is shown by the hashes inside of it.
+    """
 
     def __init__(self, part_size: int) -> None:
         self.size = 0
-        self._part_size = part_size
-        self._content = sha256()
+        self._part_size = part_size  # 0: the object goes in one piece
         self._whole = md5(usedforsecurity=False)
         self._part = md5(usedforsecurity=False)
         self._parts: list[bytes] = []
@@ -42,9 +45,8 @@ class Fingerprint:
     def add(self, piece: bytes | memoryview) -> None:
         view = memoryview(piece).cast("B")
         self.size += len(view)
-        self._content.update(view)
         self._whole.update(view)
-        while len(view):
+        while self._part_size and len(view):
             taken = view[: self._part_size - self._filled]
             self._part.update(taken)
             self._filled += len(taken)
@@ -52,7 +54,7 @@ class Fingerprint:
             if self._filled == self._part_size:
                 self._end_part()
 
-    def is_etag(self, tag: str | None) -> bool:
+    def is_tag(self, tag: str | None) -> bool:
         """Tell whether a service that gives MD5s as tags has just this content.
 
         That of an object in parts is the MD5 of its parts' MD5s, and their number.
@@ -62,10 +64,10 @@ class Fingerprint:
         joined = md5(b"".join(self._parts), usedforsecurity=False).hexdigest()
         copied = md5(self._whole.digest(), usedforsecurity=False).hexdigest()
         known = (self._whole.hexdigest(), f"{joined}-{len(self._parts)}", f"{copied}-1")
-        return (tag or "").strip('"').removeprefix("W/").strip('"').lower() in known
+        return (tag or "").strip('"').lower() in known
 
     def same(self, other: "Fingerprint") -> bool:
-        return (self.size, self._content.digest()) == (other.size, other._content.digest())
+        return (self.size, self._whole.digest()) == (other.size, other._whole.digest())
 
     def _end_part(self) -> None:
         self._parts.append(self._part.digest())
@@ -114,7 +116,7 @@ class Uploads:
         return held[0] if len(held) == 1 and type(held[0]) is bytes else b"".join(held)
 
     def _whole(self, name: str, content: bytes, action: str, mode: Any) -> None:
-        sent = Fingerprint(max(len(content), 1))
+        sent = Fingerprint(0)
         sent.add(content)
         doubtful = False
 
@@ -202,7 +204,7 @@ class Uploads:
         self, client: "Client", name: str, tag: str | None, sent: Fingerprint
     ) -> bool:
         """Tell whether the service has what was sent: by its tag if that tells, else by reading."""
-        return sent.is_etag(tag) or self._read_back(client, name, sent)
+        return sent.is_tag(tag) or self._read_back(client, name, sent)
 
     def _is_there(self, client: "Client", name: str, sent: Fingerprint) -> bool:
         import obstore
@@ -215,7 +217,7 @@ class Uploads:
     def _read_back(self, client: "Client", name: str, sent: Fingerprint) -> bool:
         import obstore
 
-        found = Fingerprint(self._part_size)
+        found = Fingerprint(0)
         for piece in obstore.get(client, name).stream(min_chunk_size=_READ_BACK):
             found.add(memoryview(piece))
         return found.same(sent)
