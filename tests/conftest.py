@@ -14,6 +14,7 @@ from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, Templates, require_binaries, versions_here
 from support.fault_proxy import FaultProxy
 from support.object_servers import SERVERS, ObjectServer
+from support.sshd import Sshd, sshd_running
 
 
 class BucketPlace(Protocol):
@@ -99,6 +100,13 @@ def new_cluster(binaries: Binaries, templates: Templates, tmp_path: Path) -> Ite
 def pg(new_cluster: NewCluster) -> ScratchCluster:
     """A running cluster of the version under test, with 1 MiB WAL segments, no archiving."""
     return new_cluster()
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    """An OpenSSH server for the whole run of a worker."""
+    with sshd_running() as server:
+        yield server
 
 
 @pytest.fixture

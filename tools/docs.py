@@ -28,15 +28,14 @@ from pgkeep.config import (
     ClusterConfig,
     Config,
     DumpConfig,
-    Duration,
     Option,
-    RepositoryConfig,
     RetentionConfig,
     describe,
     options,
 )
 from pgkeep.errors import PgkeepError
-from pgkeep.units import format_duration
+from pgkeep.repository.store.access import RepositoryConfig
+from pgkeep.units import Duration, Size, format_duration, format_size
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 BEGIN: Final = "<!-- made by tools/docs.py from here -->"
@@ -195,6 +194,10 @@ def _default(option: Option) -> str:
     default = option.default
     if default is msgspec.NODEFAULT:
         return "must be given"
+    if isinstance(default, Size):
+        return f'default `"{format_size(default).replace(" ", "")}"`'
+    if isinstance(default, bool):
+        return f"default `{str(default).lower()}`"
     if isinstance(default, Duration):
         return f"default {format_duration(default) if default else 'none'}"
     if isinstance(default, str | dict) and not default:

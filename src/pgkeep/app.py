@@ -1,22 +1,24 @@
 """Composition: config in, wired objects out. The one place that knows how the parts fit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from pgkeep import config_file
-from pgkeep.config import ClusterConfig, Config, RepositoryConfig, read_config
+from pgkeep.config import ClusterConfig, Config, read_config
 from pgkeep.errors import PgkeepError
-from pgkeep.places import OpenedCopies, Place, absolute, first_working, open_copies
+from pgkeep.places import AWAY, OpenedCopies, Place, absolute, first_working, open_copies
 from pgkeep.repository.marker import NotARepository, read_marker
 from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.open import make_store, open_store
 from pgkeep.zone import SessionZone, zone_named
 
 if TYPE_CHECKING:
+    from pgkeep.repository.copies.make import Made
     from pgkeep.server.session import Session
 
 NO_FILE: Final = "the command line"
@@ -93,12 +95,18 @@ class App:
 
         With --repository it is that one alone: one of the config's by name, or any address.
         """
-        loaded, wanted = self.loaded, self._address
+        wanted = self._address
+        return self.configured if wanted is None else (self._named(wanted),)
+
+    @cached_property
+    def configured(self) -> tuple[Place, ...]:
+        """The repositories of the config, whichever is meant, in its order."""
+        loaded = self.loaded
         if loaded.file == NO_FILE:
-            assert wanted is not None
-            return (Place("", absolute(wanted), loaded.config.repository[0], None),)
+            assert self._address is not None
+            return (Place("", absolute(self._address), loaded.config.repository[0], None),)
         tables = config_file.repository_tables(loaded.file, loaded.table)
-        found = tuple(
+        return tuple(
             Place(
                 section.name,
                 config_file.repository_url(loaded.file, table),
@@ -107,10 +115,6 @@ class App:
             )
             for section, table in zip(loaded.config.repository, tables, strict=True)
         )
-        if wanted is None:
-            return found
-        named = [place for place in found if wanted in (place.name, place.address)]
-        return tuple(named) or (found[0]._replace(name="", address=absolute(wanted)),)
 
     @property
     def place(self) -> Place:
@@ -150,6 +154,18 @@ class App:
         secret = None if encryption == "none" else self.secret()
         return Repository.create(make_store(self.address), encryption, secret)
 
+    def make_copies(self, origin: Repository) -> list["Made"]:
+        """Make every other repository of the config a copy of `origin`, or open the copy it is."""
+        from pgkeep.repository.copies.make import make_copy
+
+        made = []
+        for place in self.places[1:]:
+            # Where the config expects encryption a secret is given: a copy in the clear is refused.
+            expected = origin.key is not None or place.section.encryption != "none"
+            secret = place.secret() if expected else None
+            made.append(make_copy(origin, make_store(place.address), secret))
+        return made
+
     def is_repository(self) -> bool:
         """Tell whether there is a repository; a folder that is missing has none."""
         try:
@@ -162,6 +178,52 @@ class App:
     def repository(self) -> Repository:
         """The repository that is meant; of several, the first."""
         return self.open_repository()
+
+    def place_of(self, wanted: str | None, passphrase_file: str | None = None) -> Place:
+        """Return the repository that is meant, one of the config's by name, or at any address.
+
+        None: the one that every command means. `passphrase_file` goes before all else that opens.
+        """
+        found = self.place if wanted is None else self._named(wanted)
+        if passphrase_file is None:
+            return found
+        section = RepositoryConfig(url=found.address, encryption="passphrase")
+        read_secret = partial(config_file.secret_from_file, passphrase_file)
+        return found._replace(section=section, read_secret=read_secret)
+
+    def _named(self, wanted: str) -> Place:
+        """Look a repository up; one that is not configured is opened by what opens the first."""
+        try:
+            configured = self.configured
+        except config_file.ConfigMissing:
+            return Place("", absolute(wanted), RepositoryConfig(url=wanted), None)
+        named = [place for place in configured if wanted in (place.name, place.address)]
+        return named[0] if named else configured[0]._replace(name="", address=absolute(wanted))
+
+    def others(
+        self, wanted: Sequence[str], passphrase_file: str | None, note: Callable[[str], object]
+    ) -> list[Repository]:
+        """Open other copies of the repository that is meant: those `wanted`, else the config's.
+
+        Of the config's, `note` hears of those that cannot be opened.
+        """
+        if wanted:
+            return [self.place_of(one, passphrase_file).open() for one in wanted]
+        opened = []
+        for place in self.configured:
+            if place.address != self.place.address:
+                try:
+                    opened.append(place.open())
+                except AWAY as error:
+                    note(f"repository {place.title} cannot be asked: {error}")
+        return opened
+
+    def settings_of(self, cluster: str) -> ClusterConfig:
+        """Return what the config says of a cluster; without a config, nothing."""
+        try:
+            return self.config.clusters.get(cluster, ClusterConfig())
+        except config_file.ConfigMissing:
+            return ClusterConfig()
 
     @cached_property
     def copies(self) -> OpenedCopies:
@@ -245,7 +307,7 @@ class App:
 
         Only `init` opens a new generation, and says so: a wrong conninfo must not mix two servers.
         """
-        from pgkeep.wal.identity import UnknownGeneration
+        from pgkeep.repository.repository import UnknownGeneration
 
         known = tuple(cluster.generation_ids())
         if known:

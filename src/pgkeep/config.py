@@ -25,7 +25,8 @@ from msgspec import Meta, Struct
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.names import BadName, cluster_prefix
-from pgkeep.units import BadUnit, parse_duration, parse_rate
+from pgkeep.repository.store.access import RepositoryConfig
+from pgkeep.units import BadUnit, Duration, Rate, Size, parse_duration, parse_rate, parse_size
 
 _Section = TypeVar("_Section", bound=Struct)
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?")
@@ -71,72 +72,8 @@ class Secret(str):
         return str.__str__(self)
 
 
-class Duration(int):
-    """Seconds, written '90s', '15min', '14d'."""
-
-    __slots__ = ()
-
-
-class Rate(int):
-    """Bytes per second, written '200MB/s'."""
-
-    __slots__ = ()
-
-
 class _Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A section of the file."""
-
-
-class RepositoryConfig(_Options, frozen=True, kw_only=True):
-    """Where backups and archived WAL are kept. Written [[repository]] there may be several."""
-
-    name: Annotated[
-        str,
-        Meta(
-            description="What commands and reports call it (`--repository offsite`). Needed as "
-            "soon as there are several.",
-            examples=["offsite"],
-        ),
-    ] = ""
-    url: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            description="The repository's address: a path (a relative one starts at this file's "
-            "folder) or a file:// address. Keep it on other disks than the database, and best on "
-            "another machine's.",
-            examples=["/var/lib/pgkeep"],
-        ),
-    ]
-    encryption: Annotated[
-        Literal["none", "passphrase"],
-        Meta(
-            description="Whether `pgkeep init` makes an encrypted repository (AES-256-GCM). It is "
-            "decided once: an existing repository keeps what it was made with."
-        ),
-    ] = "none"
-    passphrase_file: Annotated[
-        str,
-        Meta(
-            description="A file that holds the passphrase or the recovery key as its only line, "
-            "readable by its owner alone. `$PGKEEP_PASSPHRASE` goes first. The passphrase itself "
-            "never stands in pgkeep.toml.",
-            examples=["/etc/pgkeep/passphrase"],
-        ),
-    ] = ""
-    passphrase_command: Annotated[
-        str,
-        Meta(
-            description="A shell command that prints the passphrase within 30 s, for a vault.",
-            examples=["pass show pgkeep"],
-        ),
-    ] = ""
-    compression_level: Annotated[
-        int,
-        Meta(
-            ge=1, le=19, description="zstd level. 1 keeps up with fast disks; 3 to 9 save little."
-        ),
-    ] = 1
 
 
 class RetentionConfig(_Options, frozen=True, kw_only=True):
@@ -203,6 +140,22 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
             examples=["/opt/postgresql/18/bin"],
         ),
     ] = ""
+    server_name: Annotated[
+        str,
+        Meta(
+            description="What this server is called in the archive, instead of its host's name. "
+            "Needed where the host's name changes from start to start, as in many containers.",
+            examples=["db1"],
+        ),
+    ] = ""
+    may_take_over: Annotated[
+        list[str],
+        Meta(
+            description="The servers (hosts, or their server_name) that go on archiving by "
+            "themselves when they are promoted. Any other must be told to: `pgkeep wal take-over`.",
+            examples=[["db1", "db2"]],
+        ),
+    ] = []
     jobs: Annotated[
         int,
         Meta(ge=0, le=256, description="Worker processes of a backup or restore; 0: one per core."),
@@ -351,7 +304,9 @@ class Option(NamedTuple):
 def options(model: type[Struct]) -> Iterator[Option]:
     """Yield the options that a section declares."""
     hints = get_type_hints(model, include_extras=True)
-    for field in msgspec.structs.fields(model):
+    # A section's own come before those that it shares with others.
+    fields = msgspec.structs.fields(model)
+    for field in sorted(fields, key=lambda field: field.name not in model.__annotations__):
         hint = hints[field.name]
         annotated = get_origin(hint) is Annotated
         kind, meta = get_args(hint)[:2] if annotated else (hint, None)
@@ -438,6 +393,8 @@ def _own_type(kind: type, given: Any) -> Any:
     try:
         if kind is Rate:
             return Rate(parse_rate(given))
+        if kind is Size:
+            return Size(parse_size(given))
         return Duration(parse_duration(given)) if kind is Duration else kind(given)
     except BadUnit as error:
         raise ValueError(str(error)) from error
@@ -458,6 +415,10 @@ def describe(option: Option) -> str:
         return " or ".join(f'"{choice}"' for choice in get_args(kind))
     if kind is Duration:
         return "a duration like 90s, 15min, 14d, 2w in quotes"
+    if kind is Size:
+        return "a size like 200MB in quotes"
+    if kind is bool:
+        return "true or false"
     if kind is Rate:
         return "a size per second like 200MB/s in quotes"
     if get_origin(kind) in (dict, tuple):

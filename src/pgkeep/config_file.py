@@ -14,6 +14,15 @@ CONFIG_VARIABLE: Final = "PGKEEP_CONFIG"
 SECRET_VARIABLE: Final = "PGKEEP_PASSPHRASE"  # noqa: S105 - the variable's name, not its content
 PLACES: Final = ("pgkeep.toml", "/etc/pgkeep/pgkeep.toml")
 SECRET_LIMIT: Final = 4096  # bytes; a passphrase is a line, a key printed for people is shorter
+_FAR: Final = ("s3:", "gs:", "az:", "sftp:")  # stores whose addresses take options
+# Declared in repository/store/access.py, which takes too long to import.
+_STORE_FILES: Final = ("credentials_file", "ca_file", "identity_file", "known_hosts")
+_STORE_OPTIONS: Final = (
+    *_STORE_FILES,
+    *("endpoint", "region", "path_style", "profile", "account", "storage_class"),
+    *("server_side_encryption", "kms_key", "proxy", "part_size", "connect_timeout"),
+    *("timeout", "retry_for"),
+)
 COMMAND_SECONDS: Final = 30.0  # time for a passphrase_command: asking a vault takes a few
 
 Table = dict[str, object]
@@ -205,8 +214,29 @@ def writing(path: str, config: Mapping[str, object]) -> tuple[list[Table], bool]
 def repository_url(path: str, table: Mapping[str, object]) -> str:
     """Return the address of a repository's table; a relative one starts at the config's folder."""
     url = str(table["url"])
+    given = [name for name in _STORE_OPTIONS if table.get(name, "") != ""]
+    if url.startswith(_FAR):
+        return _with_options(path, url, {name: table[name] for name in given}) if given else url
+    if given:
+        why = f"the repository is a directory, {url}"
+        raise ConfigValue(path, f"repository.{given[0]}", why)
     is_address = "://" in url or url.startswith(("file:", "memory:"))
     return url if is_address else beside(path, url)
+
+
+def _with_options(path: str, url: str, given: Table) -> str:
+    """Put into an address what the config says of how to get there."""
+    from urllib.parse import quote, urlencode
+
+    options = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in given.items()
+    }
+    for name in _STORE_FILES:
+        if name in options:
+            options[name] = beside(path, options[name])
+    query = urlencode(options, safe="/:", quote_via=quote)
+    return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
 def beside(path: str, name: str) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pgkeep import config_file
-from pgkeep.config import RepositoryConfig
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.keys import KeyNeeded
 from pgkeep.repository.marker import NotARepository
 from pgkeep.repository.repository import Repository
+from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.repository.store.base import Store, StoreFailed
 from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.open import open_store

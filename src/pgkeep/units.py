@@ -41,6 +41,24 @@ class BadUnit(PgkeepError):
         return f"write it like {_EXAMPLES.get(self.wanted, '')}"
 
 
+class Duration(int):
+    """Seconds, written '90s', '15min', '14d'."""
+
+    __slots__ = ()
+
+
+class Rate(int):
+    """Bytes per second, written '200MB/s'."""
+
+    __slots__ = ()
+
+
+class Size(int):
+    """Bytes, written '200MB', '4GiB'."""
+
+    __slots__ = ()
+
+
 def parse_size(text: str) -> int:
     """Return bytes; 'kB', 'MB' ... count in 1024s, as PostgreSQL's own settings do."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())

@@ -11,9 +11,10 @@ from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.repository.store.open import open_store
+from support.sshd import Sshd
 
 
-@pytest.fixture(params=["local", "memory", "copies", "s3", "gs", "az"])
+@pytest.fixture(params=["local", "memory", "copies", "sftp", "s3", "gs", "az"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return LocalStore(str(tmp_path))
@@ -21,6 +22,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         return MemoryStore()
     if request.param == "copies":
         return Copies([MemoryStore("one"), MemoryStore("two")])
+    if request.param == "sftp":
+        server: Sshd = request.getfixturevalue("sshd")
+        return open_store(server.address(server.folder()))
     place: Callable[[str], str] = request.getfixturevalue("bucket_address")
     return open_store(place(request.param))
 

@@ -23,13 +23,13 @@ SETTING = {
 INIT = {
     "cluster", "repository", "created", "encrypted", "recovery_key", "generation",
     "system_identifier", "major", "identity", "says", "needed", "offers", "applied",
-    "restart_needed",
+    "restart_needed", "copies",
 }  # fmt: skip
 BACKUP = {
     "id", "cluster", "type", "label", "system_identifier", "major", "timeline", "start_lsn",
     "stop_lsn", "started_at", "stopped_at", "first_segment", "last_segment", "files", "size",
     "read", "stored", "resumed_bytes", "reuse", "duration_s", "copy_s", "bytes_per_second",
-    "corrupt_pages", "corrupt", "notes", "error",
+    "corrupt_pages", "corrupt", "notes", "error", "copies",
 }  # fmt: skip
 LISTED = {
     "id", "type", "label", "generation", "system_identifier", "major", "timeline", "start_lsn",

@@ -184,3 +184,65 @@ def test_a_repository_of_its_own_is_no_copy(two: Two) -> None:
     assert failed.exit == 55, failed.stderr
     assert "it is a repository of its own, not a copy" in failed.stderr
     two.run("--repository", "near", "list").ok()
+
+
+@only(18)
+def test_the_rule_of_three_two_one_is_judged_by_facts(two: Two) -> None:
+    found = two.run("check", "--321", "--json")
+    assert found.exit == 3
+    rows = {row["name"]: row for row in found.json["checks"]}
+    assert list(rows) == ["3 copies", "2 media", "1 off-site", "1 undeletable"]
+    assert rows["3 copies"]["state"] == "ok"
+    assert rows["2 media"]["state"] == "failed"  # all of it is on one disk
+    assert rows["1 off-site"]["says"] == "none: all copies are on this host"
+    assert rows["1 undeletable"]["state"] == "failed"
+    shutil.rmtree(two.far)
+    found = two.run("check", "--321")
+    assert "far cannot be read" in found.stdout
+    assert "fix: bring it up to date: pgkeep copy --to far" in found.stdout
+
+
+@only(18)
+def test_init_makes_the_others_copies_and_all_get_every_backup(
+    new_cluster: NewCluster, tmp_path: Path
+) -> None:
+    pg = new_cluster(start=False)
+    two = Two(pg, tmp_path)
+    two.configure("near", "far", write='["near", "far"]')
+    pg.configure(**archive_settings(two.config))
+    pg.start()
+    made = two.run("init", "--json").ok().json
+    assert [(copy["repository"], copy["created"]) for copy in made["copies"]] == [
+        (str(two.far), True)
+    ]
+    assert "its copy" in two.run("init").ok().stdout
+    pg.sql("CREATE TABLE t AS SELECT generate_series(1, 3) AS id")
+    backup = two.run("backup", "--json").ok().json
+    assert backup["copies"] == [{"repository": "far", "error": None}]
+    dump = two.run("dump", "create", "-d", "postgres").ok()
+    assert "also in repository far" in dump.stdout
+    for name in ("near", "far"):
+        alone = ("--repository", name)
+        listed = two.run(*alone, "list", "--json").ok().json
+        assert [one["id"] for one in listed["backups"]] == [backup["id"]]
+        assert listed["coverage"][0]["spans"]
+        assert len(two.run(*alone, "dump", "list", "--json").ok().json["dumps"]) == 1
+        two.run(*alone, "verify", "--level", "bytes").ok()
+    # One of them is away: the backup is safe, and the exit status tells.
+    two.far.rename(two.folder / "unmounted")
+    pg.sql(f"ALTER SYSTEM SET archive_command = {quoted(two, 'near')}")
+    pg.sql("SELECT pg_reload_conf()")
+    missing = two.run("backup", "--json")
+    assert missing.exit == 238, missing.stderr
+    assert missing.json["copies"][0]["error"]["code"] == "missing-elsewhere"
+    assert "hint: once that is mended: pgkeep copy --to far" in missing.stderr
+    (two.folder / "unmounted").rename(two.far)
+    two.run("copy", "--to", "far").ok()
+    listed = two.run("--repository", "far", "list", "--json").ok().json
+    assert missing.json["id"] in [one["id"] for one in listed["backups"]]
+
+
+def quoted(two: Two, repository: str) -> str:
+    """Return an archive_command that goes to one repository alone, as SQL text."""
+    command = archive_settings(two.config)["archive_command"]
+    return "'" + str(command).replace(" push", f" --repository {repository} push") + "'"

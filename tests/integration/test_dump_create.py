@@ -381,7 +381,7 @@ def small_place(tmp_path: Path) -> Iterator[Path]:
 
 
 @only(17)
-def test_the_repository_is_full(pg: ScratchCluster, small_place: Path) -> None:
+def test_the_repository_is_full(pg: ScratchCluster, small_place: Path, tmp_path: Path) -> None:
     scene = DumpScene.make(pg, small_place)
     pg.sql("CREATE EXTENSION pgcrypto")
     pg.sql("CREATE TABLE noise AS SELECT gen_random_bytes(1000) FROM generate_series(1, 90000)")
@@ -394,6 +394,11 @@ def test_the_repository_is_full(pg: ScratchCluster, small_place: Path) -> None:
     ]
     assert packs == []
     assert wait_until(scene.is_clean, 30)
+    file = tmp_path / "noise.dump"  # on another disk
+    pg.tool("pg_dump", "-Fc", "-Z0", f"--file={file}", "postgres")
+    result = scene.run("dump", "import", file)
+    assert result.exit == 25, result.stderr
+    assert not any(path.is_file() for path in (scene.repository / "clusters/main").rglob("*"))
 
 
 @only(17)

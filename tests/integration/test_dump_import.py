@@ -230,7 +230,7 @@ def test_what_goes_on_record(shop: DumpScene, tmp_path: Path) -> None:
     assert f"file {file}" in shown
 
 
-def test_inserts_are_data_without_rows(shop: DumpScene, tmp_path: Path) -> None:
+def test_rows_that_are_inserts(shop: DumpScene, tmp_path: Path) -> None:
     pg = shop.cluster
     file = dumped(shop, tmp_path / "a.dump", "-Fc", "--inserts")
     made = taken(shop, file)
@@ -242,6 +242,8 @@ def test_inserts_are_data_without_rows(shop: DumpScene, tmp_path: Path) -> None:
     pg.sql("CREATE DATABASE again TEMPLATE template0")
     pg.tool("pg_restore", "--exit-on-error", "--dbname=again", str(into))
     assert_same_database((pg, "shop"), (pg, "again"), properties=False)
+    shop.run("dump", "restore", made["id"], "--into", pg.conninfo, "-d", "third").ok()
+    assert_same_database((pg, "shop"), (pg, "third"), properties=False)
     script = taken(shop, dumped(shop, tmp_path / "a.sql", "--inserts"))
     assert script["databases"][0]["tables"] == 2
 

@@ -58,7 +58,7 @@ class ObjectServer(NamedTuple):
 
     def address(self, bucket: str, prefix: str = "", endpoint: str = "", **options: str) -> str:
         """Return a bucket's address, at another endpoint if one stands between."""
-        given = {"endpoint": endpoint or self.endpoint, "retry_budget": "2s", **options}
+        given = {"endpoint": endpoint or self.endpoint, "retry_for": "2s", **options}
         if self.scheme == "s3":
             given.setdefault("region", REGION)
         if self.scheme == "az":

@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from pgkeep.config import BadConfig, Config, Duration, Secret, find_line, read_config
+from pgkeep.config import BadConfig, Config, Secret, find_line, read_config
+from pgkeep.units import Duration
 
 MINIMAL = '[repository]\nurl = "/srv/backups"\n'
 
@@ -50,7 +51,7 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
-            "[repository] takes name, url, encryption, passphrase_file, passphrase_command, "
+            "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
             "compression_level",
             id="nothing near",
         ),

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pgkeep.model.wal_file import kind_of
+from pgkeep.repository.repository import UnknownGeneration
 from pgkeep.wal.identity import (
     ControlUnreadable,
     GenerationUnclear,
-    UnknownGeneration,
     generation_of,
     identifier_beside,
 )

@@ -1,6 +1,5 @@
 """A physical backup: what changed of a cluster, and the WAL without which it is worthless."""
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from pgkeep.backup.record import CopiedFiles, describe
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
 from pgkeep.backup.wait_wal import WalCollector, segments_between, wait_for_wal
-from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
@@ -32,7 +30,6 @@ from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.store.base import StoreFull
 from pgkeep.units import MIB
 from pgkeep.workers.pool import default_jobs
 from pgkeep.workers.throttle import SharedRate, check_step_back
@@ -92,14 +89,8 @@ def run(  # noqa: PLR0913  # the last two are for tests
         cluster.add_generation(facts.generation)
         began = now()
         job = _Job(source, cluster, options, progress, lock, facts, new_id(began), began)
-        try:
+        with attempts.given_back_when_full(cluster, job.id, lock):
             return job.run(make_workers)
-        except StoreFull:
-            # Whoever archives WAL needs the room more than a backup that cannot be completed.
-            with contextlib.suppress(PgkeepError):
-                lock.check()  # who took us for dead may use our packs by now
-                attempts.discard(cluster, job.id)
-            raise
 
 
 def _lock(cluster: ClusterFolder, progress: Progress) -> Lock:

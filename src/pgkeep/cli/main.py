@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from pgkeep import __version__
-from pgkeep.cli.commands import backup, dump, repair, restore, retention, setup, verify, wal
+from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
     FAILED,
     USAGE,
@@ -150,7 +150,7 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    for part in (setup, backup, restore, dump, verify, repair, retention, wal):
+    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pgkeep.logical import inventory
 from pgkeep.logical.inventory import Item
+from pgkeep.postgres.versions import major_of
 from pgkeep.repository import dumps
 from pgkeep.repository.manifest.dump_facts import INVENTORY, DumpFacts
 from pgkeep.repository.packs.streams import FileStreams
@@ -100,7 +101,7 @@ class _Opened:
 
     def tool(self, name: str) -> str:
         found = self.facts.database(name)
-        return found.dump_version.split(".")[0] if found else ""
+        return str(major_of(found.dump_version)) if found else ""
 
     def items(self, name: str) -> Mapping[tuple[str, str, str, int], Item]:
         """Return the inventory by key; equal keys are told apart by their order."""

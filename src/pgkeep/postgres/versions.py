@@ -21,6 +21,16 @@ class UnsupportedVersion(PgkeepError):
         return f"this pgkeep keeps PostgreSQL {MIN_MAJOR} to {MAX_MAJOR}; look for a newer pgkeep"
 
 
+def major_of(version: str) -> int:
+    """Return the major version of '18.6', '18beta1' or '9.6.24' (9); 0 when there is none."""
+    digits = ""
+    for character in version:
+        if not (character.isascii() and character.isdigit()):
+            break
+        digits += character
+    return int(digits or 0)
+
+
 class Version(NamedTuple):
     """One major version. Sources: catversion.h, pg_control.h, xlog_internal.h (XLOG_PAGE_MAGIC)."""
 

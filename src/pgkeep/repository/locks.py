@@ -169,6 +169,11 @@ class Lock:
         self._beaten = 0.0
         self.took_over: list[Holder] = []  # dead holders whose locks were removed: tell the user
 
+    @property
+    def name(self) -> str:
+        """The object that shows that it is held."""
+        return self._name
+
     def __enter__(self) -> "Lock":
         deadline = self._clock() + _PATIENCE_S
         told, attempt = False, 0

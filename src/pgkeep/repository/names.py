@@ -35,7 +35,16 @@ def cluster_prefix(cluster: str) -> str:
 
 
 def generation(cluster: str, generation_id: str) -> str:
-    return f"{cluster_prefix(cluster)}generations/{generation_id}.json"
+    return f"{generations_prefix(cluster)}{generation_id}.json"
+
+
+def generations_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}generations/"
+
+
+def writer(cluster: str, generation_id: str, writer_name: str) -> str:
+    """Return the object that says who archives: beside the generation, so one listing has both."""
+    return f"{generations_prefix(cluster)}{generation_id}.writer/{writer_name}.json"
 
 
 def backups_prefix(cluster: str) -> str:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 
 from pgkeep.errors import PgkeepError
-from pgkeep.light_typing import TYPE_CHECKING, Final
-from pgkeep.repository import names
+from pgkeep.light_typing import TYPE_CHECKING, Final, NamedTuple
+from pgkeep.repository import names, writers
 from pgkeep.repository.marker import (
     ENCRYPTED,
     NOT_ENCRYPTED,
@@ -96,6 +96,37 @@ class GenerationDiffers(PgkeepError):
         )
 
 
+class UnknownGeneration(PgkeepError):
+    """WAL of a system identifier or version that the repository doesn't know for this cluster."""
+
+    code = "unknown-generation"
+    exit_status = 73
+
+    what: str  # 'archive 000000010000000000000007'
+    found: str  # '18-7710983248089545577'; only the identifier where the version is not known
+    cluster: str
+    repository: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.known:
+            return f"cannot {self.what}: cluster {self.cluster} is not set up in {self.repository}"
+        return (
+            f"cannot {self.what}: it belongs to {_spell(self.found)}, and cluster {self.cluster} "
+            f"in {self.repository} is {' and '.join(map(_spell, self.known))}"
+        )
+
+    @property
+    def hint(self) -> str:
+        if not self.known:
+            return f"set it up with: pgkeep --cluster {self.cluster} init"
+        return (
+            "was this server upgraded or initialised again? then: pgkeep "
+            f"--cluster {self.cluster} init --new-generation. Is it a copy of another one? then "
+            "set archive_mode = off here, or give it a cluster name of its own"
+        )
+
+
 class Repository:
     """An open repository. Holds no handles: it may be used across fork and from several threads."""
 
@@ -116,7 +147,7 @@ class Repository:
         random: Callable[[int], bytes] = os.urandom,
     ) -> "Repository":
         """Make a repository in an empty place. Raise AlreadyARepository or PlaceTaken."""
-        _demand_empty(store)
+        demand_empty(store)
         from datetime import UTC, datetime
 
         now = now or datetime.now(UTC)
@@ -176,6 +207,13 @@ class Repository:
         return f"Repository({self.store.url!r}, id={self.id!r}, key={self.key!r})"
 
 
+class Archiving(NamedTuple):
+    """What a WAL command must know of a cluster, as the names in its folder tell it."""
+
+    generation_ids: tuple[str, ...]
+    writers: "dict[str, writers.Writer]"  # who archives, by generation
+
+
 class ClusterFolder:
     """One cluster's part of a repository."""
 
@@ -189,11 +227,24 @@ class ClusterFolder:
     def store(self) -> Store:
         return self.repository.store
 
+    def archiving(self) -> "Archiving":
+        """Return the generations and who archives each, by names alone, in one listing."""
+        prefix = names.generations_prefix(self.name)
+        ids: list[str] = []
+        texts: dict[str, list[str]] = {}
+        for blob in self.store.list(prefix):
+            folder, _, file = blob.name.removeprefix(prefix).rpartition("/")
+            text = file.removesuffix(".json")
+            if not folder and text != file:
+                ids.append(text)
+            elif folder.endswith(".writer"):
+                texts.setdefault(folder.removesuffix(".writer"), []).append(text)
+        found = {id: writers.newest(those) for id, those in texts.items()}
+        return Archiving(tuple(ids), {id: one for id, one in found.items() if one is not None})
+
     def generation_ids(self) -> list[str]:
-        """Return the ids alone, without reading anything but names: what a WAL command needs."""
-        prefix = f"{names.cluster_prefix(self.name)}generations/"
-        found = (blob.name.removeprefix(prefix) for blob in self.store.list(prefix))
-        return [name.removesuffix(".json") for name in found if name.endswith(".json")]
+        """Return the ids alone, without reading anything but names."""
+        return list(self.archiving().generation_ids)
 
     def generations(self) -> "list[Generation]":
         """Return what initdb and pg_upgrade have made of this cluster, by major version."""
@@ -238,7 +289,8 @@ class ClusterFolder:
         return f"ClusterFolder({self.repository!r}, {self.name!r})"
 
 
-def _demand_empty(store: Store) -> None:
+def demand_empty(store: Store) -> None:
+    """Raise AlreadyARepository or PlaceTaken unless a repository can be made here."""
     for blob in store.list():
         if blob.name == names.MARKER:
             raise already(store)
@@ -254,3 +306,9 @@ def _sizes(generation: "Generation") -> str:
         f"WAL segments of {generation.segment_size} bytes, blocks of {generation.block_size} bytes "
         f"and {generation.segment_blocks} blocks a file"
     )
+
+
+def _spell(generation: str) -> str:
+    major, _, identifier = generation.rpartition("-")
+    version = f" (PostgreSQL {major})" if major else ""
+    return f"system identifier {identifier}{version}"

@@ -68,6 +68,7 @@ class RestoreRequest:
     primary_conninfo: str = ""
     primary_slot_name: str = ""
     keep_archiving: bool = False
+    server_name: str = ""  # with it: what the archive calls this server, if not by its host
     stop_at_hole: bool = False  # with 'latest': accept that WAL behind a hole is lost
     delta: bool = False  # over an older state of this cluster: write only what differs
     discard_wal: bool = False  # with delta: do without its WAL that is not archived

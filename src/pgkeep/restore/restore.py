@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pgkeep.errors import PgkeepError
 from pgkeep.model.target import Action
 from pgkeep.model.timeline import history_name
 from pgkeep.postgres.conf import recovery_command
@@ -20,6 +21,7 @@ from pgkeep.repository import locks
 from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
+from pgkeep.repository.writers import take_over, this_server
 from pgkeep.restore import settings
 from pgkeep.restore.delta.clean import Cleaner, Deleted
 from pgkeep.restore.plan import RestorePlan
@@ -164,6 +166,8 @@ def carry_out(
             for written in write_tasks([last], source._replace(sync=True, delta=False), 1):
                 done.add(written, files=1)
         tree.end()
+    if prepared.request.keep_archiving:
+        notes += _succeed(cluster, prepared)
     start, promote = _commands(prepared)
     counts = done.delta(deleted) if prepared.over else None
     return RestoreReport(
@@ -262,6 +266,16 @@ def _configure(tree: Tree, prepared: Prepared, now: datetime) -> list[str]:
     if not request.keep_archiving:
         notes.append("archiving is off in the restored server: the archive is its original's")
     return notes
+
+
+def _succeed(cluster: ClusterFolder, prepared: Prepared) -> Iterator[str]:
+    """Make the restored server the one that archives, as --keep-archiving says it is."""
+    plan = prepared.plan
+    server = this_server(plan.target_dir, prepared.request.server_name)
+    try:
+        take_over(cluster, plan.backup.generation.id, server, plan.timeline)
+    except PgkeepError as error:
+        yield f"before it can archive, run pgkeep wal take-over in the restored server: {error}"
 
 
 def _shell_notes(plan: RestorePlan) -> Iterator[str]:

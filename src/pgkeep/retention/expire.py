@@ -30,7 +30,17 @@ from pgkeep.retention.survey import Survey, Unprovable, look, sort_found
 
 # Who stores packs that no manifest names yet, or reads what might be deleted.
 CONFLICTS: Final = frozenset(
-    {"backup", "dump", "dump-restore", "expire", "pin", "restore", "verify"}
+    {
+        "backup",
+        "copy-from",
+        "copy-to",
+        "dump",
+        "dump-restore",
+        "expire",
+        "pin",
+        "restore",
+        "verify",
+    }
 )
 _PROOFS: Final = 100  # kept for people, after one that read everything made older ones useless
 _SKEW: Final = timedelta(hours=1)

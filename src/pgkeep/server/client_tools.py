@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.errors import PgkeepError
+from pgkeep.postgres.versions import major_of
 from pgkeep.server.binaries import Binaries, PgToolsMissing, places_of_programs
 
 _VERSION: Final = re.compile(r"\) (\d+(?:\.\d+)*(?:devel|beta\d+|rc\d+)?)")
@@ -37,7 +38,7 @@ class ToolsTooOld(PgkeepError):
 
     @property
     def hint(self) -> str:
-        major = self.version.split(".")[0]
+        major = major_of(self.version)
         return (
             f"install the client programs of PostgreSQL {major} or newer (Debian: apt install "
             f"postgresql-client-{major}; Red Hat: dnf install postgresql{major}), or name their "
@@ -55,7 +56,7 @@ def find_tools(
 
     `explicit` is a folder the user named. Raise ToolsTooOld, naming what is here.
     """
-    wanted = int(re.split(r"\D", server_version)[0])
+    wanted = major_of(server_version)
     found = sorted(_candidates(explicit), key=lambda tools: tools.major)
     fitting = [tools for tools in found if tools.major >= wanted]
     if not fitting:

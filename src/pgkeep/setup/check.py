@@ -17,6 +17,7 @@ from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import Store
+from pgkeep.repository.writers import read_writer, this_server
 from pgkeep.server import privileges
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.facts import ServerFacts
@@ -83,6 +84,7 @@ class Subject:
     open_cluster: Callable[[], ClusterFolder]
     archive_command: Callable[[], str]
     secret_is_only_here: Callable[[], bool] = lambda: False
+    server_name: str = ""  # what the archive calls this server, if not by its host
     data_directory: str = ""  # if not where the server says
     pg_bin: str | None = None
     switch: bool = True  # force a segment to see it arrive
@@ -199,6 +201,8 @@ def _server(
         found.append(not_checked("delivery", "the repository cannot be used"))
         return
     _tried("identity", found, lambda: _identity(folder, facts))
+    if not facts.in_recovery:
+        _tried("writer", found, lambda: _writer(subject, folder, facts))
     _tried("room", found, lambda: _room(folder, session))
     if not plan.archives_to_us:
         found.append(not_checked("delivery", "the server does not archive to pgkeep yet"))
@@ -238,6 +242,15 @@ def _identity(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
     if not known:
         return failed("identity", "the repository does not know this cluster yet", "pgkeep init")
     return verdicts.of_identity(plan_generation(known, facts.generation).says)
+
+
+def _writer(subject: Subject, folder: ClusterFolder, facts: ServerFacts) -> Verdict:
+    server = this_server(facts.data_directory, subject.server_name)
+    writer = folder.archiving().writers.get(facts.generation.id)
+    if writer is None:
+        return verdicts.of_writer(str(server), "", "")
+    found = read_writer(folder, facts.generation.id, writer)
+    return verdicts.of_writer(str(server), str(found.server), found.since[:16].replace("T", " "))
 
 
 def _room(folder: ClusterFolder, session: Session) -> Verdict:

@@ -2,12 +2,14 @@
 
 import os
 import pwd
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
 from pgkeep.errors import PgkeepError
+from pgkeep.repository.copies.make import Made
 from pgkeep.repository.keys import add_recovery_key
-from pgkeep.repository.repository import Repository
+from pgkeep.repository.repository import Repository, UnknownGeneration
 from pgkeep.server.facts import ServerFacts
 from pgkeep.server.session import QueryFailed, Session
 from pgkeep.setup.plan import (
@@ -62,6 +64,20 @@ class ArchiverInUse(PgkeepError):
         )
 
 
+class AnotherServer(UnknownGeneration):
+    """The server is not the one that was backed up under this name so far. Nothing was made."""
+
+    code = "another-server"
+
+    @property
+    def hint(self) -> str:
+        return (
+            f"was it upgraded or initialised again? then: pgkeep --cluster {self.cluster} init "
+            "--new-generation, and a backup at once. Is it another cluster? then give it a name of "
+            "its own under [clusters]"
+        )
+
+
 class SettingsRefused(PgkeepError):
     """The role may not change the server's settings."""
 
@@ -93,6 +109,7 @@ class InitReport:
     settings: SettingsPlan
     applied: tuple[Change, ...]
     data_directory: str
+    copies: tuple["RepositoryReport", ...] = ()  # the other repositories
 
     @property
     def restart_needed(self) -> bool:
@@ -118,6 +135,7 @@ class InitReport:
             "offers": [_change(change) for change in self.settings.offers],
             "applied": [change.name for change in self.applied],
             "restart_needed": self.restart_needed,
+            "copies": [copy.to_dict() for copy in self.copies],
         }
 
 
@@ -138,6 +156,7 @@ class RepositoryReport:
     created: bool  # by this run
     encrypted: bool
     recovery_key: str | None  # shown this once, stored nowhere
+    copies: tuple["RepositoryReport", ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as documented for --json."""
@@ -154,6 +173,7 @@ class InitOptions:
     apply: bool = False
     offers: bool = True  # apply what is merely better too
     replace_archiver: bool = False
+    new_generation: bool = False  # of a cluster that is known: after pg_upgrade or initdb
 
 
 class Place(Protocol):
@@ -162,6 +182,9 @@ class Place(Protocol):
     def is_repository(self) -> bool: ...
     def open_repository(self) -> Repository: ...
     def create_repository(self) -> Repository: ...
+    def make_copies(self, origin: Repository) -> Sequence[Made]:
+        """Make every other repository of the config a copy, or find that it is one."""
+        ...
 
 
 def init(session: Session, place: Place, options: InitOptions) -> InitReport:
@@ -175,8 +198,14 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
     repository, made = _make(place, options)
     cluster = repository.cluster(options.cluster)
     generation = plan_generation(cluster.generations(), facts.generation)
+    if generation.previous is not None and not options.new_generation:
+        known = tuple(cluster.generation_ids())
+        what = f"set up cluster {cluster.name}"
+        raise AnotherServer(what, facts.generation.id, cluster.name, made.repository, known)
+    copies = place.make_copies(repository)
     # The generation before the settings: from the first segment on it is known whose WAL it is.
-    cluster.add_generation(facts.generation)
+    for one in (repository, *(copy.repository for copy in copies)):
+        one.cluster(options.cluster).add_generation(facts.generation)
     offers = settings.offers if options.offers else ()
     applied = apply_settings(session, settings, offers) if options.apply else ()
     return InitReport(
@@ -189,12 +218,21 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
         settings=settings,
         applied=applied,
         data_directory=facts.data_directory,
+        copies=tuple(_report(options.cluster, copy) for copy in copies),
     )
+
+
+def _report(cluster: str, made: Made) -> "RepositoryReport":
+    sealed = made.repository.key is not None
+    url = made.repository.store.url
+    return RepositoryReport(cluster, url, made.created, sealed, made.recovery_key)
 
 
 def init_for_dumps(place: Place, options: InitOptions) -> RepositoryReport:
     """Make the repository and ask nothing of the server: dumps need neither archiving nor files."""
-    return _make(place, options)[1]
+    repository, report = _make(place, options)
+    copies = tuple(_report(options.cluster, copy) for copy in place.make_copies(repository))
+    return replace(report, copies=copies)
 
 
 def _make(place: Place, options: InitOptions) -> tuple[Repository, RepositoryReport]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Coverage
+from pgkeep.postgres.versions import major_of
 from pgkeep.setup.plan import DISABLED, PROGRAM, RESTART, SettingsPlan
 from pgkeep.units import format_duration, format_size
 
@@ -160,7 +161,7 @@ def of_room(url: str, free: int | None, cluster_size: int, *, has_backups: bool)
 
 def of_tools(folder: str, found: str, server: str) -> Verdict:
     """`found` and `server` are versions like '18.6'."""
-    if found.partition(".")[0] != server.partition(".")[0]:
+    if major_of(found) != major_of(server):
         says = f"{folder} has PostgreSQL {found}, the server is {server}"
         return failed("tools", says, "name the right folder with pg_bin in pgkeep.toml")
     if found != server:
@@ -187,8 +188,20 @@ def of_no_delivery(segment: str, waited: float, last_failure: str) -> Verdict:
 def of_identity(says: str) -> Verdict:
     """`says` is what plan_generation says, '' when the server is the one that is known."""
     if says:
-        return failed("identity", says, "pgkeep init opens a new generation for this server")
+        return failed("identity", says, "if that is meant: pgkeep init --new-generation")
     return ok("identity", "the repository knows this server")
+
+
+def of_writer(server: str, writer: str, since: str) -> Verdict:
+    """`writer` is who archives this server's WAL by what the repository says, '' for nobody."""
+    if not writer:
+        return ok("writer", "nobody archives yet: the first that does keeps others out")
+    if writer == server:
+        return ok("writer", f"{writer}, since {since}")
+    # Not failed: seen from outside a container one server has two names. delivery tells the truth.
+    says = f"{writer} archives this cluster's WAL since {since}; seen from here this is {server}"
+    fix = "has this server replaced it for good? then run here: pgkeep wal take-over"
+    return note("writer", says, fix)
 
 
 def of_coverage(

@@ -17,7 +17,7 @@ from pgkeep.verify.content import BadPart, PackFound, WalFound
 from pgkeep.verify.hits import FilesHit, dump_files_hit, files_hit, packs_hit
 from pgkeep.verify.inventory import BAD_MANIFEST, Inventory
 from pgkeep.verify.plan import assess, holes, ranges
-from pgkeep.verify.report import BackupFound, Proven, WalLoss
+from pgkeep.verify.report import MISSING, BackupFound, Proven, WalLoss
 
 _SHOWN: Final = 5  # faults of one object that are spelt out
 
@@ -154,12 +154,12 @@ def _losses(found: Inventory, record: Record, read: Read, keep_from: datetime) -
     if found.scope.everything:
         missing, _ = holes(record.coverage, record.backups, keep_from)
     for hole in missing:
-        yield loss(hole.first, hole.last, "missing")
+        yield loss(hole.first, hole.last, MISSING)
     for stranded in record.coverage.stranded:
         lost = stranded.missing
         told = any(h.first.timeline == lost.timeline and h.first <= lost <= h.last for h in missing)
         if stranded.backup in in_scope and not told:
-            yield loss(lost, lost, "missing")
+            yield loss(lost, lost, MISSING)
 
 
 def _damaged_files(

@@ -13,7 +13,9 @@ from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Coverage, Hole
 from pgkeep.model.dump import Dump
 from pgkeep.model.segment import Segment
+from pgkeep.model.wal_file import kind_of
 from pgkeep.repository.catalog import Catalog, Unreadable
+from pgkeep.repository.copies.object_names import ObjectKind, ObjectName, parse_name
 from pgkeep.repository.dumps import DumpCatalog, UnreadableDump, find_any
 from pgkeep.repository.proofs import Level, Verdict
 from pgkeep.units import MIB
@@ -256,6 +258,50 @@ def assess(
             verdict = Verdict.DAMAGED
         found.append(Assessed(id, verdict, "; ".join(whys)))
     return found
+
+
+class MissingWal(NamedTuple):
+    """Segments of one generation that are not there: file names, both belong to it."""
+
+    generation: str
+    first: str
+    last: str
+
+    def holds(self, name: ObjectName) -> bool:
+        """Tell whether an object is one of these segments, of either one's timeline."""
+        file = name.file
+        ours = name.of == self.generation and kind_of(file) == "segment"
+        timelines = (self.first[:8], self.last[:8])
+        return ours and file[:8] in timelines and self.first[8:] <= file[8:] <= self.last[8:]
+
+
+# Manifests before packs: they tell what packs must hold.
+_HEALING: Final = (
+    ObjectKind.GENERATION,
+    ObjectKind.MANIFEST,
+    ObjectKind.PACK,
+    ObjectKind.HISTORY,
+    ObjectKind.WAL,
+    ObjectKind.PIN,
+)
+
+
+def in_need(
+    damaged: Collection[str], missing: Iterable[MissingWal], elsewhere: Iterable[str]
+) -> list[ObjectName]:
+    """Return the objects to bring back from other copies, in the order in which to do it.
+
+    A verify names the first of many missing segments; `elsewhere` are objects of other copies.
+    """
+    holes = list(missing)
+    parsed = {name: parse_name(name) for name in (*damaged, *elsewhere)}
+    named = set(damaged)
+    found = (
+        one
+        for name, one in parsed.items()
+        if one is not None and (name in named or any(hole.holds(one) for hole in holes))
+    )
+    return sorted(found, key=lambda one: (_HEALING.index(one.kind), one.name))
 
 
 def words(level: Level, sample: Sample | None) -> str:

@@ -11,6 +11,7 @@ from pgkeep.repository.proofs import DamagedObject, Proof, Verdict
 from pgkeep.units import format_size
 from pgkeep.verify.hits import FileHit, FilesHit
 
+MISSING: Final = "missing"  # why WAL is lost that is not there
 _SHOWN: Final = 5  # names in the error's message; the report has them all
 
 
@@ -67,6 +68,11 @@ class WalLoss:
     stranded: tuple[str, ...]  # backups that they make consistent
     cut: tuple[str, ...]  # backups that cannot be recovered further than to their start
     at: str  # where the first one begins
+
+    @property
+    def missing(self) -> bool:
+        """Tell whether they are not there at all."""
+        return self.why == MISSING
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,14 @@ class Clock:
     elapsed: Callable[[], float] = time.monotonic
 
 
+REAL_TIME: Final = Clock()
+
+
 def run(
     cluster: ClusterFolder,
     options: VerifyOptions,
     progress: Progress | None = None,
-    clock: Clock = Clock(),
+    clock: Clock = REAL_TIME,
 ) -> VerifyReport:
     """Verify, record the proof and return the report; faults are in it, and never raised.
 

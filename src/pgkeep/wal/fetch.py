@@ -8,13 +8,12 @@ from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import Final, NamedTuple
 from pgkeep.model.wal_file import kind_of
 from pgkeep.postgres.wal_header import HEADER_SIZE, check_segment
-from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.repository import ClusterFolder, UnknownGeneration
 from pgkeep.repository.store.durable import sync_folder, write_temp
 from pgkeep.repository.wal_archive import WalArchive, WalMissing
 from pgkeep.wal.identity import (
     GenerationUnclear,
     NotArchivable,
-    UnknownGeneration,
     generation_of,
     identifier_beside,
 )

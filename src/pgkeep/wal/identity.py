@@ -5,6 +5,7 @@ import os
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import Final
 
+_STATE_AT: Final = 16  # its member state, of the enum DBState
 _IDENTIFIER_SIZE: Final = 8  # pg_control.h: ControlFileData begins with system_identifier
 
 
@@ -22,37 +23,6 @@ class NotArchivable(PgkeepError):
     @property
     def hint(self) -> str:
         return "the archive takes segments, .partial, .history and .backup files, as %p names them"
-
-
-class UnknownGeneration(PgkeepError):
-    """WAL of a system identifier or version that the repository doesn't know for this cluster."""
-
-    code = "unknown-generation"
-    exit_status = 73
-
-    what: str  # 'archive 000000010000000000000007'
-    found: str  # '18-7710983248089545577'; only the identifier where the version is not known
-    cluster: str
-    repository: str
-    known: tuple[str, ...]
-
-    def __str__(self) -> str:
-        if not self.known:
-            return f"cannot {self.what}: cluster {self.cluster} is not set up in {self.repository}"
-        return (
-            f"cannot {self.what}: it belongs to {_spell(self.found)}, and cluster {self.cluster} "
-            f"in {self.repository} is {' and '.join(map(_spell, self.known))}"
-        )
-
-    @property
-    def hint(self) -> str:
-        if not self.known:
-            return f"set it up with: pgkeep --cluster {self.cluster} init"
-        return (
-            "was this server upgraded or initialised again? then: pgkeep "
-            f"--cluster {self.cluster} init. Is it a copy of another one? then set archive_mode "
-            "= off here, or give it a cluster name of its own"
-        )
 
 
 class GenerationUnclear(PgkeepError):
@@ -98,18 +68,30 @@ def identifier_beside(path: str) -> int | None:
 
     The two folders are cut off the path as it is written: pg_wal is often a symlink.
     """
+    content = _control_beside(path)
+    return None if content is None else int.from_bytes(content[:_IDENTIFIER_SIZE], "little")
+
+
+def _control_beside(path: str) -> bytes | None:
     control = os.path.join(os.path.dirname(os.path.dirname(path)), "global", "pg_control")
     try:
         with open(control, "rb") as file:
-            content = file.read(_IDENTIFIER_SIZE)
+            content = file.read(_STATE_AT + 4)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ControlUnreadable(control, error.strerror or str(error)) from error
-    identifier = int.from_bytes(content, "little")
-    if len(content) < _IDENTIFIER_SIZE or identifier == 0:
+    if len(content) < _IDENTIFIER_SIZE or not any(content[:_IDENTIFIER_SIZE]):
         raise ControlUnreadable(control, "it is damaged")
-    return identifier
+    return content
+
+
+def state_beside(path: str) -> int | None:
+    """Return the DBState of the data directory whose pg_wal holds `path`; None if none does."""
+    content = _control_beside(path)
+    if content is None:
+        return None
+    return int.from_bytes(content[_STATE_AT : _STATE_AT + 4], "little")
 
 
 def generation_of(identifier: int, known: tuple[str, ...]) -> str | None:
@@ -118,9 +100,3 @@ def generation_of(identifier: int, known: tuple[str, ...]) -> str | None:
         if generation.rpartition("-")[2] == str(identifier):
             return generation
     return None
-
-
-def _spell(generation: str) -> str:
-    major, _, identifier = generation.rpartition("-")
-    version = f" (PostgreSQL {major})" if major else ""
-    return f"system identifier {identifier}{version}"

@@ -121,7 +121,10 @@ def _push(call: Call) -> int:
     from pgkeep.wal.several import push_to
 
     def archive(place: Opened) -> object:
-        return push(place.cluster, call.operands[0], generation=call.generation, level=place.level)
+        cluster, level, rights = place
+        return push(
+            cluster, call.operands[0], generation=call.generation, level=level, rights=rights
+        )
 
     candidates = to_write(call)
     patiently(lambda: push_to(candidates, archive, lambda text: _say(text, "")))

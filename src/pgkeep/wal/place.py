@@ -8,6 +8,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import NamedTuple, Protocol
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import open_store
+from pgkeep.wal.push import Rights
 
 
 class Place(Protocol):
@@ -26,6 +27,7 @@ class Opened(NamedTuple):
 
     cluster: ClusterFolder
     level: int = 1  # of compression
+    rights: Rights = Rights()
 
 
 class Candidates(NamedTuple):
@@ -74,12 +76,33 @@ def _candidates(place: Place, choose: _Choice) -> Candidates:
             tables, all_of_them, wanted = named, False, None
         else:
             tables = _tables(path, config)[:1]
-    each = tuple(partial(_open_table, place, path, table, cluster, wanted) for table in tables)
+    open_one = partial(
+        _open_table, place, path, _rights(path, config, cluster), cluster=cluster, address=wanted
+    )
+    each = tuple(partial(open_one, table) for table in tables)
     return Candidates(each, all_of_them)
 
 
-def _open_table(
-    place: Place, path: str, table: Mapping[str, object], cluster: str, address: str | None
+def _rights(path: str, config: Mapping[str, object], cluster: str) -> Rights:
+    clusters = config.get("clusters")
+    table = clusters.get(cluster) if isinstance(clusters, dict) else None
+    if not isinstance(table, dict):
+        return Rights()
+    others = table.get("may_take_over", [])
+    if not isinstance(others, list):
+        key = f"clusters.{cluster}.may_take_over"
+        raise config_file.ConfigValue(path, key, "it must be a list of names")
+    return Rights(str(table.get("server_name", "")), tuple(map(str, others)))
+
+
+def _open_table(  # noqa: PLR0913  # all but two are the call's own
+    place: Place,
+    path: str,
+    rights: Rights,
+    table: Mapping[str, object],
+    *,
+    cluster: str,
+    address: str | None,
 ) -> Opened:
     """Open a repository of the config, or another one by its settings."""
     url = address or config_file.repository_url(path, table)
@@ -90,7 +113,7 @@ def _open_table(
     level = table.get("compression_level", 1)
     if not isinstance(level, int) or not 1 <= level <= 19:
         raise config_file.ConfigValue(path, "repository.compression_level", "it must be 1 to 19")
-    return Opened(_open(url, place, secret, table).cluster(cluster), level)
+    return Opened(_open(url, place, secret, table).cluster(cluster), level, rights)
 
 
 def _open(

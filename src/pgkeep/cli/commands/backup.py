@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pgkeep.cli.commands import everywhere
 from pgkeep.cli.context import Context, error_facts, say_error
 
 
@@ -61,12 +62,18 @@ def backup(
     app.refuse_strangers(folder)
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
         report = run(source, folder, options, context.progress)
+    copies = everywhere.to_the_others(context, place, folder, str(report.id))
     context.close()
     problem = report.problem
-    facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
-    context.result(facts, lambda look: render_backup.report(report, look))
+    facts = {
+        **report.to_dict(),
+        "error": error_facts(problem) if problem else None,
+        "copies": [copy.to_dict() for copy in copies],
+    }
+    context.result(facts, lambda look: render_backup.report(report, look) + everywhere.text(copies))
+    status = everywhere.tell(copies)
     if problem is None:
-        return 0
+        return status
     say_error(problem)
     return problem.exit_status
 

@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from pgkeep.cli.commands import dump_files, dump_restore
+from pgkeep.cli.commands import dump_files, dump_restore, everywhere
 from pgkeep.cli.commands import dump_options as options
 from pgkeep.cli.context import NO, Context, error_facts, group, say_error
 from pgkeep.model.dump import Selection
@@ -121,12 +121,17 @@ def _create(context: Context, wish: _Wish) -> int:
     )
     folder = place.open().cluster(app.cluster_name)
     made = make(folder, app.conninfo, chosen, context.progress)
+    copies = everywhere.to_the_others(context, place, folder, str(made.facts.id))
     context.close()
     problem = made.problem
-    facts = made.to_dict() | {"error": error_facts(problem) if problem else None}
-    context.result(facts, lambda look: render.report(made, look))
+    facts = made.to_dict() | {
+        "error": error_facts(problem) if problem else None,
+        "copies": [copy.to_dict() for copy in copies],
+    }
+    context.result(facts, lambda look: render.report(made, look) + everywhere.text(copies))
+    status = everywhere.tell(copies)
     if problem is None:
-        return 0
+        return status
     say_error(problem)
     return problem.exit_status
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgkeep.cli.commands import dump_options as options
+from pgkeep.cli.commands import everywhere
 from pgkeep.cli.commands.dump_options import Patterns
 from pgkeep.cli.context import Context, ReaderGone
 from pgkeep.logical.export.formats import STDOUT, ExportFormat
@@ -150,7 +151,10 @@ def import_(  # noqa: PLR0913 - the options of the command
         dry_run=dry_run,
         level=place.section.compression_level,
     )
-    made = import_file(place.open().cluster(app.cluster_name), options, context.progress)
+    folder = place.open().cluster(app.cluster_name)
+    made = import_file(folder, options, context.progress)
+    copies = [] if dry_run else everywhere.to_the_others(context, place, folder, str(made.facts.id))
     context.close()
-    context.result(made.to_dict(), lambda look: render.imported(made, look))
-    return 0
+    facts = made.to_dict() | {"copies": [copy.to_dict() for copy in copies]}
+    context.result(facts, lambda look: render.imported(made, look) + everywhere.text(copies))
+    return everywhere.tell(copies)

@@ -141,6 +141,7 @@ def restore(  # noqa: PLR0913 - the options of the command
         primary_conninfo=primary_conninfo,
         primary_slot_name=primary_slot,
         keep_archiving=keep_archiving,
+        server_name=app.settings.server_name,
         stop_at_hole=accept_hole,
         delta=delta,
         discard_wal=discard_wal,

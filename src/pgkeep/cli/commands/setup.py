@@ -54,6 +54,12 @@ def init(  # noqa: PLR0913 - the options of the command
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="For the starter config: encrypt the repository.")
     ] = False,
+    new_generation: Annotated[
+        bool,
+        typer.Option(
+            "--new-generation", help="After pg_upgrade or initdb: keep the old, go on with this."
+        ),
+    ] = False,
     dumps_only: Annotated[
         bool,
         typer.Option("--dumps-only", help="For logical backups alone: ask nothing of the server."),
@@ -77,6 +83,7 @@ def init(  # noqa: PLR0913 - the options of the command
         apply=apply,
         offers=offers,
         replace_archiver=replace_archiver,
+        new_generation=new_generation,
     )
     if dumps_only:
         if apply or replace_archiver:
@@ -140,6 +147,10 @@ def check(
             help="Test the stores alone, and fully: a thousand requests and a large object each.",
         ),
     ] = False,
+    rule_321: Annotated[
+        bool,
+        typer.Option("--321", help="Are there 3 copies on 2 media, 1 off-site, 1 undeletable?"),
+    ] = False,
 ) -> int:
     """Can this cluster be backed up, archived and restored now?
 
@@ -155,12 +166,15 @@ def check(
     if store:
         return _check_stores(context)
     settings = app.settings
+    if rule_321:
+        return _check_321(context)
     subject = Subject(
         cluster=app.cluster_name,
         connect=app.connect,
         open_cluster=lambda: app.cluster,
         archive_command=app.archive_command,
         secret_is_only_here=lambda: app.secret_is_only_here,
+        server_name=settings.server_name,
         data_directory=settings.data_directory,
         pg_bin=settings.pg_bin or None,
         switch=not no_switch,
@@ -181,6 +195,31 @@ def _check_stores(context: Context) -> int:
     report = check_stores(stores, context.progress)
     context.close()
     context.result(report.to_dict(), lambda look: render_setup.check_stores(report, look))
+    return 0 if report.is_good else NO
+
+
+def _check_321(context: Context) -> int:
+    from datetime import UTC, datetime
+
+    from pgkeep.cli.render import setup as render_setup
+    from pgkeep.places import Place
+    from pgkeep.setup.copies import Kept, look_at_copies
+
+    app = context.app
+    directory = app.settings.data_directory
+    if not directory:
+        with app.connect() as session:
+            directory = session.facts().data_directory
+    name = app.cluster_name
+
+    def kept(place: Place) -> Kept:
+        return Kept(
+            place.title, place.address, place.section.site, lambda: place.open().cluster(name)
+        )
+
+    copies = [kept(place) for place in app.places]
+    report = look_at_copies(name, directory, copies, datetime.now(UTC))
+    context.result(report.to_dict(), lambda look: render_setup.check(report, look))
     return 0 if report.is_good else NO
 
 

@@ -12,6 +12,7 @@ from pgkeep.cli.context import Context, error_facts, say_error
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from pgkeep.verify.heal import HealReport
     from pgkeep.verify.report import VerifyReport
 
 
@@ -24,32 +25,50 @@ def register(app: typer.Typer) -> None:
     app.command("verify")(verify)
 
 
+_Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Of backups or dumps, or their beginnings; else all."),
+]
+_Level = Annotated[
+    HowFar,
+    typer.Option(help="objects: all is there, whole by its size. bytes: and read and hashed."),
+]
+_Sample = Annotated[str, typer.Option(metavar="SHARE", help="Read a random share only, like 5%.")]
+_Seed = Annotated[
+    str, typer.Option(help="Read the sample that this seed chose before; else a new one.")
+]
+_Since = Annotated[str, typer.Option(metavar="WHEN", help="Only what is newer: 7d, or a time.")]
+_Jobs = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
+]
+_Rate = Annotated[
+    str, typer.Option(metavar="RATE", help="Read at most this much a second, like 200MB/s.")
+]
+_Repair = Annotated[
+    bool, typer.Option("--repair", help="Mend what is damaged or missing from other copies.")
+]
+_From = Annotated[
+    list[str] | None,
+    typer.Option("--from", metavar="REPOSITORY", help="A copy to mend it from; else all others."),
+]
+_FromFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Opens --from, if not as configured.")
+]
+
+
 def verify(  # noqa: PLR0913 - options
     here: typer.Context,
-    backups: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="ID", help="Of backups or dumps, or their beginnings; else all."),
-    ] = None,
+    backups: _Ids = None,
     *,
-    level: Annotated[
-        HowFar,
-        typer.Option(help="objects: all is there, whole by its size. bytes: and read and hashed."),
-    ] = HowFar.OBJECTS,
-    sample: Annotated[
-        str, typer.Option(metavar="SHARE", help="Read a random share only, like 5%.")
-    ] = "",
-    seed: Annotated[
-        str, typer.Option(help="Read the sample that this seed chose before; else a new one.")
-    ] = "",
-    since: Annotated[
-        str, typer.Option(metavar="WHEN", help="Only what is newer: 7d, or a time.")
-    ] = "",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Worker processes; else one per core.")
-    ] = None,
-    rate: Annotated[
-        str, typer.Option(metavar="RATE", help="Read at most this much a second, like 200MB/s.")
-    ] = "",
+    level: _Level = HowFar.OBJECTS,
+    sample: _Sample = "",
+    seed: _Seed = "",
+    since: _Since = "",
+    jobs: _Jobs = None,
+    rate: _Rate = "",
+    repair: _Repair = False,
+    source: _From = None,
+    from_passphrase_file: _FromFile = None,
 ) -> int:
     """Prove that backups, dumps and WAL are there and intact; record it."""
     from pgkeep.repository.proofs import Level
@@ -58,6 +77,8 @@ def verify(  # noqa: PLR0913 - options
     from pgkeep.verify.plan import BadSample, Manner, parse_sample
     from pgkeep.verify.verify import run
 
+    if source and not repair:
+        raise typer.BadParameter("--from is where --repair takes objects from: give both")
     context: Context = here.obj
     app = context.app
     settings = app.settings
@@ -77,7 +98,28 @@ def verify(  # noqa: PLR0913 - options
         ),
         window_s=int(settings.retention.window),
     )
-    return _tell(context, run(app.cluster, options, context.progress))
+    if not repair:
+        return _tell(context, run(app.cluster, options, context.progress))
+    from pgkeep.verify.heal import heal
+
+    others = app.others(source or (), from_passphrase_file, context.note)
+    if not others:
+        raise typer.BadParameter("--repair needs another copy of the repository: --from ADDRESS")
+    return _tell_healed(context, heal(app.cluster, options, others, context.progress))
+
+
+def _tell_healed(context: Context, report: "HealReport") -> int:
+    """Show what was mended, then what is left; return the exit status."""
+    from pgkeep.cli.render import verify as render_verify
+
+    context.close()
+    problem = report.verified.problem
+    facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
+    context.result(facts, lambda look: render_verify.healed(report, look))
+    if problem is None:
+        return 0
+    say_error(problem)
+    return problem.exit_status
 
 
 def _tell(context: Context, report: "VerifyReport") -> int:

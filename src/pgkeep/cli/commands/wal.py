@@ -12,11 +12,14 @@ _PATH = typer.Argument(metavar="PATH", help="The segment: %p of archive_command.
 
 def register(app: typer.Typer) -> None:
     wal = typer.Typer(
-        help="Archived WAL: push, fetch, status.", callback=group, invoke_without_command=True
+        help="Archived WAL: push, fetch, status, take-over.",
+        callback=group,
+        invoke_without_command=True,
     )
     wal.command("push")(push)
     wal.command("fetch")(fetch)
     wal.command("status")(status)
+    wal.command("take-over")(take_over)
     app.add_typer(wal, name="wal")
 
 
@@ -69,3 +72,28 @@ def status(here: typer.Context) -> int:
         found = survey(app.cluster_to_read, None, data_directory)
     context.result(render_wal.facts(found), lambda look: render_wal.status(found, look))
     return NO if found.problems else 0
+
+
+def take_over(
+    here: typer.Context,
+    *,
+    data_directory: Annotated[
+        str, typer.Option(metavar="DIR", help="Of this server; else the server is asked.")
+    ] = "",
+) -> int:
+    """Make this server the one that archives: after a failover, or a move."""
+    from pgkeep.cli.render import wal as render_wal
+    from pgkeep.wal.takeover import take_over_archive
+
+    context: Context = here.obj
+    app = context.app
+    directory = data_directory or app.settings.data_directory
+    if not directory:
+        with app.connect() as session:
+            directory = session.facts().data_directory
+    folders = [place.open().cluster(app.cluster_name) for place in app.writing]
+    done = take_over_archive(folders, directory, app.settings.server_name)
+    context.result(
+        {"archives": [one.to_dict() for one in done]}, lambda _: render_wal.taken_over(done)
+    )
+    return 0

@@ -22,6 +22,7 @@ def init(report: InitReport, look: Look) -> str:
     ]
     if report.recovery_key:
         lines += ["", recovery_key(report.recovery_key, look)]
+    lines += _copies(report.copies, look)
     if report.generation.says:
         lines += ["", look.weak(f"NOTE: {report.generation.says}")]
     lines += ["", *_settings(report, look)]
@@ -38,7 +39,18 @@ def repository(report: RepositoryReport, look: Look) -> str:
     lines = [f"repository {safe(report.repository)}, {sealed}, {made}"]
     if report.recovery_key:
         lines += ["", recovery_key(report.recovery_key, look)]
+    lines += _copies(report.copies, look)
     return "\n".join([*lines, "", "next: pgkeep dump create"])
+
+
+def _copies(copies: Sequence[RepositoryReport], look: Look) -> list[str]:
+    lines = []
+    for copy in copies:
+        made = "made" if copy.created else "is there already"
+        lines += ["", f"its copy {safe(copy.repository)} {made}"]
+        if copy.recovery_key:
+            lines += ["", recovery_key(copy.recovery_key, look)]
+    return lines
 
 
 def recovery_key(key: str, look: Look) -> str:

@@ -8,6 +8,7 @@ from pgkeep.model.dump import noun_of
 from pgkeep.repository.names import wal_prefix
 from pgkeep.repository.proofs import Proof, Proofs, Verdict
 from pgkeep.units import format_duration, format_size
+from pgkeep.verify.heal import HealReport
 from pgkeep.verify.hits import FilesHit
 from pgkeep.verify.report import VerifyReport, WalLoss, describe_blocks
 
@@ -34,6 +35,19 @@ def report(done: VerifyReport, look: Look) -> str:
     parts += _restorable(done, look)
     beside = _beside(done, look)
     return "\n\n".join([*parts, "\n".join(beside)] if beside else parts)
+
+
+def healed(done: HealReport, look: Look) -> str:
+    """Say what was mended, and then what there is now."""
+    if not done.found:
+        return report(done.verified, look)
+    lines = [f"  healed from {safe(h.source)}: {safe(h.name)}" for h in done.healed]
+    line = f"{plural(done.found, 'fault')} found, {plural(len(done.healed), 'object')} healed"
+    parts = ["\n".join([(look.weak if done.unhealed else look.good)(line), *_cut(lines)])]
+    if done.unhealed:
+        left = [f"  {safe(u.name)}: {safe(u.why)}" for u in done.unhealed]
+        parts.append("\n".join([look.bad("no copy has them intact:"), *_cut(left)]))
+    return "\n\n".join([*parts, report(done.verified, look)])
 
 
 def _head(done: VerifyReport, look: Look) -> str:
@@ -77,9 +91,7 @@ def _hit(done: VerifyReport) -> dict[FilesHit, list[str]]:
 
 
 def _files(ids: Sequence[str], files: FilesHit, look: Look) -> str:
-    shown = [
-        [file_words(h.path), h.database or "-", describe_blocks(h)] for h in files.first[:_SHOWN]
-    ]
+    shown = [[h.path, h.database or "-", describe_blocks(h)] for h in files.first[:_SHOWN]]
     more = files.count - len(shown)
     noun = noun_of(ids[0])
     who = f"{noun} {ids[0]} has" if len(ids) == 1 else f"{noun}s {', '.join(ids)} have"
@@ -88,11 +100,6 @@ def _files(ids: Sequence[str], files: FilesHit, look: Look) -> str:
         table(["FILE", "DATABASE", "LOST"], shown, look),
     ]
     return "\n".join([*lines, *([f"and {more:,} more (--json has them)"] if more else [])])
-
-
-def file_words(path: str) -> str:
-    """Say what a file holds. Of a dump's data file the table could be told: its inventory knows."""
-    return path
 
 
 def _loss(loss: WalLoss, look: Look) -> str:

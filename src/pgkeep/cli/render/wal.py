@@ -1,10 +1,12 @@
 """`wal status` as text and JSON. docs/commands.md lists the fields."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pgkeep.cli.text import Look, fields, plural, safe, table
 from pgkeep.units import format_size
 from pgkeep.wal.status import ArchiveStatus, TimelineStatus, WalStatus
+from pgkeep.wal.takeover import TakenOver
 
 
 def facts(found: WalStatus) -> dict[str, Any]:
@@ -96,3 +98,16 @@ def _server(found: WalStatus, look: Look) -> str:
             failed = f"{archiver.last_failed_wal} at {look.when(archiver.last_failed_time)}{over}"
             pairs.append(("last failure", failed))
     return fields(pairs)
+
+
+def taken_over(done: Sequence[TakenOver]) -> str:
+    """Say who archives from now on."""
+    lines = []
+    for one in done:
+        instead = f" instead of {safe(one.instead_of)}" if one.instead_of and one.changed else ""
+        since = "from now on" if one.changed else "already"
+        lines.append(
+            f"{safe(one.writer)} archives cluster {safe(one.cluster)} in {safe(one.repository)} "
+            f"{since}{instead}"
+        )
+    return "\n".join(lines)

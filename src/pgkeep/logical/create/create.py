@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, LiteralString, NamedTuple
@@ -47,7 +47,6 @@ from pgkeep.repository.manifest.dump_facts import GLOBALS, DumpedDatabase, DumpF
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.store.base import StoreFull
 from pgkeep.server.client_programs import ProgramFailed, connecting
 from pgkeep.server.client_tools import ClientTools, find_tools
 from pgkeep.server.connecting import redacted
@@ -115,14 +114,8 @@ def create(
         tools = find_tools(server.version, f"the server at {where}", options.pg_bin or None)
         job = _Job(cluster, conninfo, options, progress, lock, server, plan, tools, wanted)
         dump_id = new_id(job.began)
-        try:
+        with attempts.given_back_when_full(cluster, dump_id, lock):
             return job.run(dump_id)
-        except StoreFull:
-            # Backups and WAL need the room more than a dump that cannot be completed.
-            with suppress(PgkeepError):
-                lock.check()  # who took us for dead may use our packs by now
-                attempts.discard(cluster, dump_id)
-            raise
 
 
 def new_id(moment: datetime) -> DumpId:

@@ -131,7 +131,4 @@ def _notes(counts: Counts, described: Described) -> Iterator[str]:
     if not counts.tables and not described.data:
         yield "there is no table in it"
     if described.inserts:
-        yield (
-            "its rows are INSERT statements, which pgkeep dump restore does not load: export it, "
-            "and use pg_restore"
-        )
+        yield "its rows are INSERT statements: they cannot be masked, and load slowly"

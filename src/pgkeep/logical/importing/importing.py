@@ -71,7 +71,9 @@ def import_file(
         job = _Job(cluster, options, progress, found)
         if options.dry_run:
             return job.try_out()
-        return job.run(stack.enter_context(_lock(cluster, progress)))
+        lock, dump_id = stack.enter_context(_lock(cluster, progress)), new_id(job.now)
+        stack.enter_context(attempts.given_back_when_full(cluster, dump_id, lock))
+        return job.run(dump_id, lock)
 
 
 @contextmanager
@@ -121,8 +123,7 @@ class _Job:
         facts = replace(facts, files=len(target.files), size=target.stored)
         return self._report(facts, taken)
 
-    def run(self, lock: Lock) -> ImportReport:
-        dump_id = new_id(self.now)
+    def run(self, dump_id: DumpId, lock: Lock) -> ImportReport:
         self._begin()
         past = read_parent(self.cluster, self._parent(dumps.dumps(self.cluster)))
         # Before the first pack: should we die, it is known by this whose packs they are.

@@ -66,11 +66,6 @@ class MaskPlan:
     tables: Mapping[int, TableMask]  # by the dump id of their data
     salt: bytes = field(repr=False)
 
-    @property
-    def forbids_statistics(self) -> bool:
-        """Statistics in a dump hold frequent values of columns: they must not be restored."""
-        return True
-
 
 class Match(NamedTuple):
     """A rule and a column that it masks."""

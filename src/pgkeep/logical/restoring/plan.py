@@ -170,7 +170,8 @@ class _Picker:
         for entry in self.entries:
             if entry.desc == "SCHEMA" and entry.tag in schemas:
                 found.add(entry.dump_id)
-                found |= {e.dump_id for e in self.entries if self._speaks_of(e, entry)}
+                told = belonging.get(entry.dump_id, ())
+                found |= {said.dump_id for said in told if said.desc in ATTACHED}
         return found, rows
 
     def _is_asked(self, entry: TocEntry) -> bool:
@@ -201,7 +202,7 @@ class _Picker:
                 ends = [one for one in _needs(entry) if one in by_id]
                 # Parent first: the entry bears the partition's name.
                 child = next((one for one in ends if by_id[one].tag == entry.tag), None)
-                if child is not None and child not in asked | found:
+                if child is not None and child not in asked and child not in found:
                     found.add(child)
                     todo.append(child)
         return found
@@ -275,9 +276,6 @@ class _Picker:
             for entry in self.entries
             if entry.desc == "CAST" and _needs(entry) and found.issuperset(_needs(entry))
         }
-
-    def _speaks_of(self, entry: TocEntry, schema: TocEntry) -> bool:
-        return entry.desc in ATTACHED and schema.dump_id in _needs(entry)
 
     def _words(self, entry: TocEntry) -> str:
         names = filter(None, (self._text(entry.namespace), self._text(entry.tag)))

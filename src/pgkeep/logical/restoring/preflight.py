@@ -10,6 +10,7 @@ from pgkeep.logical.restoring.plan import EntryPlan
 from pgkeep.logical.restoring.report import RestoreRequest
 from pgkeep.logical.restoring.roles import roles_of
 from pgkeep.postgres.archive.entries import database_clauses
+from pgkeep.postgres.versions import major_of
 from pgkeep.repository.manifest.dump_facts import DumpedDatabase
 from pgkeep.server.session import Session
 
@@ -60,7 +61,7 @@ class Server(NamedTuple):
 
     @property
     def major(self) -> int:
-        return int(self.version.split(".")[0].rstrip("abcdefghijklmnopqrstuvwxyz"))
+        return major_of(self.version)
 
 
 def look(session: Session) -> Server:
@@ -108,7 +109,7 @@ def check(
         problems.append(problem)
         fixes.append(fix)
 
-    source = int(database.dump_version.split(".")[0] or 0) if database.dump_version else 0
+    source = major_of(database.dump_version)
     if source and server.major < source:
         wrong(
             f"the server is PostgreSQL {server.version}, and the dump was made for {source}",

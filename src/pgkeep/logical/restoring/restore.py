@@ -48,6 +48,7 @@ from pgkeep.logical.sample.sample import SampleReport, SampleRequest, make_sampl
 from pgkeep.postgres.archive.entries import SETTINGS, TABLES, encoding_of
 from pgkeep.postgres.archive.sql import Name
 from pgkeep.postgres.archive.toc import TocEntry, TocHeader, open_toc
+from pgkeep.postgres.versions import major_of
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import dumps, locks
 from pgkeep.repository.manifest.codec import DumpManifest
@@ -252,7 +253,7 @@ class _Job:
     def _tools(self, server: Server) -> Binaries:
         """Return programs that know the server as well as the archive."""
         versions = [server.version, self.database.dump_version or server.version]
-        newest = max(versions, key=lambda version: int(version.split(".")[0]))
+        newest = max(versions, key=major_of)
         return find_tools(newest, "the server", self.request.pg_bin or None)
 
     def _demand_name_free(self) -> None:
@@ -401,12 +402,12 @@ class _Job:
         tools, _server, sampled = how
         request, encoding = self.request, self.database.encoding
         alike = request.owners and request.privileges and not request.roles
-        major = self.database.dump_version.split(".")[0]
+        major = major_of(self.database.dump_version)
         there = objects_of(tools, connecting(self.place.conninfo), self.scratch)
         differences, compared = compare_objects(
             plan.definitions,
             there,
-            privileges=alike and plan.whole and str(tools.major) == major,
+            privileges=alike and plan.whole and tools.major == major,
             encoding=encoding,
         )
         if not sampled:

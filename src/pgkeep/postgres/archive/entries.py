@@ -25,7 +25,6 @@ TABLE_DATA: Final = "TABLE DATA"
 LARGE_OBJECT_DATA: Final = "BLOBS"
 FOREIGN_KEY: Final = "FK CONSTRAINT"
 SEQUENCE_VALUE: Final = "SEQUENCE SET"
-REFRESH: Final = "MATERIALIZED VIEW DATA"
 STATISTICS: Final = "STATISTICS DATA"
 SETTINGS: Final = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH"})
 OF_THE_DATABASE: Final = frozenset({"DATABASE", "DATABASE PROPERTIES"})
@@ -35,14 +34,6 @@ ONCE: Final = SETTINGS | OF_THE_DATABASE
 ATTACHED: Final = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 # What keeps rows or could: tables, also partitioned and foreign ones.
 TABLES: Final = frozenset({"TABLE", "FOREIGN TABLE"})
-# Of the whole database or cluster, in no schema.
-WITHOUT_SCHEMA: Final = frozenset(
-    {
-        "ACCESS METHOD", "CAST", "DATABASE", "DATABASE PROPERTIES", "EVENT TRIGGER", "EXTENSION",
-        "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "PUBLICATION", "SCHEMA", "SERVER",
-        "SUBSCRIPTION", "TRANSFORM", "USER MAPPING",
-    }
-)  # fmt: skip
 LARGE_OBJECTS: Final = frozenset({"BLOB", "BLOB METADATA", "BLOBS"})
 
 # pg_dump's own order of kinds (pg_dump_sort.c: dbObjectTypePriority), but views behind all tables

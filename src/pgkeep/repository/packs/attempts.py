@@ -4,17 +4,19 @@ Each keeps an object of its own from before its first pack until after its manif
 its packs carry a tag made of its id. So the packs of one that died are found by their names.
 """
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
+from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
 from pgkeep.repository.dumps import is_dump_id, manifest_name
+from pgkeep.repository.locks import Lock
 from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import StoredPack
 from pgkeep.repository.packs.pack_ids import TAG, tag_of
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.store.base import StoreFailed
+from pgkeep.repository.store.base import StoreFailed, StoreFull
 
 
 def begin(cluster: ClusterFolder, backup_id: str, now: datetime) -> None:
@@ -65,6 +67,18 @@ def packs_of(attempts: Iterable[str], packs: Mapping[bytes, int]) -> list[Stored
     """Return the packs that these attempts left behind."""
     tags = {tag_of(attempt) for attempt in attempts}
     return [StoredPack(pack, size) for pack, size in packs.items() if pack[TAG] in tags]
+
+
+@contextmanager
+def given_back_when_full(cluster: ClusterFolder, backup_id: str, lock: Lock) -> Iterator[None]:
+    """Remove what an attempt has stored when the store is full: WAL needs the room more."""
+    try:
+        yield
+    except StoreFull:
+        with suppress(PgkeepError):
+            lock.check()  # who took us for dead may use our packs by now
+            discard(cluster, backup_id)
+        raise
 
 
 def discard(cluster: ClusterFolder, backup_id: str) -> None:

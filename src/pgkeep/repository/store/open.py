@@ -10,7 +10,9 @@ from pgkeep.repository.store.local import LocalStore
 from pgkeep.repository.store.os_errors import translate
 
 if TYPE_CHECKING:
+    from pgkeep.repository.store.bucket.store import BucketStore
     from pgkeep.repository.store.memory import MemoryStore
+    from pgkeep.repository.store.sftp.store import SftpStore
 
 _BUCKETS: Final = ("s3://", "gs://", "az://")
 _IN_MEMORY: "Final[dict[str, MemoryStore]]" = {}  # one address is one store, as everywhere
@@ -35,15 +37,15 @@ class BadStoreUrl(PgkeepError):
 
 
 def open_store(url: str) -> Store:
-    """Return the store at `url`: a path, file:///path, s3://, gs:// or az://bucket/prefix, or
-    copies:ADDRESS,ADDRESS, quoted.
+    """Return the store at `url`: a path, file:///path, s3://, gs:// or az://bucket/prefix,
+    sftp://user@host/path, memory:name within a process, or copies:ADDRESS,ADDRESS, quoted.
 
-    memory:name is one within a process. Nothing is read or made. Raise BadStoreUrl.
+    Nothing is read or made, nobody is connected to. Raise BadStoreUrl.
     """
     if url.startswith(_BUCKETS):
-        from pgkeep.repository.store.bucket.store import BucketStore  # only where one is used
-
-        return BucketStore(url)
+        return _bucket_store(url)
+    if url.startswith("sftp:"):
+        return _sftp_store(url)
     if url.startswith("memory:"):
         from pgkeep.repository.store.memory import MemoryStore  # not on the way of WAL commands
 
@@ -62,19 +64,36 @@ def open_store(url: str) -> Store:
 def make_store(url: str) -> Store:
     """open_store(), and make the directory (and those above it) if it is not there.
 
-    A bucket is nobody's to make but its owner's: that it is there shows at the first use of it.
+    A bucket is its owner's to make: that it is missing is an error.
     """
-    store = open_store(url)
     if url.startswith(_BUCKETS):
-        from pgkeep.repository.store.bucket.store import BucketStore
-
-        BucketStore(url).demand_bucket()
-    elif not url.startswith("memory:"):
+        bucket = _bucket_store(url)
+        bucket.demand_bucket()
+        return bucket
+    if url.startswith("sftp:"):
+        remote = _sftp_store(url)
+        remote.make_root()
+        return remote
+    store = open_store(url)
+    if not url.startswith("memory:"):
         try:
             _make_folders(store.url)
         except OSError as error:
             raise translate(error, store.url, "make the directory") from error
     return store
+
+
+def _bucket_store(url: str) -> "BucketStore":
+    from pgkeep.repository.store.bucket.store import BucketStore  # only where one is used
+
+    return BucketStore(url)
+
+
+def _sftp_store(url: str) -> "SftpStore":
+    from pgkeep.repository.store.sftp.address import parse_address
+    from pgkeep.repository.store.sftp.store import SftpStore  # 0.25 s of paramiko
+
+    return SftpStore(parse_address(url))
 
 
 def _path(url: str) -> str:

@@ -42,7 +42,7 @@ class Connection:
 
     def __init__(self, options: BucketOptions, patience: Patience | None = None) -> None:
         self.options = options
-        self._patience = patience or Patience(options.retry_budget)
+        self._patience = patience or Patience(options.retry_for)
         self._lock = Lock()
         self._client: Client | None = None
         self._credentials = Credentials({})

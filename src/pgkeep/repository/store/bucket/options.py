@@ -18,6 +18,7 @@ _ALL: Final = ("s3", "gs", "az")
 _BUCKET_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 # Keys end at 1024 bytes (Azure, GCS and S3 alike), and a blob's name may take 900.
 _PREFIX_LENGTH: Final = 120
+_LONGEST: Final = 3600  # seconds
 _PART_SIZE: Final = 16 * MIB
 _PART_LIMITS: Final = (5 * MIB, 1024 * MIB)  # S3 takes no smaller parts; a part lies in memory
 
@@ -41,7 +42,7 @@ class BucketOptions(NamedTuple):
     proxy: str = ""
     connect_timeout: int = 10  # seconds
     timeout: int = 60  # seconds without an answer
-    retry_budget: int = 60  # seconds
+    retry_for: int = 60  # seconds
     part_size: int = _PART_SIZE  # bytes
 
     @property
@@ -141,9 +142,13 @@ def _truth(text: str) -> bool:
 
 def _seconds(text: str) -> int:
     seconds = int(text) if text.isascii() and text.isdigit() else parse_duration(text)
-    if not 1 <= seconds <= 86400:
-        raise ValueError("it takes 1s to 24h")
+    if not 1 <= seconds <= _LONGEST:
+        raise ValueError("it takes 1s to 1h")
     return seconds
+
+
+def _patience(text: str) -> int:
+    return 0 if text in ("0", "0s") else _seconds(text)
 
 
 def _part(text: str) -> int:
@@ -175,6 +180,6 @@ _READERS: Final[dict[str, tuple[tuple[str, ...], Callable[[str], Any]]]] = {
     "proxy": (_ALL, _web),
     "connect_timeout": (_ALL, _seconds),
     "timeout": (_ALL, _seconds),
-    "retry_budget": (_ALL, _seconds),
+    "retry_for": (_ALL, _patience),
     "part_size": (_ALL, _part),
 }

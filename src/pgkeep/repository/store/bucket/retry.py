@@ -20,7 +20,7 @@ _THROTTLED: Final = 1.0  # seconds
 class Patience(NamedTuple):
     """How long to go on, and what stands in for the clock in tests."""
 
-    budget: float  # seconds, from the first attempt on
+    budget: float  # seconds, from the first attempt on; 0: one attempt
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
     chance: Callable[[], float] = random.random
@@ -35,9 +35,8 @@ def longest_wait(attempt: int, *, throttled: bool) -> float:
 def persist(patience: Patience, attempt: Callable[[int], Answer]) -> Answer:
     """Return what `attempt` does: it is called with 1, 2, 3 ... until it raises no more.
 
-    Only errors that say they are retryable are followed by another attempt, and the second one is
-    made whatever the first has cost. Full jitter: clients that failed together don't come back
-    together. Raise the last error when the budget is used up.
+    Only errors that say they are retryable are followed by another attempt. Full jitter: clients
+    that failed together don't come back together. Raise the last error when the budget is used up.
     """
     began = patience.clock()
     number = 1
@@ -53,7 +52,8 @@ def persist(patience: Patience, attempt: Callable[[int], Answer]) -> Answer:
             if throttled:
                 wait = max(wait, _THROTTLED)
             spent = patience.clock() - began
-            if number > 1 and spent + wait > patience.budget:
+            # The second attempt is made whatever the first one took, unless none is wanted.
+            if spent + wait > patience.budget and (number > 1 or not patience.budget):
                 raise
         patience.sleep(wait)
         number += 1

@@ -1,0 +1,1 @@
+"""Copies what a repository holds into another store, sealed as it is."""

@@ -1,0 +1,92 @@
+"""What a policy keeps of several copies of a cluster, taken together as if they were one.
+
+So that a copy brings nothing that the next expire at its target would let go, nor again what an
+expire there has let go already.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from pgkeep.coverage.record import read_record
+from pgkeep.model.dump import Dump
+from pgkeep.repository import dumps
+from pgkeep.repository.proofs import read_proofs
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.retention.judging.branches import Known
+from pgkeep.retention.judging.dumps import plan_dumps
+from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of
+from pgkeep.retention.pins import holding, read_pins
+from pgkeep.retention.plan import ExpirePlan, Marks, plan_expire
+from pgkeep.retention.policy import KeepPolicy
+from pgkeep.retention.survey import known_of
+
+
+@dataclass(frozen=True)
+class Together:
+    """What stays, and why the rest does not."""
+
+    going: Mapping[str, str]  # backups and dumps, and why
+    wal: frozenset[str]  # names of the objects that stay
+
+    def why_not(self, id: str) -> str:
+        """Return why a backup or dump goes; '' when it stays, or nothing is known of it."""
+        return self.going.get(id, "")
+
+    def wants_wal(self, name: str) -> bool:
+        """Tell whether a WAL file stays, by the object's name."""
+        return name in self.wal
+
+
+def judge_together(
+    clusters: Sequence[ClusterFolder], policy: KeepPolicy, now: datetime, zone: tzinfo
+) -> Together:
+    """Apply a policy to all that any of the copies has. Damage counts where any has found it."""
+    known: dict[str, Known] = {}
+    files: dict[tuple[str, str], WalFile] = {}
+    found: dict[str, Dump] = {}
+    pinned: dict[str, str] = {}
+    damaged: dict[str, str] = {}
+    for cluster in clusters:
+        for part in read_record(cluster).generations:
+            generation = str(part.generation.id)
+            here = known_of(part)
+            known[generation] = _merged(known[generation], here) if generation in known else here
+            files.update({(generation, file.object): file for file in files_of(part)})
+        found.update({str(dump.id): dump for dump in dumps.dumps(cluster).dumps})
+        pinned |= holding(read_pins(cluster), now)
+        damaged |= read_proofs(cluster).damaged_backups()
+    marks = Marks(pinned, damaged)
+    plan = plan_expire(list(known.values()), marks, policy, now, zone)
+    dump_plan = plan_dumps(found.values(), marks, policy, now, zone)
+    going = {str(v.backup.id): ", ".join(v.why) for v in plan.backups if not v.keep}
+    going |= {str(v.dump.id): ", ".join(v.why) for v in dump_plan.dumps if not v.keep}
+    return Together(going, _staying(plan, files))
+
+
+def _staying(plan: ExpirePlan, files: dict[tuple[str, str], WalFile]) -> frozenset[str]:
+    ranges, stay = Ranges(plan.wal), set()
+    for (generation, name), file in files.items():
+        verdict = ranges.find(generation, file.segment) if file.whole else None
+        if verdict.keep if verdict else plan.needs(generation, file.segment):
+            stay.add(name)
+    return frozenset(stay)
+
+
+def _merged(one: Known, other: Known) -> Known:
+    """Return what two copies have of one generation."""
+    backups = {backup.id: backup for backup in (*one.backups, *other.backups)}
+    segments = {
+        timeline: sorted({*one.segments.get(timeline, ()), *other.segments.get(timeline, ())})
+        for timeline in {*one.segments, *other.segments}
+    }
+    archived_at = dict(one.archived_at)
+    for timeline, moment in other.archived_at.items():
+        archived_at[timeline] = max(moment, archived_at.get(timeline, moment))
+    return Known(
+        one.generation,
+        tuple(sorted(backups.values(), key=lambda b: (b.started_at, b.id))),
+        segments,
+        {**other.histories, **one.histories},
+        archived_at,
+    )
