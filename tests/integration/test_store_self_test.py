@@ -14,21 +14,25 @@ import pytest
 from pgkeep.progress import Silent
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.bucket.errors import StoreUnreachable
-from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.repository.store.open import open_store
 from pgkeep.setup.store_test import store_test
 from pgkeep.setup.verdicts import State, Verdict
 from support.command import PGKEEP
 from support.fault_proxy import Fault, FaultProxy, flip, flip_sent, refuse, stale, unconditional
-from support.lacking import clock_off, one_page
+from support.lacking import clock_off, paged
+from support.sshd import Sshd
 from support.wait import wait_for
 
 Place = Callable[..., str]
 Lacking = tuple[Store, FaultProxy]
 
+LISTINGS = "*list-type=2*"  # in the query
+PAGE = 40  # moto takes a second for seventy objects
 
-def tried(store: Store, *, full: bool) -> dict[str, Verdict]:
-    return {verdict.name: verdict for verdict in store_test(store, "root", Silent(), full=full)}
+
+def tried(store: Store, *, full: bool, page: int | None = None) -> dict[str, Verdict]:
+    found = store_test(store, "root", Silent(), full=full, page=page)
+    return {verdict.name: verdict for verdict in found}
 
 
 def bad(found: dict[str, Verdict]) -> dict[str, Verdict]:
@@ -50,22 +54,35 @@ def lacking(behind: Store, s3_proxy: FaultProxy) -> Lacking:
     return behind, s3_proxy
 
 
-@pytest.mark.parametrize("kind", ["local", "memory", "s3"])
-def test_a_good_store_passes_all_of_it(kind: str, bucket_address: Place, tmp_path: Path) -> None:
-    store: Store = MemoryStore()
-    if kind == "local":
-        store = open_store(str(tmp_path))
-    if kind == "s3":
-        store = open_store(bucket_address("s3", part_size="5MiB"))
-    found = tried(store, full=True)
+ALL = [
+    *("writable", "conditional put", "reads", "listing", "store clock"),
+    *("racing puts", "overwriting", "large objects", "long listing"),
+]
+
+
+def test_a_good_directory_passes_all_of_it(tmp_path: Path) -> None:
+    found = tried(open_store(str(tmp_path)), full=True)
     assert bad(found) == {}
-    assert list(found) == [
-        *("writable", "conditional put", "reads", "listing", "store clock"),
-        *("racing puts", "overwriting", "large objects", "long listing"),
-    ]
-    assert (
-        found["long listing"].says == "1,010 objects are listed, and none after they were deleted"
+    assert list(found) == ALL
+    assert found["long listing"].says == (
+        "1,010 objects are listed, and none after they were deleted"
     )
+    assert list(tmp_path.glob("probes/*")) == []
+
+
+def test_a_good_bucket_passes_all_of_it(behind: Store, s3_proxy: FaultProxy) -> None:
+    s3_proxy.when(paged(PAGE), method="GET", query=LISTINGS)
+    found = tried(behind, full=True, page=PAGE)
+    assert bad(found) == {}
+    assert list(found) == ALL
+    assert s3_proxy.count("GET", query="*continuation-token=*") == 1
+    assert left(behind) == []
+
+
+def test_good_storage_by_ssh_passes_all_of_it(sshd: Sshd) -> None:
+    store = open_store(sshd.address(sshd.folder()))
+    found = tried(store, full=True, page=PAGE)
+    assert bad(found) == {}
     assert left(store) == []
 
 
@@ -83,7 +100,7 @@ def test_what_every_check_asks_is_one_line(kind: str, bucket_address: Place) -> 
     [
         pytest.param(
             unconditional(),
-            ("PUT|POST", ""),
+            ("PUT|POST", "*/probes/*"),
             "conditional put",
             "two pgkeep at once could overwrite each other's WAL and backups: a second create of "
             "one name replaced what the first had stored",
@@ -91,7 +108,7 @@ def test_what_every_check_asks_is_one_line(kind: str, bucket_address: Place) -> 
         ),
         pytest.param(
             stale(),
-            ("GET", "*list-type=2*"),
+            ("GET", LISTINGS),
             "listing",
             "WAL and backups that are there would be called missing, or the reverse: right after "
             "a put, a listing lacks 1 of 1 objects",
@@ -99,7 +116,7 @@ def test_what_every_check_asks_is_one_line(kind: str, bucket_address: Place) -> 
         ),
         pytest.param(
             flip(500),
-            ("GET", ""),
+            ("GET", "*-bytes"),
             "reads",
             "restores from here could get other bytes than backups stored: an object came back as "
             "65,536 other bytes than were stored",
@@ -107,7 +124,7 @@ def test_what_every_check_asks_is_one_line(kind: str, bucket_address: Place) -> 
         ),
         pytest.param(
             clock_off(timedelta(hours=2, seconds=20)),
-            ("HEAD", ""),
+            ("HEAD", "*/probes/*"),
             "store clock",
             "pgkeep cannot tell what is old in this store, and expire refuses to work: the "
             "store's clock is 2 h ahead of this host's",
@@ -115,7 +132,7 @@ def test_what_every_check_asks_is_one_line(kind: str, bucket_address: Place) -> 
         ),
         pytest.param(
             clock_off(-timedelta(hours=2, seconds=20)),
-            ("HEAD", ""),
+            ("HEAD", "*/probes/*"),
             "store clock",
             "pgkeep cannot tell what is old in this store, and expire refuses to work: the "
             "store's clock is 2 h behind this host's",
@@ -127,8 +144,9 @@ def test_what_a_clone_lacks_is_named_with_what_it_means(
     lacking: Lacking, fault: Fault, requests: tuple[str, str], name: str, says: str
 ) -> None:
     behind, s3_proxy = lacking
-    method, query = requests
-    s3_proxy.when(fault, method=method, query=query, path="*" if query else "*/probes/*")
+    method, what = requests
+    listings = what == LISTINGS
+    s3_proxy.when(fault, method=method, **({"query": what} if listings else {"path": what}))
     found = bad(tried(behind, full=False))
     assert list(found) == [name]
     assert (found[name].state, found[name].says) == (State.FAILED, says)
@@ -150,12 +168,12 @@ def test_a_body_that_arrives_changed_is_never_taken_for_stored(
 
 
 def test_a_listing_that_ends_after_a_page(behind: Store, s3_proxy: FaultProxy) -> None:
-    s3_proxy.when(one_page(), method="GET", query="*list-type=2*")
-    found = bad(tried(behind, full=True))
+    s3_proxy.when(paged(PAGE, only_one=True), method="GET", query=LISTINGS)
+    found = bad(tried(behind, full=True, page=PAGE))
     assert list(found) == ["long listing"]
     assert found["long listing"].says == (
-        "WAL and backups that are there would be called missing: of 1,010 objects stored, a "
-        "listing ends after 1,000 of 1,010 objects"
+        "WAL and backups that are there would be called missing: of 50 objects stored, a "
+        "listing ends after 40 of 50 objects"
     )
     assert "loses the mark by which a listing goes on" in found["long listing"].fix
     s3_proxy.heal()
@@ -217,11 +235,11 @@ def test_a_store_that_is_away_says_nothing_of_rights(behind: Store, s3_proxy: Fa
 def test_what_was_written_goes_when_the_test_fails_half_way(
     behind: Store, s3_proxy: FaultProxy
 ) -> None:
-    s3_proxy.when(refuse(403, "AccessDenied"), method="PUT", path="*-many-00040")
-    found = bad(tried(behind, full=True))
+    s3_proxy.when(refuse(403, "AccessDenied"), method="PUT", path="*-many-00020")
+    found = bad(tried(behind, full=True, page=PAGE))
     assert list(found) == ["long listing"]
     assert "cannot write probes/" in found["long listing"].says
-    assert s3_proxy.count("PUT", path="*-many-*") >= 40
+    assert s3_proxy.count("PUT", path="*-many-*") >= 20
     assert left(behind) == []
 
 

@@ -23,13 +23,16 @@ def clock_off(by: timedelta) -> Fault:
     return fault
 
 
-def one_page() -> Fault:
-    """List a page and say that it was all."""
+def paged(size: int, *, only_one: bool = False) -> Fault:
+    """List so many objects an answer; with `only_one`, say of the first page that it was all."""
 
-    def fault(_request: Request, passing: Pass) -> Reply:
+    def fault(request: Request, passing: Pass) -> Reply:
+        request.target += f"&max-keys={size}"
         reply = passing()
-        body = re.sub(rb"<IsTruncated>true<", b"<IsTruncated>false<", reply.body)
-        body = re.sub(rb"<NextContinuationToken>[^<]*</NextContinuationToken>", b"", body)
+        body = reply.body
+        if only_one:
+            body = re.sub(rb"<IsTruncated>true<", b"<IsTruncated>false<", body)
+            body = re.sub(rb"<NextContinuationToken>[^<]*</NextContinuationToken>", b"", body)
         return Reply(reply.status, reply.headers, body)
 
     return fault

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import IO, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -154,7 +154,10 @@ def _running(command: Sequence[str]) -> Iterator[str]:
     ) as process:
         try:
             assert process.stdout is not None
-            yield _endpoint_of(process.stdout)
+            endpoint = _endpoint_of(process.stdout)
+            # Read on: a server that logs into a full pipe would stand still.
+            Thread(target=process.stdout.read, daemon=True).start()
+            yield endpoint
         finally:
             process.kill()
 

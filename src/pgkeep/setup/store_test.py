@@ -38,12 +38,16 @@ _PART: Final = "16MiB"
 Answer = Lack | str  # a str says what works
 
 
-def store_test(store: Store, user: str, progress: Progress, *, full: bool) -> list[Verdict]:
+def store_test(
+    store: Store, user: str, progress: Progress, *, full: bool, page: int | None = None
+) -> list[Verdict]:
     """Try a store as `user`; `full`: also what costs a thousand requests and a large object.
 
+    `page`: how many objects one answer of the store lists at most, if not as many as its kind does.
     Raise what is wrong with a store that cannot be used at all.
     """
-    probe = _Probe(store, f"{_PROBES}{secrets.token_hex(8)}-")
+    page = page or _PAGES.get(urlsplit(store.address).scheme, 1000)
+    probe = _Probe(store, f"{_PROBES}{secrets.token_hex(8)}-", page)
     found: list[Verdict] = []
     try:
         rights = _rights(probe)
@@ -65,9 +69,10 @@ def store_test(store: Store, user: str, progress: Progress, *, full: bool) -> li
 class _Probe:
     """What one test writes. Names are noted before they are written, as listings may lie."""
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    def __init__(self, store: Store, prefix: str, page: int) -> None:
         self.store = store
         self.prefix = prefix
+        self.page = page
         self._names: set[str] = set()
 
     def name(self, part: str) -> str:
@@ -328,7 +333,7 @@ def large_size(address: str) -> int:
 
 def _long_listing(probe: _Probe, progress: Progress) -> Answer:
     store = probe.store
-    count = _PAGES.get(urlsplit(store.address).scheme, 1000) + _BEYOND
+    count = probe.page + _BEYOND
     names = [probe.name(f"many-{number:05}") for number in range(count)]
     progress.phase(f"testing the store: listing {count:,} objects", count, "objects")
     with _threads() as pool:
