@@ -146,7 +146,8 @@ def test_what_a_clone_lacks_is_named_with_what_it_means(
     behind, s3_proxy = lacking
     method, what = requests
     listings = what == LISTINGS
-    s3_proxy.when(fault, method=method, **({"query": what} if listings else {"path": what}))
+    path, query = ("", what) if listings else (what, "")
+    s3_proxy.when(fault, method=method, path=path, query=query)
     found = bad(tried(behind, full=False))
     assert list(found) == [name]
     assert (found[name].state, found[name].says) == (State.FAILED, says)
