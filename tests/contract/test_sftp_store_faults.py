@@ -212,13 +212,13 @@ def test_a_server_that_goes_silent_is_not_waited_for_for_ever(
 
 
 def test_a_long_way_costs_no_more_than_a_few_round_trips(way: Forwarder, store: Store) -> None:
-    """Piece by piece, 8 MiB would take 32 round trips and more: 6 s."""
+    """Piece by piece, 8 MiB would take 33 round trips and more: 13 s."""
     content = os.urandom(8 << 20)
     store.put("a/x", [content])
-    way.delay = 0.1
+    way.delay = 0.2
     began = time.monotonic()
     assert store.get("a/x") == content
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 @pytest.fixture
@@ -249,15 +249,14 @@ def test_scenario_l_a_full_disk_is_told_from_other_failures(sshd: Sshd, small: P
 
 def test_a_disk_without_inodes_is_full_too(sshd: Sshd, small: Path) -> None:
     store = open_store(sshd.address(small))
-    for number in range(100 - len(os.listdir(small)) - 4):  # the root, .tmp and two to spare
-        (small / f"x{number}").write_bytes(b"")
     store.create("y", [b"1"])
-    (small / "z").write_bytes(b"")
     with suppress(OSError):
-        (small / "zz").write_bytes(b"")
+        for number in range(200):
+            (small / f"x{number}").write_bytes(b"")
     with pytest.raises(StoreFull, match=r"no file can be made there any more \(inodes\)"):
         store.create("y2", [b"1"])
-    store.delete("y")
+    for number in range(3):  # tmpfs counts links, too
+        store.delete(f"x{number}")
     store.create("y2", [b"1"])
 
 

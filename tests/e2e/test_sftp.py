@@ -61,9 +61,9 @@ def test_scenario_l_backup_and_recovery_over_sftp(
     assert run_pgkeep("init", "--json", config=config).ok().json["created"]
     checked = run_pgkeep("check", "--json", config=config).ok().json
     assert {c["name"]: c["state"] for c in checked["checks"]}["delivery"] == "ok"
-    pg.sql("CREATE TABLE orders AS SELECT generate_series(1, 50000) AS id")
+    pg.sql("CREATE TABLE orders AS SELECT generate_series(1, 2000) AS id")
     run_pgkeep("backup", config=config).ok()
-    pg.sql("INSERT INTO orders SELECT generate_series(50001, 60000)")
+    pg.sql("INSERT INTO orders SELECT generate_series(2001, 3000)")
     run_pgkeep("point", "before_drop", config=config).ok()
     pg.sql("DROP TABLE orders")
     second = run_pgkeep("backup", "--json", config=config).ok().json
@@ -78,7 +78,7 @@ def test_scenario_l_backup_and_recovery_over_sftp(
         assert restored["recovery"]["ending"] == "promoted"
         place = f"host={pg.socket_directory} port={port} user=postgres dbname=postgres"
         with Session.connect(place) as session:
-            assert session.query("SELECT count(*), max(id) FROM orders") == [("60000", "60000")]
+            assert session.query("SELECT count(*), max(id) FROM public.orders") == [(3000, 3000)]
     finally:
         server = ServerProcess.attach(back, log_file=f"{back}.log")
         if server is not None:

@@ -111,3 +111,5 @@ def test_requests_tell_their_own_length(number: int, one: bytes, two: bytes) -> 
 def test_room_is_what_this_user_may_still_write() -> None:
     reply = struct.pack(">11Q", 4096, 512, 1000, 500, 400, 90, 80, 70, 1, 1, 255)
     assert protocol.read_room(reply) == Room(400 * 512, 70, read_only=True)
+    of_btrfs = struct.pack(">11Q", 4096, 4096, 9, 8, 7, 0, 0, 0, 1, 0, 255)
+    assert protocol.read_room(of_btrfs) == Room(7 * 4096, None, read_only=False)

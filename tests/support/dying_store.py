@@ -44,6 +44,10 @@ class DyingStore:
     def union(self) -> None:
         return None
 
+    @property
+    def reads_at_once(self) -> int:
+        return 1
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self._call("put", name, parts)
 

@@ -38,8 +38,9 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + '[clusters.main]\nconinfo = "host=x"\n',
             "line 4: clusters.main.coninfo is not an option",
-            "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, jobs, "
-            "wal_timeout, rate, nice, ionice, cleaning, retention",
+            "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
+            "server_name, may_take_over, jobs, wal_timeout, rate, nice, ionice, cleaning, "
+            "retention",
             id="misspelt key",
         ),
         pytest.param(
@@ -52,7 +53,9 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
             "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
-            "compression_level",
+            "compression_level, endpoint, region, path_style, credentials_file, profile, account, "
+            "storage_class, server_side_encryption, kms_key, ca_file, proxy, part_size, "
+            "connect_timeout, identity_file, known_hosts, timeout, retry_for",
             id="nothing near",
         ),
         pytest.param(

@@ -17,6 +17,7 @@ from pgkeep.config_file import (
     ConfigUnreadable,
     ConfigValue,
     SecretUnreadable,
+    Table,
     choose_cluster,
     load,
     parse,
@@ -26,6 +27,7 @@ from pgkeep.config_file import (
     repository_url,
     writing,
 )
+from pgkeep.repository.store.sftp.address import parse_address
 
 CONFIG = """\
 # the shop's cluster
@@ -201,6 +203,31 @@ def test_the_plain_reader_never_disagrees_on_noise(text: str) -> None:
 )
 def test_a_relative_repository_lies_beside_the_config(url: str, seen: str) -> None:
     assert repository_url("/etc/pgkeep/pgkeep.toml", {"url": url}) == seen
+
+
+def test_an_sftp_address_gets_the_options_of_its_table() -> None:
+    table: Table = {
+        "url": "sftp://u@h/a",
+        "identity_file": "keys/id#1",
+        "known_hosts": "/etc/hosts of ssh",
+        "timeout": "30s",
+        "retry_for": "0s",
+        "encryption": "none",
+    }
+    address = repository_url("/etc/pgkeep/pgkeep.toml", table)
+    assert address == (
+        "sftp://u@h/a?identity_file=/etc/pgkeep/keys/id%231&known_hosts=/etc/hosts%20of%20ssh"
+        "&timeout=30s&retry_for=0s"
+    )
+    place = parse_address(address)
+    assert (place.identity_file, place.known_hosts) == (
+        "/etc/pgkeep/keys/id#1",
+        "/etc/hosts of ssh",
+    )
+    assert (place.timeout, place.retry_for) == (30, 0)
+    assert repository_url("/x", {"url": "sftp://u@h/a"}) == "sftp://u@h/a"
+    both: Table = {"url": "sftp://u@h/a?timeout=5s", "retry_for": "1s"}
+    assert repository_url("/x", both) == "sftp://u@h/a?timeout=5s&retry_for=1s"
 
 
 @pytest.mark.parametrize("config", [{}, {"repository": 1}, {"repository": {"url": 3}}])

@@ -96,9 +96,9 @@ def test_strange_wal_is_refused_with_both_identities() -> None:
         "main in /srv/pgkeep is system identifier 55 (PostgreSQL 17)"
     )
     assert error.hint == (
-        "was this server upgraded or initialised again? then: pgkeep --cluster main init. Is it a "
-        "copy of another one? then set archive_mode = off here, or give it a cluster name of its "
-        "own"
+        "was this server upgraded or initialised again? then: pgkeep --cluster main init "
+        "--new-generation. Is it a copy of another one? then set archive_mode = off here, or "
+        "give it a cluster name of its own"
     )
     new = UnknownGeneration("archive 00000001", "18-77", "main", "/srv/pgkeep", ())
     assert str(new) == "cannot archive 00000001: cluster main is not set up in /srv/pgkeep"

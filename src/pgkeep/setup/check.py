@@ -202,7 +202,7 @@ def _server(
         return
     _tried("identity", found, lambda: _identity(folder, facts))
     if not facts.in_recovery:
-        _tried("writer", found, lambda: _writer(subject, folder, facts))
+        _tried("writer", found, lambda: _writer(subject, session, folder, facts))
     _tried("room", found, lambda: _room(folder, session))
     if not plan.archives_to_us:
         found.append(not_checked("delivery", "the server does not archive to pgkeep yet"))
@@ -244,13 +244,18 @@ def _identity(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
     return verdicts.of_identity(plan_generation(known, facts.generation).says)
 
 
-def _writer(subject: Subject, folder: ClusterFolder, facts: ServerFacts) -> Verdict:
+def _writer(
+    subject: Subject, session: Session, folder: ClusterFolder, facts: ServerFacts
+) -> Verdict:
     server = this_server(facts.data_directory, subject.server_name)
     writer = folder.archiving().writers.get(facts.generation.id)
     if writer is None:
-        return verdicts.of_writer(str(server), "", "")
-    found = read_writer(folder, facts.generation.id, writer)
-    return verdicts.of_writer(str(server), str(found.server), found.since[:16].replace("T", " "))
+        return verdicts.of_writer(str(server), "", "", failing=False)
+    found, stats = read_writer(folder, facts.generation.id, writer), session.archiver_stats()
+    done, bad = stats.last_archived_time, stats.last_failed_time
+    failing = bad is not None and (done is None or bad > done)
+    since = found.since[:16].replace("T", " ")
+    return verdicts.of_writer(str(server), str(found.server), since, failing=failing)
 
 
 def _room(folder: ClusterFolder, session: Session) -> Verdict:

@@ -192,16 +192,17 @@ def of_identity(says: str) -> Verdict:
     return ok("identity", "the repository knows this server")
 
 
-def of_writer(server: str, writer: str, since: str) -> Verdict:
+def of_writer(server: str, writer: str, since: str, *, failing: bool) -> Verdict:
     """`writer` is who archives this server's WAL by what the repository says, '' for nobody."""
     if not writer:
         return ok("writer", "nobody archives yet: the first that does keeps others out")
     if writer == server:
         return ok("writer", f"{writer}, since {since}")
-    # Not failed: seen from outside a container one server has two names. delivery tells the truth.
     says = f"{writer} archives this cluster's WAL since {since}; seen from here this is {server}"
     fix = "has this server replaced it for good? then run here: pgkeep wal take-over"
-    return note("writer", says, fix)
+    if failing:
+        return failed("writer", f"{says}, and its WAL is refused", fix)
+    return note("writer", says, fix)  # seen from outside a container one server has two names
 
 
 def of_coverage(

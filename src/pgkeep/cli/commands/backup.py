@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pgkeep.cli.commands import everywhere
+from pgkeep.cli import everywhere
 from pgkeep.cli.context import Context, error_facts, say_error
 
 

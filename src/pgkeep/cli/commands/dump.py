@@ -5,7 +5,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from pgkeep.cli.commands import dump_files, dump_restore, everywhere
+from pgkeep.cli import everywhere
+from pgkeep.cli.commands import dump_files, dump_restore
 from pgkeep.cli.commands import dump_options as options
 from pgkeep.cli.context import NO, Context, error_facts, group, say_error
 from pgkeep.model.dump import Selection

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgkeep.cli import everywhere
 from pgkeep.cli.commands import dump_options as options
-from pgkeep.cli.commands import everywhere
 from pgkeep.cli.commands.dump_options import Patterns
 from pgkeep.cli.context import Context, ReaderGone
 from pgkeep.logical.export.formats import STDOUT, ExportFormat

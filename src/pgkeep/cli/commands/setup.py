@@ -27,43 +27,52 @@ def register(app: typer.Typer) -> None:
     app.add_typer(keys, name="key")
 
 
+_Apply = Annotated[
+    bool, typer.Option("--apply", help="Run the ALTER SYSTEM statements and reload.")
+]
+_Offers = Annotated[
+    bool, typer.Option("--offers/--no-offers", help="With --apply: what is merely better as well.")
+]
+_ReplaceArchiver = Annotated[
+    bool, typer.Option("--replace-archiver", help="With --apply: take over from another program.")
+]
+_WriteConfig = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="First write a starter config there (never over one)."),
+]
+_Conninfo = Annotated[
+    str | None, typer.Option(help="For the starter config: how to connect (no password).")
+]
+_Url = Annotated[
+    str | None, typer.Option(help="For the starter config: where backups are to be kept.")
+]
+_Encrypt = Annotated[
+    bool, typer.Option("--encrypt", help="For the starter config: encrypt the repository.")
+]
+_NewGeneration = Annotated[
+    bool,
+    typer.Option(
+        "--new-generation", help="After pg_upgrade or initdb: keep the old, go on with this."
+    ),
+]
+_DumpsOnly = Annotated[
+    bool,
+    typer.Option("--dumps-only", help="For logical backups alone: ask nothing of the server."),
+]
+
+
 def init(  # noqa: PLR0913 - the options of the command
     here: typer.Context,
     *,
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Run the ALTER SYSTEM statements and reload.")
-    ] = False,
-    offers: Annotated[
-        bool,
-        typer.Option("--offers/--no-offers", help="With --apply: what is merely better as well."),
-    ] = True,
-    replace_archiver: Annotated[
-        bool,
-        typer.Option("--replace-archiver", help="With --apply: take over from another program."),
-    ] = False,
-    write_config: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="First write a starter config there (never over one)."),
-    ] = None,
-    conninfo: Annotated[
-        str | None, typer.Option(help="For the starter config: how to connect (no password).")
-    ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="For the starter config: where backups are to be kept.")
-    ] = None,
-    encrypt: Annotated[
-        bool, typer.Option("--encrypt", help="For the starter config: encrypt the repository.")
-    ] = False,
-    new_generation: Annotated[
-        bool,
-        typer.Option(
-            "--new-generation", help="After pg_upgrade or initdb: keep the old, go on with this."
-        ),
-    ] = False,
-    dumps_only: Annotated[
-        bool,
-        typer.Option("--dumps-only", help="For logical backups alone: ask nothing of the server."),
-    ] = False,
+    apply: _Apply = False,
+    offers: _Offers = True,
+    replace_archiver: _ReplaceArchiver = False,
+    write_config: _WriteConfig = None,
+    conninfo: _Conninfo = None,
+    url: _Url = None,
+    encrypt: _Encrypt = False,
+    new_generation: _NewGeneration = False,
+    dumps_only: _DumpsOnly = False,
 ) -> int:
     """Create the repository; show or apply the settings it needs."""
     from pgkeep.cli.render import setup as render_setup

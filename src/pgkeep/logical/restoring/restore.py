@@ -252,8 +252,7 @@ class _Job:
 
     def _tools(self, server: Server) -> Binaries:
         """Return programs that know the server as well as the archive."""
-        versions = [server.version, self.database.dump_version or server.version]
-        newest = max(versions, key=major_of)
+        newest = max(server.version, self.database.dump_version, key=major_of)
         return find_tools(newest, "the server", self.request.pg_bin or None)
 
     def _demand_name_free(self) -> None:

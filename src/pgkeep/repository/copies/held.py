@@ -63,6 +63,10 @@ class Held:
         """Return None: what is damaged here must not be read elsewhere."""
 
     @property
+    def reads_at_once(self) -> int:
+        return 1
+
+    @property
     def parts(self) -> Sequence[bytes]:
         """The object as a store takes it. Raise Damaged when it is no longer what was checked."""
         return _Parts(self)

@@ -1,6 +1,8 @@
 """Reads chunks back: neighbours in one request, every byte checked before it is handed out."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -75,7 +77,7 @@ def plan_reads(chunks: ChunkTable, window: int = WINDOW, gap: int = GAP) -> Iter
 
 
 class ChunkReader:
-    """Reads chunks of one backup. One per thread; holds one request's bytes in memory."""
+    """Reads chunks of one backup. One per thread; holds a few requests' bytes in memory."""
 
     def __init__(
         self, cluster: ClusterFolder, sealer: Sealer, packs: PackTable, *, backup: str
@@ -94,13 +96,41 @@ class ChunkReader:
         PackMissing, Damaged and what the store raises; a chunk that is yielded is what was backed
         up.
         """
-        for request in plan_reads(chunks):
-            yield from self._open(request, chunks, file_of)
+        for request, content in self._fetched(plan_reads(chunks), file_of):
+            yield from self._open(request, memoryview(content), chunks, file_of)
+
+    def _fetched(
+        self, requests: Iterator[ChunkRead], file_of: Callable[[int], str]
+    ) -> Iterator[tuple[ChunkRead, bytes]]:
+        """Yield what is asked for in its order; of a distant store more is asked for meanwhile.
+
+        So many windows lie in memory as the store has reads at once.
+        """
+        at_once = self._cluster.store.reads_at_once
+        if at_once == 1:
+            yield from ((request, self._fetch(request, file_of)) for request in requests)
+            return
+        with ThreadPoolExecutor(at_once, "pgkeep-read") as pool:
+            under_way: deque[tuple[ChunkRead, Future[bytes]]] = deque()
+            try:
+                for request in requests:
+                    under_way.append((request, pool.submit(self._fetch, request, file_of)))
+                    if len(under_way) == at_once:
+                        done, content = under_way.popleft()
+                        yield done, content.result()
+                while under_way:
+                    done, content = under_way.popleft()
+                    yield done, content.result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _open(
-        self, request: ChunkRead, chunks: ChunkTable, file_of: Callable[[int], str]
+        self,
+        request: ChunkRead,
+        content: memoryview,
+        chunks: ChunkTable,
+        file_of: Callable[[int], str],
     ) -> Iterator[tuple[int, bytes]]:
-        content = memoryview(self._fetch(request, file_of))
         plain, last = b"", -1
         for row in request.rows:
             offset, length = int(chunks.offset[row]), int(chunks.sealed[row])

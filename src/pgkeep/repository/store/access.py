@@ -148,9 +148,9 @@ class _StoreAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Duration,
         Meta(
             description="Other machines: how long to go on trying when requests fail or the "
-            "connection is lost. 60s for buckets, 20s for sftp://.",
+            "connection is lost; of sftp:// only 10s, unless this is given.",
         ),
-    ] = Duration(20)
+    ] = Duration(60)
 
 
 class RepositoryConfig(_StoreAccess, frozen=True, kw_only=True, forbid_unknown_fields=True):

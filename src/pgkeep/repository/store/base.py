@@ -48,6 +48,11 @@ class Store(Protocol):
         """Return the union of copies that this is, so that a damaged blob can be read elsewhere."""
         ...
 
+    @property
+    def reads_at_once(self) -> int:
+        """Return how many get() calls a reader should have under way: 1 where none has to wait."""
+        ...
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         """Store the concatenation of `parts`, replacing what was there."""
         ...

@@ -71,6 +71,10 @@ class Copies:
         return self
 
     @property
+    def reads_at_once(self) -> int:
+        return max(store.reads_at_once for store in self._stores)
+
+    @property
     def away(self) -> list[StoreFailed]:
         """Return why some of the stores could not be asked."""
         return [away.error for away in self._away.values()]

@@ -45,6 +45,10 @@ class LocalStore:
     def union(self) -> None:
         return None
 
+    @property
+    def reads_at_once(self) -> int:
+        return 1
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         path = self._path(name)
         with self._translated(f"write {name}"), self._temp_file(parts) as temp:

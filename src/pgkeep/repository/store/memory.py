@@ -30,6 +30,10 @@ class MemoryStore:
     def union(self) -> None:
         return None
 
+    @property
+    def reads_at_once(self) -> int:
+        return 1
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         check_name(name)
         self._blobs[name] = (b"".join(parts), self._clock())

@@ -34,6 +34,10 @@ class WriteBehind:
     def union(self) -> "Copies | None":
         return self._store.union
 
+    @property
+    def reads_at_once(self) -> int:
+        return self._store.reads_at_once
+
     def create(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self.settle()
         self._on_its_way = self._writer.submit(self._store.create, name, parts)

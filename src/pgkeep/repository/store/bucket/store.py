@@ -50,6 +50,10 @@ class BucketStore:
     def union(self) -> None:
         return None
 
+    @property
+    def reads_at_once(self) -> int:
+        return 4
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         check_name(name)
         self._uploads.put(name, parts)

@@ -8,7 +8,7 @@ from pgkeep.units import BadUnit, parse_duration
 
 PORT: Final = 22
 TIMEOUT_S: Final = 60  # for one answer: a slow disk may take its time to sync a pack of 32 MiB
-RETRY_S: Final = 20  # a box that restarts its sshd is back by then; PostgreSQL tries again anyway
+RETRY_S: Final = 10  # sshd has restarted by then; five times that fits into a server's shutdown
 _LONGEST_S: Final = 3600
 _OPTIONS: Final = ("identity_file", "known_hosts", "timeout", "retry_for")
 

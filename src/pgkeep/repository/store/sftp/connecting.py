@@ -187,7 +187,9 @@ def _not_let_in(
     if refused:
         why = f"{place.host} accepts for user {user} none of the keys that {here}: "
         why += ", ".join(refused)
-        advice = f"add the public key to ~{user}/.ssh/authorized_keys on {place.host}"
+        advice = (
+            f"add the public key to ~{user}/.ssh/authorized_keys on {place.host}; its log says more"
+        )
         return failures.SftpKeyRefused(place.url, action, why, advice)
     why = f"there is no key to log in with: no agent, and none of {', '.join(_IDENTITIES)}"
     advice = "make one with: ssh-keygen -t ed25519 -N ''; or set identity_file under [repository]"

@@ -32,15 +32,13 @@ class Connections:
         self._lent.add(connection)
         try:
             yield connection.session
-        except Exception:
-            if not connection.session.is_lost:
-                connection.session.forget_all()
-            raise
-        except BaseException:  # interrupted: nobody knows in the middle of what
-            connection.session.is_lost = True
+        except BaseException as error:
+            if not isinstance(error, Exception):  # interrupted: nobody knows in the middle of what
+                connection.session.is_lost = True
             raise
         finally:
             self._lent.discard(connection)
+            connection.session.forget_all()
             self._give_back(connection)
 
     def close_idle(self) -> None:

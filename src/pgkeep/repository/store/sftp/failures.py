@@ -124,7 +124,7 @@ def refused(
     if code == protocol.PERMISSION_DENIED:
         advice = (
             f"on {place.host}, give {place.path} to the user who logs in: "
-            f"chown -R {place.user or 'USER'}; and his SFTP must not be read-only (-R)"
+            f"chown -R {place.user or 'USER'}; and let his SFTP not be limited (-R, -P)"
         )
         return SftpDenied(place.url, action, why, advice)
     if code != protocol.FAILURE or room is None:
@@ -132,10 +132,10 @@ def refused(
     if room.read_only:
         advice = f"find out why on {place.host} (dmesg), then mount it read-write"
         return SftpRefused(place.url, action, f"{why}: the file system is read-only", advice)
-    if room.free < _NEXT_TO_NOTHING:
-        return StoreFull(place.url, action, f"{why}: {room.free} bytes are free there")
     if room.files == 0:
         return StoreFull(place.url, action, f"{why}: no file can be made there any more (inodes)")
+    if room.free < _NEXT_TO_NOTHING:
+        return StoreFull(place.url, action, f"{why}: {room.free} bytes are free there")
     advice = f"a quota of {user}'s (quota -u {user}), or a failing disk (dmesg), on {place.host}"
     return SftpRefused(place.url, action, f"{why}: {room.free} bytes are free there", advice)
 

@@ -6,7 +6,6 @@ Everything raises NoSuchFile, Refused and Lost, as sessions do.
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Final
 
 from blake3 import blake3
@@ -68,18 +67,17 @@ def read_range(session: Session, path: str, start: int, length: int | None) -> t
     looked = session.send(protocol.LSTAT, text(path.encode()))
     flags = integer(protocol.FLAG_READ) + _NO_ATTRIBUTES
     opened = session.send(protocol.OPEN, text(path.encode()), flags)
+    (found,) = session.all_of(Attributes, [looked])
+    (handle,) = session.all_of(Handle, [opened])
     try:
-        found = session.answer(looked, Attributes)
-    finally:
-        handle = _handle_of(session, opened)
-    if handle is None:
-        found = attributes_of(session, path)  # it is there now, or NoSuchFile
-        raise Refused(protocol.FAILURE, "it cannot be opened")
-    try:
-        demand_plain(found)
+        if found is not None:
+            demand_plain(found)
+        # Missing in one look and there in the other: it came or went between the two.
+        if found is None or handle is None:
+            raise NoSuchFile(protocol.NO_SUCH_FILE, "")
         return _read_open(session, handle, start, length, found.size or 0)
     finally:
-        if not session.is_lost:
+        if handle is not None and not session.is_lost:
             session.close_handle(handle)
 
 
@@ -164,6 +162,14 @@ def remove(session: Session, path: str) -> None:
 
 def list_folders(session: Session, paths: list[str]) -> list[list[Entry]]:
     """Return what is in each of some folders, all asked for at once; one may not be there."""
+    try:
+        return _list_folders(session, paths)
+    except Refused:
+        session.is_lost = True  # folders that are open there are closed with the connection
+        raise
+
+
+def _list_folders(session: Session, paths: list[str]) -> list[list[Entry]]:
     opened = [session.send(protocol.OPENDIR, text(path.encode())) for path in paths]
     handles = session.all_of(Handle, opened)
     asked = [
@@ -201,12 +207,6 @@ def _page(session: Session, number: int) -> tuple[Entry, ...] | None:
         if error.code == protocol.EOF:
             return None
         raise
-
-
-def _handle_of(session: Session, opened: int) -> Handle | None:
-    with suppress(NoSuchFile):
-        return session.answer(opened, Handle)
-    return None
 
 
 def _read_open(

@@ -90,7 +90,7 @@ class Room(NamedTuple):
     """What a file system has left."""
 
     free: int  # bytes that this user may still write
-    files: int  # files that he may still make
+    files: int | None  # files that he may still make; None: as many as fit (btrfs)
     read_only: bool
 
 
@@ -169,8 +169,8 @@ def read_room(reply: bytes) -> Room:
     """Return the answer to STATVFS. Raise Malformed."""
     reader = _Reader(reply)
     fields = [reader.long() for _ in range(11)]
-    _, fragment, _, _, free, _, _, files, _, flags, _ = fields
-    return Room(free * fragment, files, bool(flags & _READ_ONLY))
+    _, fragment, _, _, free, possible, _, files, _, flags, _ = fields
+    return Room(free * fragment, files if possible else None, bool(flags & _READ_ONLY))
 
 
 def read_limits(reply: bytes) -> tuple[int, int]:

@@ -83,8 +83,11 @@ class Session:
 
     def send_write(self, handle: Handle, offset: int, content: bytes | memoryview) -> int:
         self._number = (self._number + 1) & 0xFFFFFFFF
-        self._send(protocol.write_head(self._number, handle.value, offset, len(content)))
+        head = protocol.write_head(self._number, handle.value, offset, len(content))
+        self.is_lost = True  # whatever interrupts us between the two
+        self._send(head)
         self._send(content)
+        self.is_lost = False
         self._open.add(self._number)
         return self._number
 
@@ -115,6 +118,7 @@ class Session:
             self._forgotten.add(number)
 
     def forget_all(self) -> None:
+        """Want no more answers: the next user of the session asks his own questions."""
         for number in tuple(self._open):
             self.forget(number)
 

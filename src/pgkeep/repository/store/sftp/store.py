@@ -61,6 +61,10 @@ class SftpStore:
     def union(self) -> None:
         return None
 
+    @property
+    def reads_at_once(self) -> int:
+        return 4
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         path, action = self._path(name), f"write {name}"
         left: LeftBehind = []
