@@ -36,6 +36,10 @@ class Metered:
     def union(self) -> "Copies | None":
         return self._store.union
 
+    @property
+    def reads_at_once(self) -> int:
+        return self._store.reads_at_once
+
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self._count_put(parts)
         self._store.put(name, parts)
