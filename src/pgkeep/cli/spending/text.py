@@ -1,12 +1,14 @@
 """What repositories cost, as text and JSON."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pgkeep.cli.text import Look, fields, plural, safe
 from pgkeep.costs.plan import RepositoryCost
 from pgkeep.repository.metering.prices import AS_OF, Spent
 from pgkeep.units import format_size
+
+_LEAST: Final = 0.0001  # dollars
 
 
 def requests_facts(spent: Sequence[Spent]) -> list[dict[str, Any]]:
@@ -38,24 +40,18 @@ def requests_text(spent: Sequence[Spent]) -> list[str]:
         )
         if one.cost:
             at = " at list prices" if one.tariff.listed else ""
-            line += f"; about {money(one.cost)}{at}"
+            line += f"; {about(one.cost)}{at}"
         lines.append(line)
     return lines
 
 
-def money(amount: float) -> str:
-    """Return an amount with as many digits as say something."""
-    if amount == 0:
-        return "$0"
-    if amount < 0.0001:
-        return "less than $0.0001"
-    return (
-        f"${amount:,.2f}"
-        if amount >= 1
-        else f"${amount:.2g}"
-        if amount < 0.01
-        else (f"${amount:.2f}")
-    )
+def about(amount: float) -> str:
+    """Return an amount in words, with as many digits as say something."""
+    if 0 < amount < _LEAST:
+        return f"less than ${_LEAST}"
+    if amount == 0 or amount >= 0.01:
+        return f"about ${amount:,.2f}"
+    return f"about ${amount:.4f}"
 
 
 def costs(found: Sequence[RepositoryCost], look: Look) -> str:
@@ -74,7 +70,7 @@ def costs(found: Sequence[RepositoryCost], look: Look) -> str:
 def _cost(one: RepositoryCost, look: Look) -> str:
     free = one.tariff.prices.free
     stored = f"stores {format_size(one.bytes)} in {plural(one.objects, 'object')}"
-    price = "its store takes nothing for that" if free else f"about {money(one.per_month)} a month"
+    price = "its store takes nothing for that" if free else f"{about(one.per_month)} a month"
     pairs = [
         (kind.kind, f"{format_size(kind.bytes)} in {plural(kind.objects, 'object')}")
         for kind in one.kept
@@ -82,12 +78,12 @@ def _cost(one: RepositoryCost, look: Look) -> str:
     ]
     if one.wal_per_day:
         rate = f"{one.wal_per_day:,.0f} objects a day"
-        price_of_wal = "" if free else f": about {money(one.wal_per_month)} a month in requests"
+        price_of_wal = "" if free else f": {about(one.wal_per_month)} a month in requests"
         pairs.append(("archiving", rate + price_of_wal))
     if one.backup is not None:
         pairs.append(("last backup", _backup(one)))
         if not free:
-            reads = f"about {money(one.restore_reads)}, if it leaves the provider's network"
+            reads = f"{about(one.restore_reads)}, if it leaves the provider's network"
             pairs.append(("to restore it", reads))
     return "\n".join(
         [look.bold(f"repository {safe(one.repository)} {stored}: {price}"), fields(pairs, "  ")]
@@ -97,5 +93,5 @@ def _cost(one: RepositoryCost, look: Look) -> str:
 def _backup(one: RepositoryCost) -> str:
     assert one.backup is not None
     what = f"{plural(one.backup_objects, 'object')}, {format_size(one.backup.stored)}"
-    price = "" if one.tariff.prices.free else f": about {money(one.backup_requests)} in requests"
+    price = "" if one.tariff.prices.free else f": {about(one.backup_requests)} in requests"
     return f"{one.backup.id}: {what}{price}"
