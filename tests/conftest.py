@@ -134,18 +134,22 @@ def s3_server(object_server: Callable[[str], ObjectServer]) -> ObjectServer:
     return object_server("s3")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bucket_address(
     object_server: Callable[[str], ObjectServer], tmp_path_factory: pytest.TempPathFactory
 ) -> BucketPlace:
-    """Makes a new bucket of 's3', 'gs' or 'az', and returns an address in it, with a prefix."""
+    """Gives an address with nothing below its prefix yet, in a bucket of 's3', 'gs' or 'az'."""
+    made: dict[str, tuple[str, Path]] = {}
 
     def place(scheme: str, **options: str) -> str:
         server = object_server(scheme)
-        bucket = f"test-{os.urandom(6).hex()}"
-        server.make_bucket(bucket)
-        file = server.credentials(tmp_path_factory.mktemp("secrets") / scheme)
-        return server.address(bucket, "some/prefix", credentials_file=str(file), **options)
+        if scheme not in made:
+            file = server.credentials(tmp_path_factory.mktemp("secrets") / scheme)
+            made[scheme] = (f"test-{os.urandom(6).hex()}", file)
+            server.make_bucket(made[scheme][0])
+        bucket, file = made[scheme]
+        prefix = f"some/{os.urandom(6).hex()}"
+        return server.address(bucket, prefix, credentials_file=str(file), **options)
 
     return place
 

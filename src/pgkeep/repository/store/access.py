@@ -148,9 +148,11 @@ class _StoreAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Duration,
         Meta(
             description="Other machines: how long to go on trying when requests fail or the "
-            "connection is lost; of sftp:// only 10s, unless this is given.",
+            "connection is lost, up to an hour; 0s: not at all. Unless given: 30s for buckets, 10s "
+            "for sftp://. `pgkeep-wal` tries five times as long, and so long PostgreSQL's own "
+            "shutdown may wait for it.",
         ),
-    ] = Duration(60)
+    ] = Duration(30)
 
 
 class RepositoryConfig(_StoreAccess, frozen=True, kw_only=True, forbid_unknown_fields=True):

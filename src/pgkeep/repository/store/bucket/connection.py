@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.store.bucket.credentials import Credentials, find_credentials
-from pgkeep.repository.store.bucket.errors import ForeignObject, StoreForked
+from pgkeep.repository.store.bucket.errors import (
+    CredentialsExpired,
+    CredentialsRefused,
+    ForeignObject,
+    StoreForked,
+)
 from pgkeep.repository.store.bucket.opening import open_client
 from pgkeep.repository.store.bucket.options import BucketOptions
 from pgkeep.repository.store.bucket.reading import Answer, read_answer, translate
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _RUNTIME_OF: Final[list[int]] = []  # the process whose threads obstore's runtime lives in
+# The time that a request may take begins when it is sent, not when all of it has gone out.
+_LARGE: Final = 4 << 20  # bytes
+_LARGE_TAKES: Final = 4  # times as long: with 60 s, 32 MiB go out at 1.2 Mbit/s
 
 
 class Absent(Exception):
@@ -44,54 +52,69 @@ class Connection:
         self.options = options
         self._patience = patience or Patience(options.retry_for)
         self._lock = Lock()
-        self._client: Client | None = None
+        self._clients: dict[bool, Client] = {}  # by whether their requests are large
         self._credentials = Credentials({})
 
-    def ask(self, action: str, request: "Callable[[Client, int], Result]") -> Result:
+    def ask(self, action: str, request: "Callable[[Client, int], Result]", size: int = 0) -> Result:
         """Return what `request` does with the client and the attempt's number, tried patiently.
 
+        `size` is how many bytes it sends: what takes long to go out may take longer in all.
         Raise Absent, Taken, BeyondEnd or the store's errors.
         """
         from obstore.exceptions import BaseError
 
         def attempt(number: int) -> Result:
-            client = self._opened(action)
+            client = self._opened(action, large=size > _LARGE)
             try:
                 return request(client, number)
             except (BaseError, FileNotFoundError) as error:
                 if getattr(error, "errno", None) is not None:
                     raise  # a file of this host that was to be stored: obstore's have no number
-                raise self._explained(error, action) from error
+                explained = self._explained(error, action)
+                if isinstance(explained, CredentialsExpired | CredentialsRefused):
+                    self._forget(client)  # there may be newer ones by now
+                raise explained from error
 
         return persist(self._patience, attempt)
 
-    def _opened(self, action: str) -> "Client":
+    def _opened(self, action: str, *, large: bool) -> "Client":
         """Return the client. Raise StoreForked rather than wait for ever."""
         pid = os.getpid()
         if _RUNTIME_OF and _RUNTIME_OF[0] != pid:
             raise StoreForked(self.options.url, action, "obstore does not survive a fork")
         with self._lock:
-            if self._client is None or self._credentials.outdated():
-                _RUNTIME_OF[:] = [pid]
+            if not self._clients or self._credentials.outdated():
+                self._clients.clear()
                 self._credentials = find_credentials(self.options)
-                self._client = open_client(self.options, self._credentials.settings)
-            return self._client
+            if large not in self._clients:
+                _RUNTIME_OF[:] = [pid]
+                patient = self.options.timeout * (_LARGE_TAKES if large else 1)
+                options = self.options._replace(timeout=patient)
+                self._clients[large] = open_client(options, self._credentials.settings)
+            return self._clients[large]
+
+    def _forget(self, client: "Client") -> None:
+        """Have the next attempt read the credentials anew, unless another thread has already."""
+        with self._lock:
+            if client in self._clients.values():
+                self._clients.clear()
 
     def _explained(self, error: BaseException, action: str) -> Exception:
         from obstore.exceptions import AlreadyExistsError, InvalidPathError, PreconditionError
 
         answer = read_answer(error)
-        if isinstance(error, AlreadyExistsError | PreconditionError) and not _conflict(answer):
+        taken = isinstance(error, AlreadyExistsError | PreconditionError)
+        if taken and action.startswith("create ") and not _conflict(answer):
             return Taken()
         if isinstance(error, InvalidPathError):
-            name = answer.text.partition('Path "')[2].partition('":')[0]
+            name = answer.text.partition('Path "')[2].partition('"')[0]
             why = f"an object there has a name that no path has: {name!r}"
             return ForeignObject(self.options.url, action, why, "move it away: pgkeep wrote none")
         if answer.beyond_end:
             return BeyondEnd()
         failed = translate(answer, action, self.options)
         missing = isinstance(error, FileNotFoundError) or answer.status == 404
-        if missing and type(failed) is StoreFailed:
+        if missing and (answer.key_missing or (not answer.code and type(failed) is StoreFailed)):
             return Absent(sure=answer.key_missing)
         return failed
 

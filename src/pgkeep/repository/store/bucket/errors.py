@@ -53,6 +53,12 @@ class CredentialsMissing(StoreFailed):
     retryable = False
 
 
+class IdentityUnavailable(StoreFailed):
+    """No credentials are named, and the machine's own identity could not be asked for."""
+
+    code = "identity-unavailable"
+
+
 class CredentialsRefused(StoreFailed):
     """The store does not know the key, or the secret is not the key's."""
 

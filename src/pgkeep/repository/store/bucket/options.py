@@ -42,7 +42,7 @@ class BucketOptions(NamedTuple):
     proxy: str = ""
     connect_timeout: int = 10  # seconds
     timeout: int = 60  # seconds without an answer
-    retry_for: int = 60  # seconds
+    retry_for: int = 30  # seconds
     part_size: int = _PART_SIZE  # bytes
 
     @property
@@ -70,7 +70,7 @@ def parse(address: str) -> BucketOptions:
         why = "it has a user or a secret in it, and addresses are shown and stored"
         raise BadStoreUrl(shown, why, "name a credentials_file, a profile or the environment")
     if parts.fragment:
-        raise BadStoreUrl(shown, "it has a '#' in it")
+        raise BadStoreUrl(shown, "it has a '#' in it", "leave out what begins with '#'")
     bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
     if not 3 <= len(bucket) <= 222 or not _BUCKET_CHARACTERS.issuperset(bucket):
         example = f"{parts.scheme}://my-backups/pgkeep"
@@ -94,7 +94,8 @@ def _options(shown: str, scheme: str, query: str) -> dict[str, Any]:
             what = f"{SERVICES[scheme]} has no option {name!r}"
             raise BadStoreUrl(shown, what, f"there is {', '.join(known)}")
         if name in found:
-            raise BadStoreUrl(shown, f"{name} is there twice")
+            advice = "keep one: the config's options and the url's come together"
+            raise BadStoreUrl(shown, f"{name} is there twice", advice)
         try:
             found[name] = read(text)
         except (ValueError, BadUnit) as error:

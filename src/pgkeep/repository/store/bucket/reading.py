@@ -12,8 +12,8 @@ from pgkeep.repository.store.bucket.errors import (
     BucketMissing,
     ClockSkewed,
     CredentialsExpired,
-    CredentialsMissing,
     CredentialsRefused,
+    IdentityUnavailable,
     StoreDenied,
     StoreLacks,
     StoreThrottled,
@@ -28,7 +28,9 @@ _STATUS: Final = re.compile(r"status(?: code)?:? (\d{3})|\(code: (\d{3})\)")
 _CODE: Final = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]{0,300})")
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{2,30})</Region>|expecting '([a-z0-9-]{2,30})'")
-_CERTIFICATE: Final = re.compile(r"invalid peer certificate: ([A-Za-z]+)")
+# Who is asked for a machine's credentials: AWS's and everybody's metadata, token services.
+_IDENTITY: Final = re.compile(r"performing token request|http://169\.254\.|https://sts[.a-z0-9-]*/")
+_CERTIFICATE: Final = re.compile(r"InvalidCertificate\(\s*([A-Za-z]+)")
 # Codes of S3 and its clones, of Google's XML API and of Azure; no two mean different things.
 _NO_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
 _NO_KEY: Final = frozenset({"NoSuchKey", "BlobNotFound"})
@@ -78,7 +80,9 @@ class Answer(NamedTuple):
     @property
     def ambiguous(self) -> bool:
         """Whether the request may have been carried out although it failed."""
-        return self.status == 0 or self.status >= 500 or self.status == 408
+        # object_store aborts an upload whose completion got no answer, and tells only of that.
+        aborted = self.code == "NoSuchUpload"
+        return self.status in (0, 408) or self.status >= 500 or aborted
 
 
 def read_answer(error: BaseException) -> Answer:
@@ -96,6 +100,9 @@ def read_answer(error: BaseException) -> Answer:
 def translate(answer: Answer, action: str, options: BucketOptions) -> StoreFailed:
     """Return the error for a request that failed: which kind it is, and what to do."""
     store = options.url
+    if _IDENTITY.search(answer.text):
+        why = "no credentials are named, and this machine gives none by an identity of its own"
+        return IdentityUnavailable(store, action, why, _which_key(options))
     if answer.status == 0:
         return _without_answer(answer, action, options)
     said = f"{SERVICES[options.scheme]} answered {answer.status} {answer.code}".rstrip()
@@ -139,6 +146,8 @@ def _in_its_words(said: str, answer: Answer) -> str:
 def _without_answer(answer: Answer, action: str, options: BucketOptions) -> StoreFailed:
     text, store = answer.text, options.url
     where = options.endpoint or f"{SERVICES[options.scheme]}'s own endpoint"
+    if "redirect without LOCATION" in text:
+        return WrongRegion(store, action, *_region(answer, options))
     if found := _CERTIFICATE.search(text):
         why = f"the certificate of {where} is not trusted ({found[1]})"
         return StoreUntrusted(store, action, why, "name the CA that signed it: ca_file")
@@ -155,8 +164,6 @@ def _without_answer(answer: Answer, action: str, options: BucketOptions) -> Stor
     if "InvalidMessage" in text or "CorruptMessage" in text:
         why = f"{where} does not speak TLS"
         return StoreUntrusted(store, action, why, "write endpoint with http:// or another port")
-    if re.search(r"[Cc]redential|metadata|IMDS|169\.254\.", text):
-        return CredentialsMissing(store, action, "no credentials were found", _which_key(options))
     if "HTTP error" not in text:
         words = " ".join(text.partition("\n")[0].split())[:200]
         return StoreFailed(store, action, f"its answer makes no sense: {words}")

@@ -146,7 +146,7 @@ class Uploads:
                     obstore.delete(client, name)  # it is ours, and damaged
                 raise self._not_confirmed(action)
 
-        self._connection.ask(action, request)
+        self._connection.ask(action, request, sent.size)
 
     def _in_parts(self, name: str, parts: Parts, action: str) -> Fingerprint:
         def request(client: "Client", number: int) -> Fingerprint:  # noqa: ARG001
@@ -166,7 +166,7 @@ class Uploads:
                 raise self._not_confirmed(action)
             return sent
 
-        return self._connection.ask(action, request)
+        return self._connection.ask(action, request, self._part_size)
 
     def _copy(self, temp: str, name: str, sent: Fingerprint) -> None:
         action = f"create {name}"
