@@ -52,14 +52,20 @@ def share(seats: int) -> Share:
     """Return what workers that begin now are to sit() with. All names are known by then."""
     context = multiprocessing.get_context("forkserver")
     names = tuple(_rows)
-    cells = context.RawArray("Q", max(1, seats * len(names) * WIDTH))
-    made = Share(names, seats, context.Value("i", 0), cells)
+    try:
+        cells = context.RawArray("Q", max(1, seats * len(names) * WIDTH))
+        made = Share(names, seats, context.Value("i", 0), cells)
+    except OSError:
+        # No room for shared memory, no files left: work must not fail for want of its figures.
+        return Share((), 0, None, None)
     _shares.append(made)
     return made
 
 
 def sit(given: Share) -> None:
     """Let this process, a worker, count where its owner reads."""
+    if given.taken is None:
+        return
     with given.taken.get_lock():
         seat = given.taken.value
         given.taken.value += 1
