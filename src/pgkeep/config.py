@@ -464,6 +464,8 @@ def describe(option: Option) -> str:
         return "true or false"
     if kind is Rate:
         return "a size per second like 200MB/s in quotes"
+    if kind is float:
+        return "a number from 0 on"
     if get_origin(kind) in (dict, tuple):
         return "a section"
     if get_origin(kind) is list:

@@ -69,8 +69,10 @@ def backup(
         **report.to_dict(),
         "error": error_facts(problem) if problem else None,
         "copies": [copy.to_dict() for copy in copies],
+        **context.spent(),
     }
-    context.result(facts, lambda look: render_backup.report(report, look) + everywhere.text(copies))
+    told = everywhere.text(copies) + context.spent_text()
+    context.result(facts, lambda look: render_backup.report(report, look) + told)
     status = everywhere.tell(copies)
     if problem is None:
         return status

@@ -65,9 +65,9 @@ def expire(
     context.close()
     if context.json:
         facts = render.decision_facts(decision, outcome, dry_run=dry_run)
-        context.result(facts, lambda _: "")
+        context.result(facts | context.spent(), lambda _: "")
     elif outcome is not None:
-        context.say_story(render.outcome(outcome))
+        context.say_story(render.outcome(outcome) + context.spent_text())
     elif dry_run and decision.refusal is None:
         context.say_story("dry run: nothing was deleted")
     problem = render.problem_of(decision, outcome)
