@@ -28,11 +28,9 @@ from pgkeep.config import (
     ClusterConfig,
     Config,
     DumpConfig,
-    Option,
     RetentionConfig,
-    describe,
-    options,
 )
+from pgkeep.config_reader import Option, describe, options
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.store.access import PricesConfig, RepositoryConfig
 from pgkeep.units import Duration, Size, format_duration, format_size

@@ -5,7 +5,8 @@ import tomllib
 
 import pytest
 
-from pgkeep.config import BadConfig, Config, Secret, find_line, read_config
+from pgkeep.config import Config, read_config
+from pgkeep.config_reader import BadConfig, Secret, find_line
 from pgkeep.units import Duration
 
 MINIMAL = '[repository]\nurl = "/srv/backups"\n'

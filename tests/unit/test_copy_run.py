@@ -12,10 +12,11 @@ from pgkeep.replicate.plan import Send
 from pgkeep.replicate.report import CopyIncomplete
 from pgkeep.replicate.send import Fate, Sent, Unconfirmed
 from pgkeep.replicate.threads import Threads
-from pgkeep.repository import catalog, dumps, locks, names
+from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import LockLost, LockTaken
 from pgkeep.repository.copies.identity import AnotherRepository, CopyRefused
 from pgkeep.repository.copies.object_names import ObjectKind
-from pgkeep.repository.locks import LockLost, LockTaken
 from pgkeep.repository.marker import encode_document
 from pgkeep.repository.proofs import Verdict
 from pgkeep.repository.repository import Repository

@@ -17,11 +17,11 @@ from pgkeep.model.target import Action
 from pgkeep.model.timeline import history_name
 from pgkeep.postgres.conf import recovery_command
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import locks
-from pgkeep.repository.locks import Lock
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
+from pgkeep.repository.claims.writers import take_over, this_server
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
-from pgkeep.repository.writers import take_over, this_server
 from pgkeep.restore import settings
 from pgkeep.restore.delta.clean import Cleaner, Deleted
 from pgkeep.restore.plan import RestorePlan

@@ -16,9 +16,9 @@ from pgkeep.model.segment import Segment
 from pgkeep.postgres.control import read_control
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
+from pgkeep.repository.claims.writers import read_writer, this_server
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import Store
-from pgkeep.repository.writers import read_writer, this_server
 from pgkeep.server import privileges
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.facts import ServerFacts

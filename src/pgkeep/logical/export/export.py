@@ -16,8 +16,9 @@ from pgkeep.logical.export.reading import Content
 from pgkeep.logical.export.report import ExportReport
 from pgkeep.logical.export.tally import Tally
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks
-from pgkeep.repository.locks import Lock
+from pgkeep.repository import dumps
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
 

@@ -50,7 +50,8 @@ from pgkeep.postgres.archive.sql import Name
 from pgkeep.postgres.archive.toc import TocEntry, TocHeader, open_toc
 from pgkeep.postgres.versions import major_of
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks
+from pgkeep.repository import dumps
+from pgkeep.repository.claims import locks
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import GLOBALS, INVENTORY, TOC, DumpedDatabase
 from pgkeep.repository.packs.streams import FileStreams
