@@ -28,13 +28,11 @@ from pgkeep.config import (
     ClusterConfig,
     Config,
     DumpConfig,
-    Option,
     RetentionConfig,
-    describe,
-    options,
 )
+from pgkeep.config_reader import Option, describe, options
 from pgkeep.errors import PgkeepError
-from pgkeep.repository.store.access import RepositoryConfig
+from pgkeep.repository.store.access import PricesConfig, RepositoryConfig
 from pgkeep.units import Duration, Size, format_duration, format_size
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -160,6 +158,7 @@ def options_page() -> str:
     sections = (
         ("Top of the file", "", Config),
         ("[repository] or [[repository]]", first_sentence(RepositoryConfig), RepositoryConfig),
+        ("[repository.prices]", first_sentence(PricesConfig), PricesConfig),
         ("[clusters.NAME]", first_sentence(ClusterConfig), ClusterConfig),
         ("[clusters.NAME.retention]", first_sentence(RetentionConfig), RetentionConfig),
         ("[dump]", first_sentence(DumpConfig), DumpConfig),

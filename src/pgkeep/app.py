@@ -11,10 +11,11 @@ from pgkeep.config import ClusterConfig, Config, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import AWAY, OpenedCopies, Place, absolute, first_working, open_copies
 from pgkeep.repository.marker import NotARepository, read_marker
+from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.repository.store.base import Store
-from pgkeep.repository.store.open import make_store, open_store
+from pgkeep.repository.store.open import make_store
 from pgkeep.zone import SessionZone, zone_named
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class App:
 
     @cached_property
     def store(self) -> Store:
-        return open_store(self.address)
+        return open_metered(self.address)
 
     def open_repository(self) -> Repository:
         """Open the repository that is there. Raise NotARepository, KeyNeeded, WrongKey, ..."""
@@ -321,9 +322,10 @@ class App:
         """Return the archive_command that stores this cluster's WAL here."""
         from pgkeep.wal.commands import archive_command
 
+        ahead = self.settings.archive == "ahead"
         if self.loaded.file == NO_FILE or self._address is not None:
-            return archive_command(self.cluster_name, repository=self.store.address)
-        return archive_command(self.cluster_name, config=self.loaded.file)
+            return archive_command(self.cluster_name, repository=self.store.address, ahead=ahead)
+        return archive_command(self.cluster_name, config=self.loaded.file, ahead=ahead)
 
     def fetch_command(self) -> tuple[str, ...]:
         """Return the words of a restore_command before the file's name; all paths absolute."""

@@ -255,6 +255,16 @@ def choose_cluster(path: str, config: Mapping[str, object], wanted: str | None) 
     return wanted
 
 
+def cluster_table(path: str, config: Mapping[str, object], wanted: str | None) -> Table:
+    """Return [clusters.NAME] of the cluster named, or of the only one. Raise ClusterNotChosen."""
+    name = choose_cluster(path, config, wanted)
+    tables = config["clusters"]
+    table = tables.get(name) if isinstance(tables, dict) else None
+    if not isinstance(table, dict):
+        raise ConfigValue(path, f"clusters.{name}", f"write [clusters.{name}] on a line of its own")
+    return table
+
+
 def read_secret(
     path: str, repository: Mapping[str, object], seconds: float = COMMAND_SECONDS
 ) -> str | None:

@@ -4,15 +4,18 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from msgspec import structs
+
 from pgkeep import config_file
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.keys import KeyNeeded
 from pgkeep.repository.marker import NotARepository
+from pgkeep.repository.metering.opening import open_metered
+from pgkeep.repository.metering.prices import Prices, Tariff, list_prices
 from pgkeep.repository.repository import Repository
-from pgkeep.repository.store.access import RepositoryConfig
+from pgkeep.repository.store.access import LIST_PRICE, RepositoryConfig
 from pgkeep.repository.store.base import Store, StoreFailed
 from pgkeep.repository.store.copies import Copies
-from pgkeep.repository.store.open import open_store
 
 AWAY = (StoreFailed, NotARepository)  # not there, not now, or not yet
 
@@ -53,6 +56,18 @@ class Place(NamedTuple):
         """What people call it."""
         return self.name or self.address
 
+    @property
+    def tariff(self) -> Tariff:
+        """What its provider takes."""
+        given, known = self.section.prices, list_prices(self.address)
+        if known.free and all(price == LIST_PRICE for price in structs.astuple(given)):
+            return Tariff(known, listed=False)
+        prices = [
+            at_list if price == LIST_PRICE else price
+            for price, at_list in zip(structs.astuple(given), known, strict=True)
+        ]
+        return Tariff(Prices(*prices), listed=LIST_PRICE in structs.astuple(given))
+
     def secret(self) -> str | None:
         """Return the passphrase or recovery key, or None where none is given."""
         if self.read_secret is None:
@@ -61,7 +76,7 @@ class Place(NamedTuple):
 
     def open(self, store: Store | None = None) -> Repository:
         """Open the repository that is there. Raise NotARepository, KeyNeeded, WrongKey, ..."""
-        store = store or open_store(self.address)
+        store = store or open_metered(self.address)
         # Asked for up front where the config expects encryption: a marker that somebody replaced
         # by one without is noticed then, before anything is stored in the clear.
         expected = self.section.encryption != "none"
@@ -99,7 +114,7 @@ def open_copies(places: Sequence[Place]) -> OpenedCopies:
     away: list[tuple[Place, PgkeepError]] = []
     unopened: list[tuple[Store, StoreFailed]] = []
     for place in places:
-        store = open_store(place.address)
+        store = open_metered(place.address)
         try:
             opened.append(place.open(store))
         except StoreFailed as error:

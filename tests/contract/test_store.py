@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.repository.metering.metered import Metered
 from pgkeep.repository.store.base import BlobExists, BlobMissing, ShortRead, Store, UnsafeName
 from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.local import LocalStore
@@ -14,12 +15,14 @@ from pgkeep.repository.store.open import open_store
 from support.sshd import Sshd
 
 
-@pytest.fixture(params=["local", "memory", "copies", "sftp", "s3", "gs", "az"])
+@pytest.fixture(params=["local", "memory", "metered", "copies", "sftp", "s3", "gs", "az"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return LocalStore(str(tmp_path))
     if request.param == "memory":
         return MemoryStore()
+    if request.param == "metered":
+        return Metered(MemoryStore())
     if request.param == "copies":
         return Copies([MemoryStore("one"), MemoryStore("two")])
     if request.param == "sftp":

@@ -1,5 +1,6 @@
 """Segments fetched ahead: only whole ones are ever seen, and whatever dies leaves no trace."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,9 +13,9 @@ import pytest
 from pgkeep.model.segment import Segment
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.open import make_store
-from pgkeep.wal import prefetch
+from pgkeep.wal.ahead import prefetch
+from pgkeep.wal.ahead.spool import Spool
 from pgkeep.wal.commands import restore_command
-from pgkeep.wal.spool import Spool
 from support.command import PGKEEP_WAL
 from support.segments import GENERATION, SIZE, segment_content
 from support.wait import wait_for
@@ -56,6 +57,17 @@ class Recovery:
     def ready(self) -> list[str]:
         return sorted(path.name for path in self.spool.glob("0*") if len(path.name) == 24)
 
+    def is_working(self) -> bool:
+        """Tell whether somebody fetches ahead."""
+        try:
+            with (self.spool / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     def prefetchers(self) -> list[int]:
         """Return the processes that hold the spool's lock open."""
         found = []
@@ -93,7 +105,7 @@ def test_all_segments_arrive_in_order(recovery: Recovery) -> None:
     assert [recovery.ask(name) for name in NAMES] == [0] * COUNT
     following = Segment(1, FIRST + COUNT, SIZE).name
     assert recovery.ask(following) == 1
-    wait_for(lambda: not recovery.prefetchers(), what="the end of prefetching")
+    wait_for(lambda: not recovery.is_working(), what="the end of prefetching")
 
 
 def test_histories_are_never_spooled(recovery: Recovery) -> None:
@@ -109,7 +121,7 @@ def test_a_killed_prefetcher_leaves_nothing_that_is_used(recovery: Recovery, tur
     wait_for(lambda: len(list(recovery.spool.iterdir())) > turn or len(recovery.ready()) == 8)
     for pid in recovery.prefetchers():
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not recovery.prefetchers())
+    wait_for(lambda: not recovery.is_working())
     (recovery.spool / f"{NAMES[turn + 1]}.part-4711").write_bytes(b"half")
     for name in recovery.ready():
         assert (recovery.spool / name).read_bytes() == CONTENTS[name]
@@ -122,7 +134,7 @@ def test_a_damaged_segment_is_not_spooled_and_still_stops_recovery(recovery: Rec
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert recovery.ask(NAMES[0]) == 0
-    wait_for(lambda: not recovery.prefetchers())
+    wait_for(lambda: not recovery.is_working())
     assert recovery.ready() == NAMES[1:3]
     assert [recovery.ask(name) for name in NAMES[1:4]] == [0, 0, 200]
 
@@ -155,7 +167,7 @@ def test_recovery_ends_while_segments_are_fetched(recovery: Recovery) -> None:
     for _ in range(4):
         assert recovery.ask(NAMES[0]) == 0
         subprocess.run(["rm", "-rf", str(recovery.spool)], check=False)
-        wait_for(lambda: not recovery.prefetchers(), what="the prefetcher to notice")
+        wait_for(lambda: not recovery.is_working(), what="the prefetcher to notice")
         assert not recovery.spool.exists() or list(recovery.spool.iterdir()) == []
 
 
@@ -176,7 +188,7 @@ def test_a_full_disk_ends_it_quietly(recovery: Recovery) -> None:
     spool = Full(str(recovery.xlog), "s")
     lock = spool.lock()
     assert lock is not None
-    prefetch.fill(recovery.archive, spool, Segment(1, FIRST, SIZE), 8, lock)
+    prefetch.fill([recovery.archive], spool, Segment(1, FIRST, SIZE), 8, lock)
     assert spool.ready() == []
     os.close(lock)
 
@@ -188,7 +200,7 @@ def test_a_small_file_system_is_left_to_the_server(recovery: Recovery) -> None:
         pytest.skip("cannot mount a small file system here")
     try:
         assert [recovery.ask(name) for name in NAMES[:4]] == [0] * 4
-        wait_for(lambda: not recovery.prefetchers())
+        wait_for(lambda: not recovery.is_working())
         assert recovery.ready() == []
     finally:
         subprocess.run(["umount", "-l", place], check=True)

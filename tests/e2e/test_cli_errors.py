@@ -310,7 +310,7 @@ def test_locked_by_a_living_process_and_by_a_dead_one(
     run_pgkeep("init", config=config).ok()
     code = (
         "import sys, os\n"
-        "from pgkeep.repository.locks import hold\n"
+        "from pgkeep.repository.claims.locks import hold\n"
         "from pgkeep.repository.repository import Repository\n"
         "from pgkeep.repository.store.open import open_store\n"
         "folder = Repository.open(open_store(sys.argv[1]), None).cluster('main')\n"

@@ -29,7 +29,7 @@ BACKUP = {
     "id", "cluster", "type", "label", "system_identifier", "major", "timeline", "start_lsn",
     "stop_lsn", "started_at", "stopped_at", "first_segment", "last_segment", "files", "size",
     "read", "stored", "resumed_bytes", "reuse", "duration_s", "copy_s", "bytes_per_second",
-    "corrupt_pages", "corrupt", "notes", "error", "copies",
+    "corrupt_pages", "corrupt", "notes", "error", "copies", "requests",
 }  # fmt: skip
 LISTED = {
     "id", "type", "label", "generation", "system_identifier", "major", "timeline", "start_lsn",
@@ -43,14 +43,14 @@ PLAN = {
 }  # fmt: skip
 RESTORED = PLAN | {
     "files", "size", "seconds", "start_command", "promote_command", "notes", "recovery",
-    "delta_counts",
+    "delta_counts", "requests",
 }  # fmt: skip
 RECOVERY = {
     "ending", "words", "stopped", "last_transaction", "timeline", "pid", "log_file", "seconds",
     "warnings",
 }  # fmt: skip
 WAL_STATUS = {
-    "cluster", "repository", "archives", "archiver", "waiting", "failing", "problems",
+    "cluster", "repository", "archives", "archiver", "waiting", "pg_wal", "failing", "problems",
 }  # fmt: skip
 INSPECTED = {
     "directory", "state", "headline", "starts", "what_happens", "problems", "warnings",

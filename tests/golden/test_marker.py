@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from blake3 import blake3
 
-from pgkeep.repository import locks
+from pgkeep.repository.claims import locks
 from pgkeep.repository.marker import Marker, decode_document, encode_document, read_marker
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.store.memory import MemoryStore

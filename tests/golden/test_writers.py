@@ -1,7 +1,7 @@
 """The document of docs/formats/writers.md is read, and written again byte for byte."""
 
 from pgkeep.repository import names
-from pgkeep.repository.writers import (
+from pgkeep.repository.claims.writers import (
     Server,
     Writer,
     WriterFacts,

@@ -19,7 +19,7 @@ from pgkeep.backup.wait_wal import WalIncomplete
 from pgkeep.errors import PgkeepError
 from pgkeep.postgres.datadir import Unreadable
 from pgkeep.repository import catalog
-from pgkeep.repository.locks import LockTaken
+from pgkeep.repository.claims.locks import LockTaken
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.processes import Process, all_pids
 from pgkeep.server.scratch import ScratchCluster

@@ -450,7 +450,7 @@ def test_a_read_only_repository_is_exported(scene: DumpScene, tmp_path: Path) ->
     locks.rmdir()
     locks.touch()  # no lock can be made here, not even by root
     done = export(scene, "custom", tmp_path / "dump").ok()
-    assert "nothing keeps this dump from being expired meanwhile" in done.stderr
+    assert "without a lock, so nothing must be deleted meanwhile" in done.stderr
     scene.cluster.tool("pg_restore", "--list", str(tmp_path / "dump"))
 
 

@@ -225,7 +225,7 @@ def test_the_repository_may_be_read_only(scene: Scene) -> None:
     locks.write_text("in the way of every lock")
     run(scene.folder, scene.request(), now=datetime.now(UTC), progress=Notes())
     assert notes
-    assert notes[0].startswith("restoring without a lock")
+    assert notes[0].startswith("without a lock")
 
 
 @only(17)

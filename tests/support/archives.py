@@ -95,6 +95,7 @@ def archive(
     fresh_identity: bool = False,
     more_config: str = "",
     passphrase: str | None = None,
+    ahead: bool = False,
     **settings: str | int | None,
 ) -> Archived:
     """Start a cluster that archives into a repository of its own in `directory`."""
@@ -107,7 +108,7 @@ def archive(
     pg = new_cluster(name, fresh_identity=fresh_identity, start=False)
     generation = read_control(str(pg.data_directory)).generation
     cluster.add_generation(generation)
-    command = archive_command("main", config=str(config))
+    command = archive_command("main", config=str(config), ahead=ahead)
     pg.configure(archive_mode="on", archive_command=command, **settings)
     pg.start()
     return Archived(pg, config, repository, cluster, generation.id)

@@ -33,7 +33,7 @@ def ends(
     things: Sequence[Thing], segments: range = range(1, 9), there: Sequence[AnyBlob] = ()
 ) -> Ends:
     files = tuple(wal(number) for number in segments)
-    return Ends(tuple(things), (), files, {blob.name: blob.size for blob in there})
+    return Ends(tuple(things), {}, files, {blob.name: blob.size for blob in there})
 
 
 def short(name: str) -> str:

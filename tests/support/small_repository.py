@@ -53,10 +53,11 @@ class Small:
     key: Key | None = None
     segment: int = 7  # the next one
     packs: int = 0
+    repository_id: str = "00" * 16
 
     @property
     def folder(self) -> ClusterFolder:
-        return Repository(self.store, "00" * 16, self.key).cluster("main")
+        return Repository(self.store, self.repository_id, self.key).cluster("main")
 
     def begin(self) -> "Small":
         self.folder.add_generation(GENERATION)

@@ -10,7 +10,8 @@ from pgkeep.backup.report import BackupReport, CorruptPages
 from pgkeep.backup.source import BackupAborted
 from pgkeep.backup.wait_wal import Archiver, WalIncomplete
 from pgkeep.model.lsn import Lsn
-from pgkeep.repository import catalog, locks
+from pgkeep.repository import catalog
+from pgkeep.repository.claims import locks
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.memory import MemoryStore
 from support.backups import FakeSource, contents, inline, page

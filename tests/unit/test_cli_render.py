@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from pgkeep.cli.render import listing as render_listing
 from pgkeep.cli.render import setup as render_setup
+from pgkeep.cli.spending.text import about
 from pgkeep.cli.text import Look
 from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.coverage.record import ClusterRecord, Record
@@ -14,8 +17,8 @@ from pgkeep.model.lsn import Lsn
 from pgkeep.repository.catalog import Unreadable
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.wal_archive import WalListing
-from pgkeep.setup import verdicts
-from pgkeep.setup.check import CheckReport
+from pgkeep.setup import store_verdicts, verdicts
+from pgkeep.setup.check import CheckReport, StoresReport
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 GENERATION = Generation(7711, 18, 1 << 24)
@@ -110,6 +113,39 @@ def test_json_tells_the_same() -> None:
     assert [hole["segments"] for hole in facts["coverage"][0]["holes"]] == [1]
     several = render_listing.facts([listing([], [])], all_clusters=True)
     assert [cluster["cluster"] for cluster in several["clusters"]] == ["main"]
+
+
+def test_a_tested_store_has_a_line_each_and_its_own_end() -> None:
+    good = verdicts.ok("reads", "objects and ranges come back as they were stored")
+    bad = store_verdicts.of_lack("long listing", store_verdicts.Lack("a listing ends"))
+    report = StoresReport((("/backups", (good,)), ("s3://b/p", (bad,))))
+    assert render_setup.check_stores(report, Look()).splitlines() == [
+        "ok      reads  objects and ranges come back as they were stored",
+        "",
+        "repository /backups: all is well",
+        "",
+        "FAILED  long listing  WAL and backups that are there would be called missing: a listing "
+        "ends",
+        "                      fix: the store, or a proxy in front of it, loses the mark by which "
+        "a listing goes on: update it, or use another",
+        "",
+        "repository s3://b/p: 1 check failed",
+    ]
+    assert not report.is_good
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (0.0, "about $0.00"),
+        (0.00001, "less than $0.0001"),
+        (0.0019, "about $0.0019"),
+        (0.28, "about $0.28"),
+        (1234.5, "about $1,234.50"),
+    ],
+)
+def test_amounts_have_the_digits_that_say_something(amount: float, said: str) -> None:
+    assert about(amount) == said
 
 
 def test_a_check_has_a_line_each_and_the_fix_below() -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pgkeep.cli.text import Look, fields, not_before, plain, plural, safe, table, width
-from pgkeep.config import Secret
+from pgkeep.config_reader import Secret
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import Action, parse_time

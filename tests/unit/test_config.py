@@ -1,10 +1,12 @@
 """The config: what it accepts, and what it says about what it doesn't."""
 
+import re
 import tomllib
 
 import pytest
 
-from pgkeep.config import BadConfig, Config, Secret, find_line, read_config
+from pgkeep.config import Config, read_config
+from pgkeep.config_reader import BadConfig, Secret, find_line
 from pgkeep.units import Duration
 
 MINIMAL = '[repository]\nurl = "/srv/backups"\n'
@@ -39,8 +41,8 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + '[clusters.main]\nconinfo = "host=x"\n',
             "line 4: clusters.main.coninfo is not an option",
             "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
-            "server_name, may_take_over, jobs, wal_timeout, rate, nice, ionice, cleaning, "
-            "retention",
+            "server_name, may_take_over, jobs, wal_timeout, archive, archive_jobs, "
+            "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention",
             id="misspelt key",
         ),
         pytest.param(
@@ -53,8 +55,8 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
             "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
-            "compression_level, endpoint, region, path_style, credentials_file, profile, account, "
-            "storage_class, server_side_encryption, kms_key, ca_file, proxy, part_size, "
+            "compression_level, prices, endpoint, region, path_style, credentials_file, profile, "
+            "account, storage_class, server_side_encryption, kms_key, ca_file, proxy, part_size, "
             "connect_timeout, identity_file, known_hosts, timeout, retry_for",
             id="nothing near",
         ),
@@ -141,3 +143,35 @@ def test_lines_are_found_however_the_key_is_written() -> None:
     assert find_line(text, ("clusters", "main", "jobs")) == 4
     assert find_line(text, ("clusters", "main", "pg_bin")) == 3
     assert find_line(text, ("elsewhere",)) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param(
+            'archive_backlog_limit = "5GB"',
+            "clusters.main.archive_backlog_limit is for protect-database alone",
+            id="a limit alone",
+        ),
+        pytest.param(
+            'on_archive_failure = "protect-database"',
+            "clusters.main.on_archive_failure needs archive_backlog_limit",
+            id="no limit",
+        ),
+        pytest.param(
+            'archive = "sync"\narchive_backlog_limit = "5GB"\n'
+            'on_archive_failure = "protect-database"',
+            'clusters.main.on_archive_failure needs archive = "ahead"',
+            id="nobody who gives up",
+        ),
+        pytest.param(
+            'on_archive_failure = "protect-database"\narchive_backlog_limit = "much"',
+            'clusters.main.archive_backlog_limit cannot be "much"',
+            id="no size",
+        ),
+    ],
+)
+def test_giving_wal_up_takes_a_limit(options: str, said: str) -> None:
+    text = f"{MINIMAL}[clusters.main]\n{options}\n"
+    with pytest.raises(BadConfig, match=re.escape(said)):
+        read_config(tomllib.loads(text), "/etc/pgkeep.toml", text)

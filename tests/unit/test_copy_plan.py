@@ -67,7 +67,7 @@ def test_an_object_of_another_size_is_sent_again_with_the_reason(size: int) -> N
 
 def test_wal_that_was_pushed_to_both_ends_stays_as_it_is() -> None:
     found = ends([backup("a", 2, "x")], there=[wal(n)._replace(size=9) for n in range(1, 9)])
-    found = Ends((), (), found.wal, found.there, frozenset(blob.name for blob in found.wal))
+    found = Ends((), {}, found.wal, found.there, frozenset(blob.name for blob in found.wal))
     assert plan_copy(found) == CopyPlan()
 
 
@@ -109,6 +109,8 @@ def test_what_is_listed_at_the_target_is_no_matter_of_the_policy() -> None:
         ("clusters/main/dumps/D20261127T160500Z-7f3a/manifest", ObjectKind.MANIFEST,
          "D20261127T160500Z-7f3a"),
         ("clusters/main/generations/18-77.json", ObjectKind.GENERATION, "18-77"),
+        ("clusters/main/generations/18-77.writer/000001-00000001-d7599a76631d9d35.json",
+         ObjectKind.WRITER, "18-77"),
         ("clusters/main/pins/20261123T044225Z-7f3a/5f1d0a7be2c94836.json", ObjectKind.PIN,
          "20261123T044225Z-7f3a"),
         ("clusters/main/wal/18-77/00000001/00000000/00000001000000000000004A", ObjectKind.WAL,

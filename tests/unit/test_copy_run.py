@@ -12,10 +12,12 @@ from pgkeep.replicate.plan import Send
 from pgkeep.replicate.report import CopyIncomplete
 from pgkeep.replicate.send import Fate, Sent, Unconfirmed
 from pgkeep.replicate.threads import Threads
-from pgkeep.repository import catalog, dumps, locks, names
+from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import LockLost, LockTaken
 from pgkeep.repository.copies.identity import AnotherRepository, CopyRefused
 from pgkeep.repository.copies.object_names import ObjectKind
-from pgkeep.repository.locks import LockLost, LockTaken
+from pgkeep.repository.marker import encode_document
 from pgkeep.repository.proofs import Verdict
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.store.base import BlobStat, Store, StoreFailed, StoreFull
@@ -98,6 +100,17 @@ def test_locks_attempts_and_proofs_stay_where_they_are() -> None:
         pair.source.store.put(name, [b"{}"])
     pair.copy()
     assert pair.there().isdisjoint(own)
+
+
+def test_a_copy_knows_who_archives() -> None:
+    """Else a copy of production could claim it before production does."""
+    pair = Pair()
+    folder = f"clusters/main/generations/{GENERATION.id}.writer"
+    name = f"{folder}/000001-00000001-d7599a76631d9d35.json"
+    pair.source.store.put(name, [encode_document({"host": "db1"})])
+    pair.copy()
+    assert pair.store.get(name) == pair.source.store.get(name)
+    assert pair.verify().unexplained == ()
 
 
 def test_what_was_deleted_at_the_source_stays_in_the_copy() -> None:

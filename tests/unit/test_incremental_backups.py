@@ -16,8 +16,9 @@ from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import ClusterFacts
 from pgkeep.model.backup import BackupType
 from pgkeep.progress import Silent
-from pgkeep.repository import catalog, locks, names
-from pgkeep.repository.locks import LockTaken
+from pgkeep.repository import catalog, names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import LockTaken
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.memory import MemoryStore
 from support import page_model

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pgkeep.errors import PgkeepError
-from pgkeep.repository import locks
-from pgkeep.repository.locks import BEAT_S, STALE_S, Lock, LockLost, LockTaken, Timing, hold
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import BEAT_S, STALE_S, Lock, LockLost, LockTaken, Timing, hold
 from pgkeep.repository.marker import encode_document
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.base import BlobStat, StoreFailed
@@ -22,7 +22,7 @@ from pgkeep.repository.store.memory import MemoryStore
 
 HOLDER = """
 import sys
-from pgkeep.repository.locks import hold
+from pgkeep.repository.claims.locks import hold
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.store.local import LocalStore
 cluster = Repository(LocalStore(sys.argv[1]), "id", None).cluster("main")

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pgkeep.model.backup import BackupId
-from pgkeep.repository import locks, names
+from pgkeep.repository import names
 from pgkeep.repository.catalog import UnknownBackup
-from pgkeep.repository.locks import LockTaken
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import LockTaken
 from pgkeep.repository.manifest.checks import BadManifest
 from pgkeep.retention.delete import Preview, delete, preview_delete
 from pgkeep.retention.judging.deletion import BackupPinned, LastBackup

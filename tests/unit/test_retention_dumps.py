@@ -10,10 +10,11 @@ import pytest
 from pgkeep.cli.render import retention as render
 from pgkeep.cli.text import Look, plain
 from pgkeep.model.dump import DumpId, Origin, Selection
-from pgkeep.repository import dumps, locks, names
+from pgkeep.repository import dumps, names
 from pgkeep.repository.catalog import UnknownBackup
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import LockTaken
 from pgkeep.repository.dumps import UnknownDump
-from pgkeep.repository.locks import LockTaken
 from pgkeep.repository.manifest.checks import BadManifest
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.proofs import (

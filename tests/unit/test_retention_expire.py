@@ -7,8 +7,9 @@ import pytest
 
 from pgkeep.model.backup import BackupId
 from pgkeep.model.cluster import Generation
-from pgkeep.repository import locks, names
-from pgkeep.repository.locks import LockLost, LockTaken
+from pgkeep.repository import names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import LockLost, LockTaken
 from pgkeep.repository.proofs import (
     BackupProof,
     DamagedObject,

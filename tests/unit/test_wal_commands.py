@@ -1,5 +1,6 @@
 """The command texts: what the shell makes of them is what was meant."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -43,6 +44,11 @@ def test_scenario_70_hostile_paths_reach_the_program_unchanged(printer: str, pat
     assert run_by_postgresql(archive, "00F", "pg_wal/00F") == [
         *("--config", path, "--cluster", "main", "push", "pg_wal/00F")
     ]
+    ahead = archive_command("main", config=path, program=printer, ahead=True)
+    *words, place, verb, file = run_by_postgresql(ahead, "00F", "pg_wal/00F")
+    assert words == ["--config", path, "--cluster", "main", "--acks"]
+    assert re.fullmatch(rf"pgkeep-acks-[0-9a-f]{{8}}/{os.getpid()}", place)
+    assert (verb, file) == ("push", "pg_wal/00F")
     restore = restore_command("main", "18-77", repository=path, program=printer)
     words = run_by_postgresql(restore, "00F", "pg_wal/RECOVERYXLOG")
     spool = words.pop(-3)

@@ -15,7 +15,8 @@ HEAVY = {
 @pytest.mark.parametrize("command", ["push", "fetch"])
 def test_the_wal_commands_import_nothing_heavy(command: str) -> None:
     code = (
-        "import sys, pgkeep.wal.main, pgkeep.wal.place, pgkeep.wal.retry, pgkeep.wal.prefetch; "
+        "import sys, pgkeep.wal.main, pgkeep.wal.place, pgkeep.wal.retry; "
+        "import pgkeep.wal.ahead.prefetch, pgkeep.wal.ahead.asking; "
         f"import pgkeep.wal.{command}; "
         f"print(sorted({HEAVY} & set(sys.modules)))"
     )

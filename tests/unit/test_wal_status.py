@@ -30,7 +30,7 @@ def status(
     sketch: str, histories: str = "", stats: ArchiverStats | None = None, foreign: str = ""
 ) -> WalStatus:
     found = listing(sketch, histories, foreign)
-    return wal_status("main", "/srv", [(GENERATION, found)], stats, Waiting(4))
+    return wal_status("main", "/srv", [(GENERATION, found, ())], stats, Waiting(4))
 
 
 def archive(sketch: str, histories: str = "") -> ArchiveStatus:

@@ -6,8 +6,7 @@ from threading import Barrier
 import pytest
 
 from pgkeep.repository import names
-from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.writers import (
+from pgkeep.repository.claims.writers import (
     NotTheWriter,
     Server,
     claim,
@@ -15,6 +14,7 @@ from pgkeep.repository.writers import (
     refusal,
     take_over,
 )
+from pgkeep.repository.repository import ClusterFolder
 from support.manifests import cluster_folder
 
 GENERATION = "18-7710983248089545577"

@@ -24,8 +24,9 @@ from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog, locks, names
-from pgkeep.repository.locks import Lock
+from pgkeep.repository import catalog, names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of

@@ -16,6 +16,7 @@ from pgkeep.errors import PgkeepError
 if TYPE_CHECKING:
     from pgkeep.app import App
     from pgkeep.cli.progress import Shown
+    from pgkeep.repository.metering.prices import Spent
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -78,6 +79,30 @@ class Context:
             print_json(facts)
         else:
             _write(text(self.look).rstrip("\n") + "\n")
+
+    def spent(self) -> dict[str, Any]:
+        """Return what this run has asked of its repositories, as --json shows it."""
+        from pgkeep.cli.spending.text import requests_facts
+
+        return {"requests": requests_facts(self._traffic())}
+
+    def spent_text(self) -> str:
+        """Return the same for people: nothing unless they asked for it with -v."""
+        from pgkeep.cli.spending.text import requests_text
+
+        return "".join(f"\n{line}" for line in requests_text(self._traffic())) * bool(self.verbose)
+
+    def _traffic(self) -> "list[Spent]":
+        from pgkeep.repository.metering.metered import traffic
+        from pgkeep.repository.metering.prices import Spent
+        from pgkeep.repository.store.open import open_store
+
+        found = []
+        for place in self.app.places:
+            url = open_store(place.address).url
+            if (asked := traffic(url)).requests:
+                found.append(Spent(url, asked, place.tariff))
+        return found
 
     def say_story(self, text: str) -> None:
         """Print a piece of a result that is told while it happens."""

@@ -14,9 +14,9 @@ from pgkeep.postgres.control import BadControlFile, ControlFile, State, read_con
 from pgkeep.postgres.recovery_log import parse_line
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress, Silent
-from pgkeep.recovery import Recovery, advance
 from pgkeep.server.instance import PidFile, running_server
 from pgkeep.server.processes import wait_until
+from pgkeep.server.recovery import Recovery, advance
 
 _LOOK_S: Final = 1.0  # between two looks
 

@@ -22,7 +22,8 @@ from pgkeep.repair.plan import Fate, Verdict, WalProof, decide
 from pgkeep.repair.refused import CannotRepair
 from pgkeep.repair.wal import LocalWal, history_of, stop_of
 from pgkeep.repair.write import PageWriter
-from pgkeep.repository import catalog, locks
+from pgkeep.repository import catalog
+from pgkeep.repository.claims import locks
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.server.instance import running_server

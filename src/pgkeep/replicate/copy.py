@@ -16,10 +16,11 @@ from pgkeep.replicate.report import CopyReport, Trouble
 from pgkeep.replicate.send import Sender, Sent
 from pgkeep.replicate.survey import Survey, look, with_packs
 from pgkeep.replicate.threads import Threads
-from pgkeep.repository import locks, names
+from pgkeep.repository import names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.copies.identity import demand_copies, demand_two_places, same_place
 from pgkeep.repository.copies.object_names import ObjectKind
-from pgkeep.repository.locks import Lock
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobMissing, StoreFailed
 from pgkeep.workers.throttle import SharedRate

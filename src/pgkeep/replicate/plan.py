@@ -3,7 +3,7 @@
 The copy is to be of use as early as it can be, and never to list what is not whole, nor to have a
 hole in its WAL that the source has not:
 
-1. what describes the cluster: generations and timeline histories, without which nothing is read;
+1. what describes the cluster: generations, their writers and timeline histories;
 2. WAL that carries on what the copy can restore already, oldest first: each segment moves its
    newest restorable moment, and needs no new backup for that;
 3. where it can restore nothing yet, the newest backup: packs, WAL that makes it consistent, its
@@ -15,7 +15,7 @@ hole in its WAL that the source has not:
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -72,7 +72,8 @@ class Ends:
     """What there is at the source, and what of it is at the target, by name and size."""
 
     things: tuple[Thing, ...] = ()
-    documents: tuple[Blob, ...] = ()  # generations and timeline histories
+    # Generations, their writers, and timeline histories.
+    documents: Mapping[ObjectKind, Sequence[Blob]] = field(default_factory=dict)
     wal: tuple[WalBlob, ...] = ()
     there: Mapping[str, int] = field(default_factory=dict)
     same: frozenset[str] = frozenset()  # WAL of another length there, and yet of the same content
@@ -218,13 +219,10 @@ class _Planner:
         self._from: dict[str, int] = {}  # of each generation: WAL from here on is planned
 
     def batches(self, newest_first: list[Thing]) -> Iterator[Batch]:
-        generations = [b for b in self._ends.documents if "/generations/" in b.name]
-        histories = [b for b in self._ends.documents if b not in generations]
-        described = (
-            *self._sends(generations, ObjectKind.GENERATION),
-            *self._sends(histories, ObjectKind.HISTORY),
-        )
-        yield Batch("what describes the cluster", described)
+        described: list[Send] = []
+        for kind in (ObjectKind.GENERATION, ObjectKind.WRITER, ObjectKind.HISTORY):
+            described += self._sends(self._ends.documents.get(kind, ()), kind)
+        yield Batch("what describes the cluster", tuple(described))
         present = [thing for thing in newest_first if not self._ends.lacks(thing.manifest)]
         pins = tuple(send for thing in present for send in self._pins(thing))
         yield Batch("pins of what is there", pins)

@@ -46,17 +46,16 @@ def look(source: ClusterFolder, target: ClusterFolder, beat: Callable[[], None])
         _thing(source.name, one, start, manifests, pins)
         for one, start in _starts(source.name, backups, known_dumps)
     ]
-    documents: list[Blob] = []
+    documents = _documents(source)
     wal: list[WalBlob] = []
     for generation in _generations(source, backups, found):
         beat()
         listing = source.wal(generation.id).list(generation.segment_size)
         there.update(_sizes(target, [names.wal_prefix(source.name, generation.id)]))
-        documents += [Blob(s.name, s.size) for s in _histories(listing)]
+        documents[ObjectKind.HISTORY] += [Blob(s.name, s.size) for s in _histories(listing)]
         wal += _wal(listing, generation)
-    documents += (Blob(*pair) for pair in _sizes(source, [_generation_prefix(source.name)]).items())
     same = frozenset(_same(source, target, wal, there))
-    found.ends = Ends(tuple(things), tuple(documents), tuple(wal), there, same)
+    found.ends = Ends(tuple(things), documents, tuple(wal), there, same)
     return found
 
 
@@ -114,6 +113,16 @@ def _sizes(cluster: ClusterFolder, prefixes: Iterable[str]) -> dict[str, int]:
     """Return what is listed, by name; what pgkeep has not put there is passed over."""
     found = (blob for prefix in prefixes for blob in cluster.store.list(prefix))
     return {blob.name: blob.size for blob in found if parse_name(blob.name) is not None}
+
+
+def _documents(source: ClusterFolder) -> dict[ObjectKind, list[Blob]]:
+    """Return generations and their writers, with room for histories."""
+    found: dict[ObjectKind, list[Blob]] = {ObjectKind.HISTORY: []}
+    for name, size in _sizes(source, [_generation_prefix(source.name)]).items():
+        parsed = parse_name(name)
+        if parsed is not None:
+            found.setdefault(parsed.kind, []).append(Blob(name, size))
+    return found
 
 
 def _pins(source: ClusterFolder) -> dict[str, tuple[Blob, ...]]:

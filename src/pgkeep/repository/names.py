@@ -119,3 +119,12 @@ def proofs_prefix(cluster: str) -> str:
 def proof(cluster: str, proof_id: str) -> str:
     """Return the object that tells what a verify looked at, and found."""
     return f"{proofs_prefix(cluster)}{proof_id}.json"
+
+
+def lost_wal_prefix(cluster: str, generation_id: str) -> str:
+    return f"{cluster_prefix(cluster)}lost/{generation_id}/"
+
+
+def lost_wal(cluster: str, generation_id: str, first: str, last: str) -> str:
+    """Return the object that tells why segments were never archived."""
+    return f"{lost_wal_prefix(cluster, generation_id)}{first}-{last}.json"

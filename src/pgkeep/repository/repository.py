@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import TYPE_CHECKING, Final, NamedTuple
-from pgkeep.repository import names, writers
+from pgkeep.repository import names
+from pgkeep.repository.claims import writers
 from pgkeep.repository.marker import (
     ENCRYPTED,
     NOT_ENCRYPTED,

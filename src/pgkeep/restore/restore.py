@@ -17,11 +17,10 @@ from pgkeep.model.target import Action
 from pgkeep.model.timeline import history_name
 from pgkeep.postgres.conf import recovery_command
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import locks
-from pgkeep.repository.locks import Lock
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
+from pgkeep.repository.claims.writers import take_over, this_server
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.store.base import StoreFailed
-from pgkeep.repository.writers import take_over, this_server
 from pgkeep.restore import settings
 from pgkeep.restore.delta.clean import Cleaner, Deleted
 from pgkeep.restore.plan import RestorePlan
@@ -148,7 +147,7 @@ def carry_out(
     tree = Tree(prepared.layout, chown=os.geteuid() == 0)
     with ExitStack() as stack:
         stack.callback(tree.close)
-        lock = _try_to_hold(cluster, stack, progress)
+        lock = locks.keep_from_expiring(cluster, "restore", "pgkeep restore", progress, stack)
         when = moment(now.replace(microsecond=0))
         over = prepared.over is not None
         marker = marker_text(plan.backup.id, plan.asked, when, plan.backup.generation.id, over=over)
@@ -189,22 +188,6 @@ def _clear(tree: Tree, prepared: Prepared, progress: Progress) -> Deleted:
     tree.disable()
     progress.phase("removing what is not in the backup")
     return Cleaner(prepared.layout, prepared.over.ground).run()
-
-
-def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -> Lock | None:
-    """Keep backups from being deleted under us; a read-only repository can be restored as well."""
-    try:
-        wanted = locks.hold(
-            cluster,
-            "restore",
-            "pgkeep restore",
-            {"expire"},
-            waiting=lambda command: progress.phase(f"waiting for the end of {command!r}"),
-        )
-        return stack.enter_context(wanted)
-    except StoreFailed as error:
-        progress.note(f"restoring without a lock, nothing must delete backups meanwhile: {error}")
-        return None
 
 
 def _copy(source: Source, prepared: Prepared, progress: Progress, lock: Lock | None) -> Done:

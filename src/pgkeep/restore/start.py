@@ -14,11 +14,11 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.postgres.recovery_log import Failure, parse_line
 from pgkeep.progress import Progress, Silent
-from pgkeep.recovery import Recovery, advance
 from pgkeep.restore.plan import RestorePlan
 from pgkeep.server.binaries import Binaries
 from pgkeep.server.instance import FOLLOW_OPTIONS, ServerProcess
 from pgkeep.server.processes import wait_until
+from pgkeep.server.recovery import Recovery, advance
 
 _LOOK_S: Final = 0.5  # how often progress is shown while nothing else happens
 

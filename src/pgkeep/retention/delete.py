@@ -8,8 +8,8 @@ from pgkeep.coverage.dates import newest_change
 from pgkeep.model.backup import Backup
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository.catalog import Unreadable
+from pgkeep.repository.claims.locks import Lock, hold
 from pgkeep.repository.dumps import UnreadableDump, find_any, is_dump_id, manifest_name
-from pgkeep.repository.locks import Lock, hold
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.retention.expire import CONFLICTS, agreed_time, ended_pins, secure_manifests
 from pgkeep.retention.judging.deletion import BackupPinned, DeletePlan, Lost, plan_delete

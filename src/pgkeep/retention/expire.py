@@ -12,9 +12,10 @@ from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks, names
+from pgkeep.repository import dumps, names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.dumps import is_dump_id
-from pgkeep.repository.locks import Lock
 from pgkeep.repository.proofs import Proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobStat

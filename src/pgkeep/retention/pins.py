@@ -9,8 +9,9 @@ from typing import Any
 from pgkeep.errors import PgkeepError
 from pgkeep.model.dump import noun_of
 from pgkeep.model.target import BadTarget, parse_time
-from pgkeep.repository import locks, names
+from pgkeep.repository import names
 from pgkeep.repository.catalog import UnknownBackup
+from pgkeep.repository.claims import locks
 from pgkeep.repository.dumps import UnknownDump, is_dump_id, manifest_name
 from pgkeep.repository.marker import encode_document, format_moment, parse_moment, read_document
 from pgkeep.repository.repository import ClusterFolder

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import Progress
-from pgkeep.repository.locks import Lock
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.store.base import Store
 
 _GIVE_UP: Final = 20  # refusals in a row: the store says no to everything

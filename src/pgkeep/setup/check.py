@@ -1,35 +1,37 @@
 """Ask server, data directory and repository everything that backups and restores depend on."""
 
 import os
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from pgkeep.coverage.listing import list_cluster
+from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.control import read_control
 from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
+from pgkeep.repository.claims.writers import read_writer, this_server
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.writers import read_writer, this_server
+from pgkeep.repository.store.base import Store
 from pgkeep.server import privileges
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.facts import ServerFacts
+from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.setup import verdicts
 from pgkeep.setup.init import look_at_settings, user_name
 from pgkeep.setup.plan import plan_generation
+from pgkeep.setup.store_test import store_test
 from pgkeep.setup.verdicts import State, Verdict, failed, not_checked, note, ok
 from pgkeep.units import format_duration
 
 _POLL: Final = 0.1  # seconds between two looks for the forced segment
-_PROBE: Final = "probes/"  # where check tries whether it may write; outside of all clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,38 @@ class CheckReport:
 
     @property
     def is_good(self) -> bool:
-        return all(verdict.state is not State.FAILED for verdict in self.verdicts)
+        return _is_good(self.verdicts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as documented for --json."""
-        shown = [asdict(verdict) for verdict in self.verdicts]
-        return {"cluster": self.cluster, "ok": self.is_good, "checks": shown}
+        return {"cluster": self.cluster, "ok": self.is_good, "checks": _shown(self.verdicts)}
+
+
+@dataclass(frozen=True, slots=True)
+class StoresReport:
+    """What the full self-test found, store by store."""
+
+    stores: tuple[tuple[str, tuple[Verdict, ...]], ...]  # each by its url
+
+    @property
+    def is_good(self) -> bool:
+        return all(_is_good(verdicts) for _, verdicts in self.stores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as documented for --json."""
+        stores = [
+            {"repository": url, "ok": _is_good(verdicts), "checks": _shown(verdicts)}
+            for url, verdicts in self.stores
+        ]
+        return {"ok": self.is_good, "repositories": stores}
+
+
+def _is_good(verdicts: Sequence[Verdict]) -> bool:
+    return all(verdict.state is not State.FAILED for verdict in verdicts)
+
+
+def _shown(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    return [asdict(verdict) for verdict in verdicts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +97,7 @@ class Subject:
 def check(subject: Subject, progress: Progress) -> CheckReport:
     """Ask everything; what one failure makes unanswerable is noted as not checked."""
     found: list[Verdict] = []
-    folder = _repository(subject, found)
+    folder = _repository(subject, found, progress)
     try:
         with subject.connect() as session:
             _server(subject, session, folder, found, progress)
@@ -80,6 +108,19 @@ def check(subject: Subject, progress: Progress) -> CheckReport:
     if folder is not None:
         _tried("coverage", found, lambda: _coverage(folder, found))
     return CheckReport(subject.cluster, tuple(found))
+
+
+def check_stores(stores: Sequence[Store], progress: Progress) -> StoresReport:
+    """Test stores in full; nothing is asked of servers, and there need be no repository yet."""
+    user = user_name(os.geteuid())
+    tested = []
+    for store in stores:
+        try:
+            found = store_test(store, user, progress, full=True)
+        except PgkeepError as error:
+            found = [_failure("store", error)]
+        tested.append((store.url, tuple(found)))
+    return StoresReport(tuple(tested))
 
 
 def _failure(name: str, error: PgkeepError) -> Verdict:
@@ -99,7 +140,7 @@ def _tried(name: str, found: list[Verdict], ask: Callable[[], Verdict]) -> bool:
 # The repository's side
 
 
-def _repository(subject: Subject, found: list[Verdict]) -> ClusterFolder | None:
+def _repository(subject: Subject, found: list[Verdict], progress: Progress) -> ClusterFolder | None:
     try:
         folder = subject.open_cluster()
     except PgkeepError as error:
@@ -108,7 +149,11 @@ def _repository(subject: Subject, found: list[Verdict]) -> ClusterFolder | None:
     url = folder.repository.store.url
     sealed = "encrypted" if folder.repository.key else "not encrypted"
     found.append(ok("repository", f"{url}, {sealed}"))
-    _tried("writable", found, lambda: _writable(folder))
+    try:
+        user = user_name(os.geteuid())
+        found += store_test(folder.repository.store, user, progress, full=False)
+    except PgkeepError as error:
+        found.append(_failure("writable", error))
     if subject.locks:
         from pgkeep.repository.store.objectlock.protection import protection
         from pgkeep.setup.locking import judge_locks
@@ -119,14 +164,6 @@ def _repository(subject: Subject, found: list[Verdict]) -> ClusterFolder | None:
         fix = "the server archives in its own: name a passphrase_file or passphrase_command"
         found.append(note("passphrase", says, fix))
     return folder
-
-
-def _writable(folder: ClusterFolder) -> Verdict:
-    store = folder.repository.store
-    name = f"{_PROBE}{secrets.token_hex(8)}"
-    store.create(name, [b"pgkeep check\n"])
-    store.delete(name)
-    return ok("writable", f"as user {user_name(os.geteuid())}")
 
 
 def _coverage(folder: ClusterFolder, found: list[Verdict]) -> Verdict:
@@ -164,6 +201,10 @@ def _server(
         return
     found.append(ok("version", f"PostgreSQL {facts.version}"))
     _tried("data directory", found, lambda: _data_directory(subject, facts))
+    if (pg_wal := look_at_pg_wal(subject.data_directory or facts.data_directory)) is not None:
+        found.append(verdicts.of_wal_room(pg_wal))
+    if folder is not None:
+        _tried("given up", found, lambda: _given_up(folder, facts))
     _tried("tools", found, lambda: _tools(subject, facts))
     found.append(_clock(session))
     plan = look_at_settings(session, facts, subject.archive_command())
@@ -183,6 +224,12 @@ def _server(
         found.append(not_checked("delivery", "--no-switch was given"))
     else:
         _tried("delivery", found, lambda: _delivery(subject, session, facts, folder, progress))
+
+
+def _given_up(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
+    losses = losses_on_record(folder, facts.generation.id)
+    backups = list_cluster(folder).backups if losses else ()
+    return verdicts.of_losses(losses, max((b.started_at for b in backups), default=None))
 
 
 def _data_directory(subject: Subject, facts: ServerFacts) -> Verdict:

@@ -9,8 +9,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from pgkeep.coverage.lost_wal import LostWal
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Coverage
+from pgkeep.model.wal_room import WalRoom
 from pgkeep.postgres.versions import major_of
 from pgkeep.setup.plan import DISABLED, PROGRAM, RESTART, SettingsPlan
 from pgkeep.units import format_duration, format_size
@@ -132,6 +134,30 @@ def of_data_directory(
         )
         return failed(name, says, "correct conninfo or data_directory in pgkeep.toml")
     return ok(name, f"{path}, readable by {user}, system identifier {server_identifier}")
+
+
+def of_wal_room(room: WalRoom) -> Verdict:
+    """Warn early: a server whose pg_wal is full stops."""
+    fix = "find out why WAL is not archived: pgkeep wal status, and the server's log"
+    if room.is_short:
+        return failed("pg_wal", str(room), fix)
+    if room.is_behind:
+        return note("pg_wal", str(room), fix)
+    return ok("pg_wal", str(room))
+
+
+def of_losses(losses: Sequence[LostWal], newest_backup: datetime | None) -> Verdict:
+    """Shout about WAL that was given up, until a backup was begun after it."""
+    if not losses:
+        return ok("given up", "no WAL was given up to keep the server running")
+    last = max(losses, key=lambda lost: lost.given_up_at)
+    says = (
+        f"WAL from {last.first} to {last.last} was given up at {last.given_up_at}: {last.why}; no "
+        "recovery goes across"
+    )
+    if newest_backup is None or newest_backup <= datetime.fromisoformat(last.given_up_at):
+        return failed("given up", f"{says}, and there is no backup after it", "pgkeep backup")
+    return note("given up", f"{says}; the newest backup is after it")
 
 
 def of_clock(server_ahead: float) -> Verdict:

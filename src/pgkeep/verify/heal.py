@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import catalog, dumps, locks, names
+from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.copies.held import Held
 from pgkeep.repository.copies.identity import demand_copies, demand_two_places
 from pgkeep.repository.copies.intact import NOT_INTACT, check
 from pgkeep.repository.copies.object_names import ObjectKind, ObjectName
-from pgkeep.repository.locks import Lock
 from pgkeep.repository.proofs import Level
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Damaged

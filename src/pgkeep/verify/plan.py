@@ -278,6 +278,7 @@ class MissingWal(NamedTuple):
 # Manifests before packs: they tell what packs must hold.
 _HEALING: Final = (
     ObjectKind.GENERATION,
+    ObjectKind.WRITER,
     ObjectKind.MANIFEST,
     ObjectKind.PACK,
     ObjectKind.HISTORY,

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from pgkeep import __version__
 from pgkeep.model.coverage import Hole
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import locks
-from pgkeep.repository.locks import Lock
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.proofs import (
     BackupProof,
     Level,

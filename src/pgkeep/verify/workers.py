@@ -14,9 +14,9 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
+from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key
-from pgkeep.repository.store.open import open_store
 from pgkeep.verify.content import Checker, PackCheck, PackFound, WalCheck, WalFound
 from pgkeep.verify.plan import Manner
 from pgkeep.workers.pool import enough_workers, light_main, make_pool
@@ -59,7 +59,9 @@ class Source(NamedTuple):
         return cls(repository.store.address, repository.id, repository.key, cluster.name)
 
     def open(self) -> ClusterFolder:
-        return Repository(open_store(self.url), self.repository_id, self.key).cluster(self.cluster)
+        return Repository(open_metered(self.url), self.repository_id, self.key).cluster(
+            self.cluster
+        )
 
 
 def carry_out(

@@ -7,12 +7,14 @@ postgres.conf.quote_value when it is written into a file.
 import os
 import shutil
 import sys
+import zlib
 from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.postgres.conf import recovery_command, shell_command
 
 PROGRAM: Final = "pgkeep-wal"
+ACKS: Final = "pgkeep-acks-"  # folders in pg_wal, whose content no backup tool takes
 
 
 class ProgramMissing(PgkeepError):
@@ -50,11 +52,26 @@ def find_program() -> str:
 
 
 def archive_command(
-    cluster: str, *, config: str | None = None, repository: str | None = None, program: str = ""
+    cluster: str,
+    *,
+    config: str | None = None,
+    repository: str | None = None,
+    program: str = "",
+    ahead: bool = False,
 ) -> str:
-    """Return the archive_command; at least one of `config` and `repository` must be given."""
+    """Return the archive_command; at least one of `config` and `repository` must be given.
+
+    One that has WAL pushed `ahead` first asks in the shell, which costs a millisecond, whether
+    this very file is acknowledged already (wal/ahead/acks.py). The folder's name has a check of
+    the whole command: what was acknowledged for another one says nothing.
+    """
     origin = _origin(cluster, config, repository, program)
-    return shell_command([*origin, "push", "%p"])
+    if not ahead:
+        return shell_command([*origin, "push", "%p"])
+    folder = f"{ACKS}{zlib.crc32(repr(origin).encode()):08x}"
+    command = shell_command([*origin, "--acks"])
+    # $PPID is the archiver process, to which acknowledgements are given.
+    return f'[ "pg_wal/{folder}/$PPID/%f" -ef "%p" ] || {command} "{folder}/$PPID" push "%p"'
 
 
 def restore_command(

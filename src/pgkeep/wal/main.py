@@ -12,7 +12,7 @@ import sys
 from pgkeep.light_typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from pgkeep.wal.spool import Spool
+    from pgkeep.wal.ahead.spool import Spool
 
 USAGE: Final = """\
 usage: pgkeep-wal [OPTIONS] push PATH          for archive_command, with %p
@@ -21,6 +21,7 @@ usage: pgkeep-wal [OPTIONS] push PATH          for archive_command, with %p
   --cluster NAME         which cluster; not needed when the config has only one
   --repository URL       with --cluster: work without a config
   --generation ID        of this server, like 18-7710983248089545577, where files don't tell
+  --acks FOLDER/$PPID    push: have files pushed ahead, and acknowledged in this folder of pg_wal
   --spool FOLDER         fetch: keep the segments that follow ready in this folder of pg_wal
   --missing-status N     fetch: exit status for "not in the archive" (default 1)
 push: 0 the file is safe in the repository, 1 to 124 it is not (docs/errors.md), 2 usage.
@@ -29,7 +30,8 @@ fetch: 0 the file is there, 1 it is not in the archive, 200 failed: recovery mus
 DONE, FAILED, USED_WRONGLY = 0, 1, 2
 MISSING: Final = 1  # PostgreSQL reads 1 to 125 as "no such file": the end of WAL
 STOP_RECOVERY: Final = 200  # above 125, and not 143, which PostgreSQL takes for a shutdown
-_OPERANDS: Final = {"push": 1, "fetch": 2}
+# The last two are what the first two start beside themselves.
+_OPERANDS: Final = {"push": 1, "fetch": 2, "push-ahead": 1, "fetch-ahead": 3}
 
 
 class Call(NamedTuple):
@@ -43,6 +45,8 @@ class Call(NamedTuple):
     generation: str | None = None
     missing_status: int = MISSING
     spool: str = ""
+    acks: str = ""
+    lock: int = -1  # a file of ours that is open already
 
 
 class Misused(Exception):
@@ -84,7 +88,10 @@ def parse(words: list[str]) -> Call:
     """Read the command line. Raise Misused."""
     options: dict[str, str] = {}
     operands: list[str] = []
-    known = ("config", "cluster", "repository", "generation", "missing-status", "spool")
+    known = (
+        *("config", "cluster", "repository", "generation", "missing-status"),
+        *("spool", "acks", "lock"),
+    )
     rest = iter(words)
     for word in rest:
         if word == "--":
@@ -105,13 +112,62 @@ def parse(words: list[str]) -> Call:
     missing = options.pop("missing_status", str(MISSING))
     if not (missing.isascii() and missing.isdigit() and 1 <= int(missing) <= 125):
         raise Misused(f"--missing-status takes 1 to 125, not {missing}")
-    if "/" in options.get("spool", "") or options.get("spool") in (".", ".."):
+    if "spool" in options and not _is_folder(options["spool"]):
         raise Misused(f"--spool takes the name of a folder in pg_wal, not {options['spool']}")
-    return Call(command, tuple(operands[1:]), missing_status=int(missing), **options)
+    folder, _, asker = options.get("acks", "acks/1").partition("/")
+    if not (_is_folder(folder) and asker.isascii() and asker.isdigit()):
+        raise Misused(f"--acks takes a folder in pg_wal and a process, not {options['acks']}")
+    lock = options.pop("lock", "-1")
+    if command.endswith("-ahead") != lock.isdigit():
+        raise Misused("--lock is for what pgkeep-wal starts by itself")
+    return Call(
+        command, tuple(operands[1:]), missing_status=int(missing), lock=int(lock), **options
+    )
+
+
+def _is_folder(name: str) -> bool:
+    return "/" not in name and name not in ("", ".", "..")
 
 
 def _run(call: Call) -> int:
-    return _push(call) if call.command == "push" else _fetch(call)
+    if call.command == "push":
+        return _push_ahead(call) if call.acks else _push(call)
+    if call.command == "fetch":
+        return _fetch(call)
+    from pgkeep.wal.ahead import detach
+
+    detach.settle(call.lock)
+    if call.command == "push-ahead":
+        from pgkeep.wal.ahead.process import push_ahead
+
+        push_ahead(call)
+    else:
+        from pgkeep.wal.ahead.prefetch import fetch_ahead
+
+        fetch_ahead(call)
+    return DONE
+
+
+def _push_ahead(call: Call) -> int:
+    """Leave the file to the pusher, or push it here where there is none."""
+    from pgkeep.wal.ahead import detach
+    from pgkeep.wal.ahead.acks import Acks
+    from pgkeep.wal.ahead.asking import ask
+
+    folder, name = os.path.split(call.operands[0])
+    if detach.adopted_by_postgresql():
+        return _push(call)
+    acks = Acks(folder or ".", call.acks)
+    words = [*detach.origin(call), f"--acks={call.acks}", "push-ahead", "--", acks.pg_wal]
+    answer = ask(acks, name, lambda lock: detach.start(words, lock))
+    for line in acks.said():
+        _say(line, "")
+    if answer is True:
+        return DONE
+    if answer is False:
+        return _push(call)
+    _say(answer.message, f"hint: {answer.hint}\n" if answer.hint else "")
+    return answer.status
 
 
 def _push(call: Call) -> int:
@@ -151,9 +207,9 @@ def _fetch(call: Call) -> int:
             _say(found.note, "")
         return call.missing_status
     if spool is not None:
-        from pgkeep.wal.prefetch import prefetch
+        from pgkeep.wal.ahead.prefetch import prefetch
 
-        prefetch(found.archive, spool, name, os.stat(destination).st_size)
+        prefetch(call, found.archive.generation_id, spool, os.stat(destination).st_size)
     return DONE
 
 
@@ -163,7 +219,7 @@ def _spool(call: Call) -> "Spool | None":
     # and pg_rewind fails if files appear in the directory that it works on.
     if not call.spool or len(name) != 24 or os.path.dirname(destination) != "pg_wal":
         return None
-    from pgkeep.wal.spool import Spool
+    from pgkeep.wal.ahead.spool import Spool
 
     return Spool(destination, call.spool)
 
@@ -174,3 +230,7 @@ def _say(message: str, more: str) -> None:
         sys.stderr.flush()
     except (OSError, AttributeError):
         pass  # a log that cannot be written must not change the exit status
+
+
+if __name__ == "__main__":  # as detach.start() runs it
+    main()

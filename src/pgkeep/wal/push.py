@@ -7,9 +7,9 @@ from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import BinaryIO, Final, NamedTuple
 from pgkeep.model.wal_file import kind_of
 from pgkeep.postgres.wal_header import HEADER_SIZE, NotWal, check_segment
+from pgkeep.repository.claims.writers import Writer, claim, refusal, take_over, this_server
 from pgkeep.repository.repository import ClusterFolder, UnknownGeneration
 from pgkeep.repository.wal_archive import PushResult
-from pgkeep.repository.writers import Writer, claim, refusal, take_over, this_server
 from pgkeep.wal.identity import (
     GenerationUnclear,
     NotArchivable,

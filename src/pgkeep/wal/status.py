@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from pgkeep.coverage.lost_wal import LostWal, explanation
 from pgkeep.model.cluster import Generation
 from pgkeep.model.coverage import Hole
 from pgkeep.model.segment import Segment
+from pgkeep.model.wal_room import WalRoom
 from pgkeep.repository.wal_archive import WalListing
 from pgkeep.server.session import ArchiverStats
 
@@ -37,6 +39,7 @@ class ArchiveStatus:
     backups: tuple[str, ...]  # backup history files
     cut_off: tuple[str, ...]  # too short to be restored from
     foreign: tuple[str, ...]  # objects that pgkeep didn't put there
+    losses: tuple[LostWal, ...] = ()  # segments that were given up on purpose
 
     @property
     def newest_at(self) -> datetime | None:
@@ -61,6 +64,7 @@ class WalStatus:
     archiver: ArchiverStats | None  # None when the server could not be asked
     waiting: Waiting | None  # None when neither the server nor its directory could tell
     failed_at: datetime | None = None  # of the archiver's last attempt, if that one failed
+    room: WalRoom | None = None  # None when the server's directory could not be looked at
 
     @property
     def failing(self) -> bool:
@@ -76,6 +80,8 @@ class WalStatus:
             behind = f"; {self.waiting.count} files wait" if self.waiting else ""
             moment = f" at {at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
             found.insert(0, f"the server failed to archive {wal}{moment}{behind}: see its log")
+        if self.room is not None and self.room.is_behind:
+            found.insert(0, f"archiving is behind: {self.room}")
         if not self.archives:
             found.append(f"cluster {self.cluster} is not set up in {self.repository}: pgkeep init")
         return tuple(found)
@@ -84,19 +90,21 @@ class WalStatus:
 def wal_status(
     cluster: str,
     repository: str,
-    listings: Sequence[tuple[Generation, WalListing]],
+    listings: Sequence[tuple[Generation, WalListing, Sequence[LostWal]]],
     archiver: ArchiverStats | None = None,
     waiting: Waiting | None = None,
 ) -> WalStatus:
     """Put the report together from what the archive lists and the server says."""
-    archives = tuple(_archive(generation, listing) for generation, listing in listings)
+    archives = tuple(_archive(*found) for found in listings)
     failed = None if archiver is None else archiver.last_failed_time
     if archiver is not None and failed is not None and archiver.last_archived_time is not None:
         failed = failed if failed > archiver.last_archived_time else None
     return WalStatus(cluster, repository, archives, archiver, waiting, failed)
 
 
-def _archive(generation: Generation, listing: WalListing) -> ArchiveStatus:
+def _archive(
+    generation: Generation, listing: WalListing, losses: Sequence[LostWal]
+) -> ArchiveStatus:
     timelines = tuple(
         _timeline(generation, timeline, listing)
         for timeline, numbers in sorted(listing.segments.items())
@@ -110,6 +118,7 @@ def _archive(generation: Generation, listing: WalListing) -> ArchiveStatus:
         tuple(sorted(listing.backups)),
         tuple(sorted(listing.cut_off)),
         tuple(sorted(listing.foreign)),
+        tuple(losses),
     )
 
 
@@ -135,6 +144,7 @@ def _timeline(generation: Generation, timeline: int, listing: WalListing) -> Tim
 def _problems(archive: ArchiveStatus) -> list[str]:
     found = [
         f"{_spell(hole)} missing on timeline {line.timeline}: no recovery goes across"
+        + _reason(archive, hole)
         for line in archive.timelines
         for hole in line.holes
     ]
@@ -149,6 +159,11 @@ def _problems(archive: ArchiveStatus) -> list[str]:
     if archive.foreign:
         found.append(f"{len(archive.foreign)} objects are not pgkeep's, like {archive.foreign[0]}")
     return found
+
+
+def _reason(archive: ArchiveStatus, hole: Hole) -> str:
+    why = explanation(archive.losses, hole.first.name, hole.last.name)
+    return f" ({why})" if why else ""
 
 
 def _spell(hole: Hole) -> str:

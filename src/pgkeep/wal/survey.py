@@ -1,9 +1,12 @@
 """Gather what the WAL status is made of: from the archive, the server and its data directory."""
 
 import os
+from dataclasses import replace
 
+from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.model.wal_file import kind_of
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.wal.status import Waiting, WalStatus, wal_status
 
@@ -16,7 +19,11 @@ def survey(
     Raise the store's errors, and QueryFailed.
     """
     listings = [
-        (generation, cluster.wal(generation.id).list(generation.segment_size))
+        (
+            generation,
+            cluster.wal(generation.id).list(generation.segment_size),
+            losses_on_record(cluster, generation.id),
+        )
         for generation in cluster.generations()
     ]
     stats = session.archiver_stats() if session is not None else None
@@ -24,7 +31,9 @@ def survey(
     if waiting is None and session is not None:
         count = session.ready_count()
         waiting = None if count is None else Waiting(count)
-    return wal_status(cluster.name, cluster.store.url, listings, stats, waiting)
+    found = wal_status(cluster.name, cluster.store.url, listings, stats, waiting)
+    room = look_at_pg_wal(data_directory) if data_directory is not None else None
+    return replace(found, room=room)
 
 
 def files_waiting(data_directory: str) -> Waiting | None:

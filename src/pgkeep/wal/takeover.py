@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pgkeep.postgres.control import BadControlFile, read_control
+from pgkeep.repository.claims.writers import read_writer, take_over, this_server
 from pgkeep.repository.repository import ClusterFolder, UnknownGeneration
-from pgkeep.repository.writers import read_writer, take_over, this_server
 from pgkeep.wal.identity import ControlUnreadable
 
 

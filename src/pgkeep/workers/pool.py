@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any, Final
 
+from pgkeep.workers import counting
+
 _TOO_MANY: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)  # files, or processes
 
 
@@ -34,7 +36,8 @@ def make_pool(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pgkeep.workers.pool", *preload])
-    return ProcessPoolExecutor(jobs, context, _begin, (initializer, initargs))
+    given = (counting.share(jobs), initializer, initargs)
+    return ProcessPoolExecutor(jobs, context, _begin, given)
 
 
 @contextmanager
@@ -88,8 +91,11 @@ def _end_with(sentinel: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _begin(initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
+def _begin(
+    share: counting.Share, initializer: Callable[..., None], initargs: tuple[Any, ...]
+) -> None:
     die_with_parent()
+    counting.sit(share)
     # Ctrl-C reaches the whole process group; the main process decides what becomes of the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     initializer(*initargs)

@@ -23,11 +23,11 @@ from pgkeep.postgres.pages import PAGE_SIZE, page_lsns
 from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import ChunkLog
 from pgkeep.repository.manifest.tables import Array
+from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.pack import PackWriter, Placed, StoredPack
 from pgkeep.repository.packs.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key, Sealer
-from pgkeep.repository.store.open import open_store
 from pgkeep.repository.store.write_behind import WriteBehind
 from pgkeep.units import MIB
 from pgkeep.workers.throttle import SharedRate
@@ -63,7 +63,7 @@ class CopierSetup(NamedTuple):
     ionice: str = ""
 
     def open(self) -> "Copier":
-        repository = Repository(open_store(self.store), self.repository, self.key)
+        repository = Repository(open_metered(self.store), self.repository, self.key)
         cluster = repository.cluster(self.cluster)
         return make_copier(cluster, self)
 

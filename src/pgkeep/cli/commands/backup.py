@@ -71,10 +71,11 @@ def backup(
         **report.to_dict(),
         "error": error_facts(problem) if problem else None,
         "copies": [copy.to_dict() for copy in copies],
+        **context.spent(),
     }
+    told = everywhere.text(copies) + context.spent_text()
     context.result(
-        facts | locked.facts(),
-        lambda look: render_backup.report(report, look) + everywhere.text(copies),
+        facts | locked.facts(), lambda look: render_backup.report(report, look) + told
     )
     status = everywhere.tell(copies) or locked.say(context)
     if problem is None:

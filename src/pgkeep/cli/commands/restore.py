@@ -207,7 +207,10 @@ def _carry_out(
     outcome = _start(context, report.plan, port, programs) if start else None
     context.close()
     facts = {**report.to_dict(), "recovery": outcome.to_dict() if outcome else None}
-    context.result(facts, lambda look: render_restore.report(report, outcome, look))
+    context.result(
+        facts | context.spent(),
+        lambda look: render_restore.report(report, outcome, look) + context.spent_text(),
+    )
     return 0
 
 

@@ -70,9 +70,9 @@ def expire(
     context.close()
     if context.json:
         facts = render.decision_facts(decision, outcome, dry_run=dry_run)
-        context.result({**facts, **locked.facts()}, lambda _: "")
+        context.result(facts | locked.facts() | context.spent(), lambda _: "")
     elif outcome is not None:
-        context.say_story(render.outcome(outcome))
+        context.say_story(render.outcome(outcome) + context.spent_text())
     elif dry_run and decision.refusal is None:
         context.say_story("dry run: nothing was deleted")
     problem = render.problem_of(decision, outcome)
@@ -229,7 +229,7 @@ def hidden(
         typer.Option("--bring-back", help="Make the locked versions the current ones again."),
     ] = False,
 ) -> int:
-    """Show which locked objects somebody has hidden or overwritten in the bucket."""
+    """Show which locked objects somebody has hidden or overwritten."""
     from pgkeep.repository.store.objectlock.vault import open_vault
     from pgkeep.retention.locking.hidden import look_for_hidden
 

@@ -149,6 +149,13 @@ def check(
     timeout: Annotated[
         str | None, typer.Option(help="How long to wait for that segment, like 30s or 2min.")
     ] = None,
+    store: Annotated[
+        bool,
+        typer.Option(
+            "--store",
+            help="Test the stores alone, and fully: a thousand requests and a large object each.",
+        ),
+    ] = False,
     rule_321: Annotated[
         bool,
         typer.Option("--321", help="Are there 3 copies on 2 media, 1 off-site, 1 undeletable?"),
@@ -165,6 +172,8 @@ def check(
 
     context: Context = here.obj
     app = context.app
+    if store:
+        return _check_stores(context)
     settings = app.settings
     if rule_321:
         return _check_321(context)
@@ -184,6 +193,18 @@ def check(
     report = run(subject, context.progress)
     context.close()
     context.result(report.to_dict(), lambda look: render_setup.check(report, look))
+    return 0 if report.is_good else NO
+
+
+def _check_stores(context: Context) -> int:
+    from pgkeep.cli.render import setup as render_setup
+    from pgkeep.repository.store.open import open_store
+    from pgkeep.setup.check import check_stores
+
+    stores = [open_store(place.address) for place in context.app.places]
+    report = check_stores(stores, context.progress)
+    context.close()
+    context.result(report.to_dict(), lambda look: render_setup.check_stores(report, look))
     return 0 if report.is_good else NO
 
 

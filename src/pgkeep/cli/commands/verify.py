@@ -129,7 +129,10 @@ def _tell(context: Context, report: "VerifyReport") -> int:
     context.close()
     problem = report.problem
     facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
-    context.result(facts, lambda look: render_verify.report(report, look))
+    context.result(
+        facts | context.spent(),
+        lambda look: render_verify.report(report, look) + context.spent_text(),
+    )
     if problem is None:
         return 0
     say_error(problem)

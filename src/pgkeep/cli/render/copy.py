@@ -12,6 +12,7 @@ from pgkeep.units import format_duration, format_size
 _SHOWN: Final = 10  # lines of a list; --json has them all
 _NOUNS: Final = {
     ObjectKind.GENERATION: ("generation", "generations"),
+    ObjectKind.WRITER: ("writer", "writers"),
     ObjectKind.HISTORY: ("timeline history", "timeline histories"),
     ObjectKind.PACK: ("pack", "packs"),
     ObjectKind.WAL: ("WAL file", "WAL files"),

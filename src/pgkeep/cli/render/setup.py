@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pgkeep.cli.text import Look, safe, table
 from pgkeep.repository.keys import KeySlot
-from pgkeep.setup.check import CheckReport
+from pgkeep.setup.check import CheckReport, StoresReport
 from pgkeep.setup.init import InitReport, RepositoryReport
 from pgkeep.setup.plan import Change
 from pgkeep.setup.verdicts import State, Verdict
@@ -110,14 +110,24 @@ _STATES = {State.OK: "ok", State.NOTE: "note", State.FAILED: "FAILED"}
 
 def check(report: CheckReport, look: Look) -> str:
     """One line per question, and the fix below it."""
-    wide = max(len(verdict.name) for verdict in report.verdicts)
-    lines = [line for verdict in report.verdicts for line in _verdict(verdict, wide, look)]
-    count = sum(verdict.state is State.FAILED for verdict in report.verdicts)
+    return _checked(f"cluster {safe(report.cluster)}", report.verdicts, look)
+
+
+def check_stores(report: StoresReport, look: Look) -> str:
+    """The same for each store."""
+    parts = [_checked(f"repository {safe(url)}", verdicts, look) for url, verdicts in report.stores]
+    return "\n\n".join(parts)
+
+
+def _checked(what: str, verdicts: Sequence[Verdict], look: Look) -> str:
+    wide = max(len(verdict.name) for verdict in verdicts)
+    lines = [line for verdict in verdicts for line in _verdict(verdict, wide, look)]
+    count = sum(verdict.state is State.FAILED for verdict in verdicts)
     if count:
-        what = "check failed" if count == 1 else "checks failed"
-        end = look.bad(f"cluster {safe(report.cluster)}: {count} {what}")
+        failed = "check failed" if count == 1 else "checks failed"
+        end = look.bad(f"{what}: {count} {failed}")
     else:
-        end = look.good(f"cluster {safe(report.cluster)}: all is well")
+        end = look.good(f"{what}: all is well")
     return "\n".join([*lines, "", end])
 
 

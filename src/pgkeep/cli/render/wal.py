@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgkeep.cli.text import Look, fields, plural, safe, table
-from pgkeep.units import format_size
+from pgkeep.model.wal_room import WalRoom
+from pgkeep.units import format_duration, format_size
 from pgkeep.wal.status import ArchiveStatus, TimelineStatus, WalStatus
 from pgkeep.wal.takeover import TakenOver
 
@@ -17,8 +18,20 @@ def facts(found: WalStatus) -> dict[str, Any]:
         "archives": [_archive_facts(archive) for archive in found.archives],
         "archiver": archiver._asdict() if archiver else None,
         "waiting": {"count": waiting.count, "oldest": waiting.oldest} if waiting else None,
+        "pg_wal": _room(found.room),
         "failing": found.failing,
         "problems": list(found.problems),
+    }
+
+
+def _room(room: WalRoom | None) -> dict[str, Any] | None:
+    if room is None:
+        return None
+    return {
+        "waiting_size": room.waiting_size,
+        "free": room.free,
+        "rate": int(room.rate),
+        "seconds_left": None if room.seconds_left is None else int(room.seconds_left),
     }
 
 
@@ -30,6 +43,7 @@ def _archive_facts(archive: ArchiveStatus) -> dict[str, Any]:
         "partials": list(archive.partials),
         "cut_off": list(archive.cut_off),
         "foreign": list(archive.foreign),
+        "given_up": [lost._asdict() for lost in archive.losses],
     }
 
 
@@ -87,6 +101,10 @@ def _server(found: WalStatus, look: Look) -> str:
     if waiting is not None:
         first = f", first {waiting.oldest}" if waiting.oldest else ""
         pairs.append(("waiting on the server", f"{plural(waiting.count, 'file')}{first}"))
+    if found.room is not None:
+        left = found.room.seconds_left
+        full = "" if left is None else f", full in {format_duration(left)} without archiving"
+        pairs.append(("room beside pg_wal", f"{format_size(found.room.free)}{full}"))
     if archiver is not None:
         if archiver.last_archived_wal and archiver.last_archived_time:
             last = f"{archiver.last_archived_wal} at {look.when(archiver.last_archived_time)}"

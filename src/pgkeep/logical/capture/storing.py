@@ -11,12 +11,12 @@ from pgkeep.logical.capture.backlog import LARGEST, TAIL, CapturedFile, Taken, T
 from pgkeep.logical.capture.chunking import cut
 from pgkeep.repository import seal
 from pgkeep.repository.manifest.builder import ChunkLog, StoredChunks
+from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.pack import PackWriter
 from pgkeep.repository.packs.known import KnownChunks
 from pgkeep.repository.packs.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key
-from pgkeep.repository.store.open import open_store
 from pgkeep.units import MIB
 from pgkeep.workers.throttle import SharedRate
 
@@ -38,7 +38,7 @@ class StorerSetup(NamedTuple):
     rate: SharedRate = NO_LIMIT  # of reading, for all workers together
 
     def open(self) -> "Storer":
-        repository = Repository(open_store(self.store), self.repository, self.key)
+        repository = Repository(open_metered(self.store), self.repository, self.key)
         return Storer(repository.cluster(self.cluster), self)
 
 

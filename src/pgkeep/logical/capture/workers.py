@@ -20,6 +20,7 @@ from pgkeep.logical.capture.aborted import CaptureAborted
 from pgkeep.logical.capture.backlog import Taken, Task
 from pgkeep.logical.capture.storing import Storer, StorerSetup
 from pgkeep.repository.manifest.builder import StoredChunks
+from pgkeep.workers import counting
 from pgkeep.workers.pool import die_with_parent, enough_workers, light_main
 from pgkeep.workers.throttle import step_back
 
@@ -115,11 +116,12 @@ class ProcessWorkers:
         context.set_forkserver_preload(["pgkeep.workers.pool", __name__])
         self._workers: list[_Worker] = []
         self._ready = select.poll()
+        share = counting.share(jobs)
         try:
             with light_main(), enough_workers(jobs, CaptureAborted):
                 for _ in range(jobs):
                     ours, theirs = context.Pipe()
-                    arguments = (theirs, setup, nice, ionice)
+                    arguments = (theirs, setup, nice, ionice, share)
                     process = context.Process(target=_serve, args=arguments, daemon=True)
                     self._workers.append(_Worker(process, ours))
                     self._ready.register(ours, select.POLLIN)
@@ -186,9 +188,12 @@ def _died() -> CaptureAborted:
     return CaptureAborted(why, "look into dmesg, then run it again with --jobs 1")
 
 
-def _serve(pipe: Connection, setup: StorerSetup, nice: int, ionice: str) -> None:
+def _serve(
+    pipe: Connection, setup: StorerSetup, nice: int, ionice: str, share: counting.Share
+) -> None:
     """Do what is asked until nobody asks any more."""
     die_with_parent()
+    counting.sit(share)
     # Ctrl-C reaches the whole process group; the owner decides what becomes of the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -41,8 +41,9 @@ from pgkeep.logical.create.survey import CannotRead, Survey, survey
 from pgkeep.logical.patterns import Chosen, chosen
 from pgkeep.model.dump import DUMP_PREFIX, EVERYTHING, DumpId, Selection
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks
-from pgkeep.repository.locks import Lock
+from pgkeep.repository import dumps
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.manifest.dump_facts import GLOBALS, DumpedDatabase, DumpFacts, Globals
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of

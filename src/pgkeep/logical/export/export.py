@@ -16,10 +16,9 @@ from pgkeep.logical.export.reading import Content
 from pgkeep.logical.export.report import ExportReport
 from pgkeep.logical.export.tally import Tally
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks
-from pgkeep.repository.locks import Lock
+from pgkeep.repository import dumps
+from pgkeep.repository.claims import locks
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.store.base import StoreFailed
 
 
 def export(
@@ -32,7 +31,9 @@ def export(
     progress = progress or Silent()
     began = time.monotonic()
     with ExitStack() as stack:
-        lock = _try_to_hold(cluster, progress, stack)
+        lock = locks.keep_from_expiring(
+            cluster, "dump-restore", "pgkeep dump export", progress, stack
+        )
         manifest = dumps.read_manifest(cluster, request.dump)
         plan = plan_export(manifest.facts, request)
         tally = Tally(progress, lock.beat if lock is not None else lambda: None)
@@ -47,22 +48,6 @@ def export(
         read=tally.bytes,
         duration_s=time.monotonic() - began,
     )
-
-
-def _try_to_hold(cluster: ClusterFolder, progress: Progress, stack: ExitStack) -> Lock | None:
-    """Keep the dump from being expired under us; a read-only repository is exported as well."""
-    wanted = locks.hold(
-        cluster,
-        "dump-restore",
-        "pgkeep dump export",
-        {"expire"},
-        waiting=lambda command: progress.phase(f"waiting for the end of {command!r}"),
-    )
-    try:
-        return stack.enter_context(wanted)
-    except StoreFailed as error:
-        progress.note(f"nothing keeps this dump from being expired meanwhile: {error}")
-        return None
 
 
 def _write(content: Content, plan: ExportPlan, tally: Tally) -> None:

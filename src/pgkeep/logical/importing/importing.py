@@ -33,9 +33,10 @@ from pgkeep.model.dump import Dump, DumpId, Origin
 from pgkeep.postgres.archive.reading import BadArchive
 from pgkeep.postgres.archive.streams import read_stream
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks
+from pgkeep.repository import dumps
+from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.dumps import DumpCatalog
-from pgkeep.repository.locks import Lock
 from pgkeep.repository.manifest.dump_facts import GLOBALS, DumpFacts
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of

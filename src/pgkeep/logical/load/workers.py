@@ -17,10 +17,10 @@ from pgkeep.logical.load.tasks import AnyTask, Task
 from pgkeep.logical.load.wire import NO_TRIGGERS, Refused, Wire
 from pgkeep.logical.masks.plan import MaskPlan
 from pgkeep.repository.manifest.tables import ChunkTable, PackTable
+from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
-from pgkeep.repository.store.open import open_store
 from pgkeep.units import MIB
 from pgkeep.workers.pool import enough_workers, light_main, make_pool
 from pgkeep.workers.throttle import SharedRate
@@ -103,7 +103,7 @@ class Worker:
         self._source = source
         self._counters = counters
         self._loaders: _Connected | None = None
-        repository = Repository(open_store(source.url), source.repository_id, source.key)
+        repository = Repository(open_metered(source.url), source.repository_id, source.key)
         cluster, sealer = repository.cluster(source.cluster), repository.sealer()
         self._reader = ChunkReader(cluster, sealer, source.packs, backup=source.dump)
 

@@ -50,12 +50,12 @@ from pgkeep.postgres.archive.sql import Name
 from pgkeep.postgres.archive.toc import TocEntry, TocHeader, open_toc
 from pgkeep.postgres.versions import major_of
 from pgkeep.progress import Progress, Silent
-from pgkeep.repository import dumps, locks
+from pgkeep.repository import dumps
+from pgkeep.repository.claims import locks
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import GLOBALS, INVENTORY, TOC, DumpedDatabase
 from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.store.base import StoreFailed
 from pgkeep.server.binaries import Binaries, PgToolsMissing
 from pgkeep.server.client_programs import ProgramFailed, connecting, run_program
 from pgkeep.server.client_tools import find_tools
@@ -90,15 +90,16 @@ def restore(
     then nothing was changed on the server but roles that were made.
     """
     progress = progress or Silent()
-    with _held(cluster, progress):
+    with ExitStack() as stack:
+        locks.keep_from_expiring(cluster, "dump-restore", "pgkeep dump restore", progress, stack)
         manifest = dumps.read_manifest(cluster, request.dump)
         database = choose_database(manifest, request.database)
-        with ExitStack() as stack:
-            space = stack.enter_context(scratch_space())
-            place = Place(request.into, request.name or database.name, request.dump)
-            stack.enter_context(place)
-            job = _Job(cluster, request, progress, manifest, database, place, space.directory)
-            return job.run()
+        space = stack.enter_context(scratch_space())
+        place = stack.enter_context(
+            Place(request.into, request.name or database.name, request.dump)
+        )
+        job = _Job(cluster, request, progress, manifest, database, place, space.directory)
+        return job.run()
 
 
 def choose_database(manifest: DumpManifest, wanted: str) -> DumpedDatabase:
@@ -111,24 +112,6 @@ def choose_database(manifest: DumpManifest, wanted: str) -> DumpedDatabase:
     if found is None:
         raise WhichDatabase(facts.id, wanted, names)
     return found
-
-
-@contextmanager
-def _held(cluster: ClusterFolder, progress: Progress) -> Iterator[None]:
-    """Keep what is read from being deleted; a repository that cannot be written to is read too."""
-    wanted = locks.hold(
-        cluster,
-        "dump-restore",
-        "pgkeep dump restore",
-        {"expire"},
-        waiting=lambda command: progress.phase(f"waiting for the end of {command!r}"),
-    )
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(wanted)
-        except StoreFailed as error:
-            progress.note(f"no lock could be taken: {error}")
-        yield
 
 
 @dataclass

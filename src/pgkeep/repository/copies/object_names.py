@@ -15,6 +15,7 @@ _NAME: Final = re.compile(
     r"packs/([0-9a-f]{2})/(?P<pack>\2[0-9a-f]{30})"
     r"|(?P<shelf>backups|dumps)/(?P<id>[^/]+)/manifest"
     r"|generations/(?P<generation>[^/]+)\.json"
+    r"|generations/(?P<written>[^/]+)\.writer/[^/]+\.json"
     r"|pins/(?P<pinned>[^/]+)/[^/]+\.json"
     r"|wal/(?P<archive>[^/]+)/(?:[^/]+/)*(?P<file>[^/]+)"
     r")"
@@ -25,6 +26,7 @@ class ObjectKind(StrEnum):
     """What objects there are, the ones that others need first."""
 
     GENERATION = "generation"
+    WRITER = "writer"
     HISTORY = "history"
     PACK = "pack"
     WAL = "wal"
@@ -54,6 +56,8 @@ def parse_name(name: str) -> ObjectName | None:
         return ObjectName(name, ObjectKind.MANIFEST, cluster, found["id"])
     if found["generation"]:
         return ObjectName(name, ObjectKind.GENERATION, cluster, found["generation"])
+    if found["written"]:
+        return ObjectName(name, ObjectKind.WRITER, cluster, found["written"])
     if found["pinned"]:
         return ObjectName(name, ObjectKind.PIN, cluster, found["pinned"])
     kind = kind_of(file)

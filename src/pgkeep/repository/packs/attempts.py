@@ -10,8 +10,8 @@ from datetime import datetime
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
+from pgkeep.repository.claims.locks import Lock
 from pgkeep.repository.dumps import is_dump_id, manifest_name
-from pgkeep.repository.locks import Lock
 from pgkeep.repository.marker import encode_document, format_moment
 from pgkeep.repository.pack import StoredPack
 from pgkeep.repository.packs.pack_ids import TAG, tag_of

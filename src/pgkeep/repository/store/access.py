@@ -5,11 +5,37 @@ store's address: config_file.repository_url puts it there, the stores' own parse
 (bucket/options.py, sftp/address.py) read it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
 from pgkeep.units import Duration, Size
+
+LIST_PRICE: Final = -1.0  # nothing was given
+
+
+class PricesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the provider charges, for `pgkeep cost`. What isn't given (-1) is the list price."""
+
+    write: Annotated[
+        float,
+        Meta(ge=0, description="1,000 requests that store or list.", examples=[0.005]),
+    ] = LIST_PRICE
+    read: Annotated[
+        float, Meta(ge=0, description="1,000 requests that read.", examples=[0.0004])
+    ] = LIST_PRICE
+    egress: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="A GB (2^30 bytes) that is read. 0 where it doesn't leave the provider's "
+            "network.",
+            examples=[0.09],
+        ),
+    ] = LIST_PRICE
+    stored: Annotated[float, Meta(ge=0, description="A GB kept for a month.", examples=[0.023])] = (
+        LIST_PRICE
+    )
 
 
 class _StoreAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -212,3 +238,4 @@ class RepositoryConfig(_StoreAccess, frozen=True, kw_only=True, forbid_unknown_f
             ge=1, le=19, description="zstd level. 1 keeps up with fast disks; 3 to 9 save little."
         ),
     ] = 1
+    prices: PricesConfig = PricesConfig()

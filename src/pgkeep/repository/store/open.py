@@ -1,6 +1,7 @@
 """From an address to a store."""
 
 import os
+from collections.abc import Callable
 
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import TYPE_CHECKING, Final
@@ -36,12 +37,25 @@ class BadStoreUrl(PgkeepError):
         return self.advice
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, wrap: Callable[[Store], Store] | None = None) -> Store:
     """Return the store at `url`: a path, file:///path, s3://, gs:// or az://bucket/prefix,
     sftp://user@host/path, memory:name within a process, or copies:ADDRESS,ADDRESS, quoted.
 
-    Nothing is read or made, nobody is connected to. Raise BadStoreUrl.
+    `wrap` adds behaviour to it; to copies one by one. Nothing is read or made, nobody is connected
+    to. Raise BadStoreUrl.
     """
+    if url.startswith("copies:"):
+        from urllib.parse import unquote
+
+        from pgkeep.repository.store.copies import Copies
+
+        addresses = url.removeprefix("copies:").split(",")
+        return Copies([open_store(unquote(address), wrap) for address in addresses])
+    store = _open(url)
+    return store if wrap is None else wrap(store)
+
+
+def _open(url: str) -> Store:
     if url.startswith(_BUCKETS):
         bucket = _bucket_store(url)
         return _past(url) if "versions=" in bucket.address else bucket
@@ -52,13 +66,6 @@ def open_store(url: str) -> Store:
 
         name = url.removeprefix("memory:")
         return _IN_MEMORY.setdefault(name, MemoryStore(name))
-    if url.startswith("copies:"):
-        from urllib.parse import unquote
-
-        from pgkeep.repository.store.copies import Copies
-
-        addresses = url.removeprefix("copies:").split(",")
-        return Copies([open_store(unquote(address)) for address in addresses])
     return LocalStore(_path(url))
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from pgkeep.repository.manifest.tables import PackTable
+from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.packs.chunks import ChunkReader
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Key
 from pgkeep.repository.store.base import Store
-from pgkeep.repository.store.open import open_store
 from pgkeep.restore.delta.compare import DeltaWriter, OldFiles
 from pgkeep.restore.writing.copy import NO_LIMIT, CannotWrite, FileWriter, NewFiles, Written
 from pgkeep.restore.writing.tasks import Task
@@ -34,7 +34,7 @@ class Source(NamedTuple):
     rate: SharedRate = NO_LIMIT  # of comparing and writing, for all workers together
 
     def worker(self) -> "_Worker":
-        repository = Repository(open_store(self.url), self.repository_id, self.key)
+        repository = Repository(open_metered(self.url), self.repository_id, self.key)
         cluster, sealer = repository.cluster(self.cluster), repository.sealer()
         reader = ChunkReader(cluster, sealer, self.packs, backup=self.backup)
         chown = os.geteuid() == 0

@@ -8,15 +8,17 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
+from pgkeep.progress import Progress
 from pgkeep.repository import names
 from pgkeep.repository.marker import encode_document, format_moment, read_document
 from pgkeep.repository.seal import Damaged
-from pgkeep.repository.store.base import BlobMissing, BlobStat, Store, UnsafeName
+from pgkeep.repository.store.base import BlobMissing, BlobStat, Store, StoreFailed, UnsafeName
 from pgkeep.repository.store.durable import process_is_alive
 from pgkeep.units import format_duration
 
@@ -139,6 +141,28 @@ def hold(  # noqa: PLR0913  # all but four are named
     fail because of it. `waiting` is told, once, which command it is.
     """
     return Lock(cluster, _Wanted(kind, command, frozenset(conflicts)), timing, waiting)
+
+
+def keep_from_expiring(
+    cluster: "ClusterFolder", kind: str, command: str, progress: Progress, stack: ExitStack
+) -> "Lock | None":
+    """Hold a lock that no expire passes, until `stack` ends; None where no lock can be written.
+
+    What lies in a repository that can only be read can be restored all the same; that is noted.
+    Raise LockTaken.
+    """
+    wanted = hold(
+        cluster,
+        kind,
+        command,
+        {"expire"},
+        waiting=lambda other: progress.phase(f"waiting for the end of {other!r}"),
+    )
+    try:
+        return stack.enter_context(wanted)
+    except StoreFailed as error:
+        progress.note(f"without a lock, so nothing must be deleted meanwhile: {error}")
+        return None
 
 
 class _Wanted(NamedTuple):

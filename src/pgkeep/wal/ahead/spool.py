@@ -16,7 +16,7 @@ from pgkeep.repository.store.durable import write_temp
 
 _LOCK: Final = "lock"
 _TEMP_MARK: Final = ".part-"
-_PATIENCE: Final = 1.0  # seconds for a segment that is being written: it takes a twentieth of this
+_PATIENCE: Final = 3.0  # seconds for a segment that is on its way, perhaps from a distant store
 _GLANCE: Final = 0.001  # seconds
 
 
@@ -65,7 +65,7 @@ class Spool:
 
         Raise OSError, and what `blocks` raises.
         """
-        temp = self._path(f"{segment}{_TEMP_MARK}{os.getpid()}")
+        temp = self._path(self._temp(segment))
         try:
             write_temp(temp, blocks)  # content before name: the name alone is trusted
             os.rename(temp, self._path(segment))
@@ -78,9 +78,12 @@ class Spool:
             self._unlink(self._path(name))
         os.rmdir(self.folder)
 
-    def keep_only(self, segments: Iterable[str]) -> None:
-        """Remove all other segments, and what dead processes began. Only for who holds the lock."""
-        kept = {*segments, _LOCK}
+    def keep_only(self, segments: Iterable[str], coming: Iterable[str] = ()) -> None:
+        """Remove all segments but these and those that this process is writing.
+
+        What dead processes began goes, too. Only for who holds the lock. Raise OSError.
+        """
+        kept = {*segments, *coming, *map(self._temp, coming), _LOCK}
         for name in os.listdir(self.folder):
             if name not in kept:
                 self._unlink(self._path(name))
@@ -110,6 +113,9 @@ class Spool:
             os.close(lock)
             return None
         return lock
+
+    def _temp(self, segment: str) -> str:
+        return f"{segment}{_TEMP_MARK}{os.getpid()}"
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)

@@ -1,0 +1,1 @@
+"""What was asked of repositories and what it costs: the command and its text."""

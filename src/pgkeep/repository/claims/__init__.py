@@ -1,0 +1,1 @@
+"""Who claims what: who is at work on a cluster, and which server archives it."""

@@ -1,0 +1,1 @@
+"""What is asked of stores: counted, and what it costs."""

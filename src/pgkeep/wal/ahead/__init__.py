@@ -1,0 +1,1 @@
+"""WAL archived ahead of PostgreSQL's asking, by a process of its own. docs/wal-archiving.md."""
