@@ -55,8 +55,9 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + "stanza = 1\n",
             "line 3: repository.stanza is not an option",
             "[repository] takes name, url, site, encryption, passphrase_file, passphrase_command, "
-            "compression_level, prices, endpoint, region, path_style, credentials_file, profile, "
-            "account, storage_class, server_side_encryption, kms_key, ca_file, proxy, part_size, "
+            "lock, lock_ahead, lock_maximum, compression_level, prices, endpoint, region, "
+            "path_style, credentials_file, profile, account, storage_class, "
+            "server_side_encryption, kms_key, ca_file, proxy, part_size, "
             "connect_timeout, identity_file, known_hosts, timeout, retry_for",
             id="nothing near",
         ),

@@ -8,7 +8,8 @@ import pytest
 from pgkeep.cli import locking
 from pgkeep.cli.render import retention as render
 from pgkeep.cli.text import Look
-from pgkeep.config import BadConfig, read_config
+from pgkeep.config import read_config
+from pgkeep.config_reader import BadConfig
 from pgkeep.repository.marker import NotARepository
 from pgkeep.repository.store.objectlock.protection import UNKNOWN, Protection
 from pgkeep.repository.store.objectlock.tampering import (

@@ -74,9 +74,7 @@ def backup(
         **context.spent(),
     }
     told = everywhere.text(copies) + context.spent_text()
-    context.result(
-        facts | locked.facts(), lambda look: render_backup.report(report, look) + told
-    )
+    context.result(facts | locked.facts(), lambda look: render_backup.report(report, look) + told)
     status = everywhere.tell(copies) or locked.say(context)
     if problem is None:
         return status

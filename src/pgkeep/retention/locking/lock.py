@@ -174,9 +174,9 @@ def _targets(
 
 
 def _is_for_all(cluster: str, name: str) -> bool:
-    """Tell what every restore needs: the marker, keys, generations, histories of timelines."""
+    """Tell what all need: the marker, keys, generations, histories, records of lost WAL."""
     prefix = names.cluster_prefix(cluster)
-    own = name.startswith((f"{prefix}generations/", f"{prefix}wal/"))
+    own = name.startswith(tuple(f"{prefix}{kind}/" for kind in ("generations", "wal", "lost")))
     return (
         name == names.MARKER
         or name.startswith(names.KEYS)
