@@ -100,6 +100,10 @@ def vaulted() -> Iterator[Vaulted]:
         s3.put_object_lock_configuration(
             Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
         )
+        [rules] = re.findall(
+            r"`lifecycle.json`:\n\n```json\n(.*?)```", GUIDE.read_text(), re.DOTALL
+        )
+        s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration=json.loads(rules))
         keys = {}
         for role, policy in policies().items():
             iam.create_user(UserName=role)
@@ -145,7 +149,9 @@ def test_scenario_l_everything_is_deleted_and_overwritten_and_restored_all_the_s
     config = vaulted.config(tmp_path / "writer", "writer", pg.conninfo, retention)
     run_pgkeep("init", config=config).ok()
     checked = run_pgkeep("check", "--json", config=config)
-    assert {c["name"]: c["state"] for c in checked.json["checks"]}["writable"] == "ok"
+    states = {c["name"]: c["state"] for c in checked.json["checks"]}
+    assert (states["writable"], states["locks"]) == ("ok", "ok"), checked.stdout
+    assert not {"credentials", "lifecycle"} & states.keys(), checked.stdout
     pg.sql("CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id")
     first = run_pgkeep("backup", "--type", "full", "--json", config=config).ok().json
     [locks] = first["locks"]

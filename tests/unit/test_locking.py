@@ -11,6 +11,8 @@ from pgkeep.cli.text import Look
 from pgkeep.config import read_config
 from pgkeep.config_reader import BadConfig
 from pgkeep.repository.marker import NotARepository
+from pgkeep.repository.store.bucket.options import parse
+from pgkeep.repository.store.bucket.reading import Answer, translate
 from pgkeep.repository.store.objectlock.protection import UNKNOWN, Protection
 from pgkeep.repository.store.objectlock.tampering import (
     Deed,
@@ -24,6 +26,7 @@ from pgkeep.repository.store.objectlock.vault import LockMode, ObjectLock
 from pgkeep.repository.store.objectlock.versions import Version, as_of
 from pgkeep.retention.expire import Wish, expire
 from pgkeep.retention.locking.hidden import Hidden
+from pgkeep.retention.locking.plan import extension
 from pgkeep.retention.locking.report import LockReport
 from pgkeep.retention.policy import KeepPolicy
 from pgkeep.setup.locking import judge_locks
@@ -94,6 +97,45 @@ def test_a_locked_pack_does_not_keep_its_backup() -> None:
     facts = render.outcome_facts(outcome)
     assert facts["locked"]["objects"] == 1
     assert facts["packs"] == {"objects": 0, "size": 0}
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "found"),
+    [
+        pytest.param(None, "governance 5", "governance 5", id="none yet"),
+        pytest.param("governance 3", "governance 5", "governance 5", id="too short"),
+        pytest.param("governance 5", "governance 5", None, id="long enough"),
+        pytest.param("governance 9", "governance 5", None, id="longer"),
+        pytest.param("governance 3", "compliance 5", "compliance 5", id="harder and longer"),
+        pytest.param("governance 9", "compliance 5", "compliance 9", id="harder, no shorter"),
+        pytest.param("compliance 3", "governance 5", "compliance 5", id="no weaker"),
+        pytest.param("compliance 9", "governance 5", None, id="hard and long enough"),
+    ],
+)
+def test_no_lock_becomes_weaker(held: str | None, wanted: str, found: str | None) -> None:
+    def lock(sketch: str | None) -> ObjectLock | None:
+        mode, days = sketch.split() if sketch else ("", "")
+        return ObjectLock(LockMode(mode), T + timedelta(days=int(days))) if sketch else None
+
+    aim = lock(wanted)
+    assert aim is not None
+    assert extension(lock(held), aim.mode, aim.until) == lock(found)
+    almost = ObjectLock(aim.mode, aim.until - timedelta(minutes=9))
+    assert extension(almost, aim.mode, aim.until) is None
+
+
+@pytest.mark.parametrize(
+    ("action", "permission"),
+    [
+        ("lock a", "s3:PutObjectRetention"),
+        ("look at the lock of a", "s3:GetObjectRetention"),
+        ("see the versions of everything", "s3:ListBucketVersions"),
+        ("recall a", "s3:GetObjectVersion"),
+    ],
+)
+def test_what_is_not_allowed_is_called_by_its_name(action: str, permission: str) -> None:
+    answer = Answer(403, "AccessDenied", "Access Denied", "")
+    assert f"{permission} is needed" in str(translate(answer, action, parse("s3://bucket/p")))
 
 
 # Versions

@@ -16,17 +16,15 @@ from pgkeep.repository.manifest.shelf import BAD_MANIFEST
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.objectlock.client import NotThere
 from pgkeep.repository.store.objectlock.tampering import find_tampering, is_passing
-from pgkeep.repository.store.objectlock.vault import LockMode, ObjectLock, Vault
+from pgkeep.repository.store.objectlock.vault import LockMode, Vault
 from pgkeep.repository.store.objectlock.versions import Version
 from pgkeep.retention.expire import ClockDiffers, Wish, plans
 from pgkeep.retention.judging.wal_files import Ranges, files_of
-from pgkeep.retention.locking.plan import LockPlan, LockRules, Moment, plan_locks
+from pgkeep.retention.locking.plan import LockPlan, LockRules, Moment, extension, plan_locks
 from pgkeep.retention.locking.report import LockReport
 from pgkeep.retention.plan import ExpirePlan
 from pgkeep.retention.survey import Survey, look
 
-# A lock that ends a little early is not worth a request: days are asked for.
-_SLACK: Final = timedelta(minutes=10)
 _SKEW: Final = timedelta(hours=1)
 
 
@@ -213,13 +211,9 @@ class _Job(NamedTuple):
     def _one(self, target: _Target) -> _State:
         version = target.version
         held = self.vault.lock_of(version.name, version.id)
-        wanted = ObjectLock(self.mode, target.until.replace(microsecond=0))
-        if held is not None and held.mode is LockMode.COMPLIANCE:
-            wanted = wanted._replace(mode=held.mode)  # no lock ever becomes weaker
-        if held is not None and held.until >= wanted.until - _SLACK and held.mode is wanted.mode:
-            return _State(held.until, False)
-        if held is not None and held.until > wanted.until:
-            wanted = ObjectLock(wanted.mode, held.until)
+        wanted = extension(held, self.mode, target.until)
+        if wanted is None:
+            return _State(held.until if held else None, False)
         if not self.dry_run:
             try:
                 self.vault.lock(version.name, version.id, wanted)

@@ -9,13 +9,18 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from typing import Final
 
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump
 from pgkeep.model.segment import Segment
+from pgkeep.repository.store.objectlock.vault import LockMode, ObjectLock
 from pgkeep.retention.judging.dumps import DumpPlan, in_series
 from pgkeep.retention.plan import ExpirePlan
 from pgkeep.retention.policy import Aged, KeepPolicy, Period, age
+
+# A lock that ends a little early is not worth a request: days are asked for.
+SLACK: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,18 @@ class LockPlan:
         place = bisect_right(followers, segment.number, key=lambda follower: follower[0])
         next_at = followers[place][1] if place < len(followers) else self.at.now
         return self.at.clamped(max([next_at + self.at.policy.window, *found]))
+
+
+def extension(held: ObjectLock | None, mode: LockMode, until: datetime) -> ObjectLock | None:
+    """Return the lock to set on what has `held`; None if that will do. No lock becomes weaker."""
+    wanted = ObjectLock(mode, until.replace(microsecond=0))
+    if held is None:
+        return wanted
+    if held.mode is LockMode.COMPLIANCE:
+        wanted = wanted._replace(mode=held.mode)
+    if held.mode is wanted.mode and held.until >= wanted.until - SLACK:
+        return None
+    return wanted._replace(until=max(held.until, wanted.until))
 
 
 def plan_locks(backups: ExpirePlan, dumps: DumpPlan, at: Moment) -> LockPlan:
