@@ -210,6 +210,7 @@ class Config(_Options, frozen=True, kw_only=True):
         ),
     ] = ""
     clusters: dict[str, ClusterConfig] = {}
+    retention: dict[str, RetentionConfig] = {}  # by repository, where it is not the clusters'
     dump: DumpConfig = DumpConfig()
 
 
@@ -249,6 +250,10 @@ def _check_repositories(reader: Reader, config: Config, *, single: bool) -> None
             why = f"is taken: repository[{names.index(name) + 1}] is {name!r} too"
             raise reader.error((section, "name"), why, "give each its own")
         names.append(name)
+    for name in config.retention:
+        if name not in names:
+            known = ", ".join(filter(None, names)) or "none that has a name"
+            raise reader.error(("retention", name), "names no repository", f"there is {known}")
     for wanted in config.write:
         if wanted not in names or not wanted:
             known = ", ".join(filter(None, names)) or "none that has a name"

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def policy_of(retention: "RetentionConfig") -> "KeepPolicy":
-    """Return what [clusters.NAME.retention] asks for."""
+    """Return what [clusters.NAME.retention], or [retention.REPOSITORY], asks for."""
     from pgkeep.retention.policy import KeepPolicy
 
     return KeepPolicy(
@@ -48,8 +48,8 @@ def expire(
     from pgkeep.retention.report import Decision
 
     context: Context = here.obj
-    folder = context.app.cluster
-    wish = Wish(policy_of(context.app.settings.retention), context.app.zone)
+    app, folder = context.app, context.app.cluster
+    wish = Wish(policy_of(app.retention_in(app.place, app.cluster_name)), app.zone)
 
     def show(found: Decision) -> None:
         # Before anything is deleted: whatever happens then, it was said.
