@@ -48,7 +48,8 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
-            "did you mean clusters? the file takes repository, write, timezone, clusters, retention, dump",
+            "did you mean clusters? the file takes repository, write, timezone, clusters, "
+            "retention, dump",
             id="misspelt section",
         ),
         pytest.param(
