@@ -154,13 +154,20 @@ def _literal(text: str) -> str:
 # configuration
 
 
+def _retention() -> str:
+    return (
+        f"{first_sentence(RetentionConfig)} The second form, with the name of a [[repository]], "
+        "says it for that one, instead of what its clusters say."
+    )
+
+
 def options_page() -> str:
     sections = (
         ("Top of the file", "", Config),
         ("[repository] or [[repository]]", first_sentence(RepositoryConfig), RepositoryConfig),
         ("[repository.prices]", first_sentence(PricesConfig), PricesConfig),
         ("[clusters.NAME]", first_sentence(ClusterConfig), ClusterConfig),
-        ("[clusters.NAME.retention]", first_sentence(RetentionConfig), RetentionConfig),
+        ("[clusters.NAME.retention] or [retention.REPOSITORY]", _retention(), RetentionConfig),
         ("[dump]", first_sentence(DumpConfig), DumpConfig),
     )
     blocks = []

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from pgkeep import config_file
-from pgkeep.config import ClusterConfig, Config, read_config
+from pgkeep.config import ClusterConfig, Config, RetentionConfig, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import AWAY, OpenedCopies, Place, absolute, first_working, open_copies
 from pgkeep.repository.marker import NotARepository, read_marker
@@ -296,6 +296,11 @@ class App:
         if not conninfo:
             raise NoConnection(self.cluster_name, self.loaded.file)
         return conninfo
+
+    def retention_in(self, place: Place, cluster: str) -> RetentionConfig:
+        """Return what must stay of a cluster in one repository: its own rule, or the cluster's."""
+        own = self.config.retention.get(place.name) if place.name else None
+        return own or self.settings_of(cluster).retention
 
     def connect(self) -> "Session":
         """Open a session with the server. Raise NoConnection or why there is none."""

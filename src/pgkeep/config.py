@@ -210,6 +210,7 @@ class Config(_Options, frozen=True, kw_only=True):
         ),
     ] = ""
     clusters: dict[str, ClusterConfig] = {}
+    retention: dict[str, RetentionConfig] = {}  # by repository, where it is not the clusters'
     dump: DumpConfig = DumpConfig()
 
 
@@ -254,6 +255,10 @@ def _check_repositories(reader: Reader, config: Config, *, single: bool) -> None
             section = "repository" if single else f"repository[{number}]"
             why = "is longer than lock_maximum"
             raise reader.error((section, "lock_ahead"), why, "make it shorter")
+    for name in config.retention:
+        if name not in names:
+            known = ", ".join(filter(None, names)) or "none that has a name"
+            raise reader.error(("retention", name), "names no repository", f"there is {known}")
     for wanted in config.write:
         if wanted not in names or not wanted:
             known = ", ".join(filter(None, names)) or "none that has a name"

@@ -48,7 +48,8 @@ def test_secrets_hide_in_every_repr() -> None:
         pytest.param(
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
-            "did you mean clusters? the file takes repository, write, timezone, clusters, dump",
+            "did you mean clusters? the file takes repository, write, timezone, clusters, "
+            "retention, dump",
             id="misspelt section",
         ),
         pytest.param(
@@ -176,3 +177,50 @@ def test_giving_wal_up_takes_a_limit(options: str, said: str) -> None:
     text = f"{MINIMAL}[clusters.main]\n{options}\n"
     with pytest.raises(BadConfig, match=re.escape(said)):
         read_config(tomllib.loads(text), "/etc/pgkeep.toml", text)
+
+
+SEVERAL = """\
+write = ["near"]
+[[repository]]
+name = "near"
+url = "/near"
+[[repository]]
+name = "far"
+url = "/far"
+passphrase_file = "/secret"
+[retention.far]
+window = "30d"
+"""
+
+
+def test_several_repositories_and_a_retention_of_their_own() -> None:
+    config = read(SEVERAL)
+    assert [repository.name for repository in config.repository] == ["near", "far"]
+    assert config.write == ["near"]
+    assert config.retention["far"].window == 30 * 86400
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"),
+    [
+        ('write = ["near"]', 'write = ["neer"]', "line 1: write names no repository: 'neer'",
+         "there is near, far"),
+        ('name = "far"', 'name = "near"',
+         "line 6: repository[2].name is taken: repository[1] is 'near' too", "give each its own"),
+        ('name = "far"', "", "line 5: repository[2].name is missing",
+         "use 1 to 63 letters, digits, '-', '_' and '.', beginning with a letter or digit"),
+        ("[retention.far]", "[retention.fur]", "line 9: retention.fur names no repository",
+         "there is near, far"),
+        ('url = "/far"', 'urk = "/far"', "line 7: repository[2].urk is not an option", None),
+        ('passphrase_file = "/secret"', 'passphrase_file = "/a"\npassphrase_command = "b"',
+         "line 9: repository[2].passphrase_command is set, and passphrase_file too",
+         "keep one of the two"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_one_of_several_is_named(
+    old: str, new: str, message: str, hint: str | None
+) -> None:
+    with pytest.raises(BadConfig) as caught:
+        read(SEVERAL.replace(old, new))
+    assert str(caught.value) == f"cannot use /etc/pgkeep.toml: {message}"
+    assert hint is None or caught.value.hint == hint

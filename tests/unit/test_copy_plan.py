@@ -109,6 +109,8 @@ def test_what_is_listed_at_the_target_is_no_matter_of_the_policy() -> None:
         ("clusters/main/dumps/D20261127T160500Z-7f3a/manifest", ObjectKind.MANIFEST,
          "D20261127T160500Z-7f3a"),
         ("clusters/main/generations/18-77.json", ObjectKind.GENERATION, "18-77"),
+        ("clusters/main/lost/18-77/000000010000000000000003-000000010000000000000005.json",
+         ObjectKind.LOST, "18-77"),
         ("clusters/main/generations/18-77.writer/000001-00000001-d7599a76631d9d35.json",
          ObjectKind.WRITER, "18-77"),
         ("clusters/main/pins/20261123T044225Z-7f3a/5f1d0a7be2c94836.json", ObjectKind.PIN,

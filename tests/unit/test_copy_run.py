@@ -107,9 +107,12 @@ def test_a_copy_knows_who_archives() -> None:
     pair = Pair()
     folder = f"clusters/main/generations/{GENERATION.id}.writer"
     name = f"{folder}/000001-00000001-d7599a76631d9d35.json"
-    pair.source.store.put(name, [encode_document({"host": "db1"})])
+    lost = f"clusters/main/lost/{GENERATION.id}/{'0' * 23}3-{'0' * 23}4.json"  # and why WAL is gone
+    for one in (name, lost):
+        pair.source.store.put(one, [encode_document({"host": "db1"})])
     pair.copy()
-    assert pair.store.get(name) == pair.source.store.get(name)
+    for one in (name, lost):
+        assert pair.store.get(one) == pair.source.store.get(one)
     assert pair.verify().unexplained == ()
 
 

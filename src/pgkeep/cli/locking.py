@@ -12,6 +12,7 @@ from pgkeep.repository.store.base import StoreFailed
 if TYPE_CHECKING:
     from pgkeep.places import Place
     from pgkeep.repository.repository import ClusterFolder
+    from pgkeep.repository.store.base import Store
     from pgkeep.repository.store.objectlock.tampering import Tampering
     from pgkeep.repository.store.objectlock.vault import Vault
     from pgkeep.retention.locking.hidden import Hidden
@@ -59,9 +60,15 @@ class Locked(NamedTuple):
 
 def vault_of(place: "Place", folder: "ClusterFolder") -> "Vault | None":
     """Return the locks of a repository's objects; None where the config wants none."""
+    return None if place.section.lock == "none" else counted_vault(folder.store)
+
+
+def counted_vault(store: "Store") -> "Vault":
+    """Return the locks of a store's objects; asking counts as the store's. Raise NoLocks."""
+    from pgkeep.repository.metering.metered import counter
     from pgkeep.repository.store.objectlock.vault import open_vault
 
-    return None if place.section.lock == "none" else open_vault(folder.store)
+    return open_vault(store, counter(store.url))
 
 
 def lock_kept(context: Context, place: "Place", *, dry_run: bool = False) -> "LockReport":
@@ -70,8 +77,8 @@ def lock_kept(context: Context, place: "Place", *, dry_run: bool = False) -> "Lo
     When it cannot be told what is kept, because that was hidden, everything is locked before.
     """
     from pgkeep.cli.commands.retention import policy_of
-    from pgkeep.repository.store.objectlock.vault import LockMode, open_vault
-    from pgkeep.repository.store.open import open_store
+    from pgkeep.repository.metering.opening import open_metered
+    from pgkeep.repository.store.objectlock.vault import LockMode
     from pgkeep.retention.expire import ClockDiffers, Wish
     from pgkeep.retention.locking.lock import LockWish, freeze, lock_objects
     from pgkeep.retention.locking.plan import LockRules
@@ -79,10 +86,10 @@ def lock_kept(context: Context, place: "Place", *, dry_run: bool = False) -> "Lo
     section, app = place.section, context.app
     mode = LockMode.GOVERNANCE if section.lock == "none" else LockMode(section.lock)
     ahead, maximum = (timedelta(seconds=s) for s in (section.lock_ahead, section.lock_maximum))
-    keep = Wish(policy_of(app.settings.retention), app.zone)
+    keep = Wish(policy_of(app.retention_in(place, app.cluster_name)), app.zone)
     wish = LockWish(keep, mode, LockRules(ahead, maximum))
-    store = open_store(place.address)
-    vault = open_vault(store)
+    store = open_metered(place.address)
+    vault = counted_vault(store)
     try:
         folder = place.open(store).cluster(app.cluster_name)
         return lock_objects(folder, vault, wish, context.progress, dry_run=dry_run)

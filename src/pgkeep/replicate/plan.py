@@ -112,6 +112,13 @@ class Everything:
 
 EVERYTHING = Everything()
 
+_DESCRIBING = (
+    ObjectKind.GENERATION,
+    ObjectKind.WRITER,
+    ObjectKind.LOST,
+    ObjectKind.HISTORY,
+)
+
 
 class Only:
     """The choice of one backup or dump with the WAL that it needs."""
@@ -220,7 +227,7 @@ class _Planner:
 
     def batches(self, newest_first: list[Thing]) -> Iterator[Batch]:
         described: list[Send] = []
-        for kind in (ObjectKind.GENERATION, ObjectKind.WRITER, ObjectKind.HISTORY):
+        for kind in _DESCRIBING:
             described += self._sends(self._ends.documents.get(kind, ()), kind)
         yield Batch("what describes the cluster", tuple(described))
         present = [thing for thing in newest_first if not self._ends.lacks(thing.manifest)]

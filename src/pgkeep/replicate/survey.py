@@ -100,12 +100,12 @@ def _kinds(cluster: str) -> list[str]:
     return [names.backups_prefix(cluster), names.dumps_prefix(cluster)]
 
 
-def _generation_prefix(cluster: str) -> str:
-    return f"{names.cluster_prefix(cluster)}generations/"
+def _describing(cluster: str) -> list[str]:
+    return [names.generations_prefix(cluster), f"{names.cluster_prefix(cluster)}lost/"]
 
 
 def _there(target: ClusterFolder) -> dict[str, int]:
-    prefixes = [_generation_prefix(target.name), *_kinds(target.name)]
+    prefixes = [*_describing(target.name), *_kinds(target.name)]
     return _sizes(target, [*prefixes, names.pins_prefix(target.name)])
 
 
@@ -116,9 +116,9 @@ def _sizes(cluster: ClusterFolder, prefixes: Iterable[str]) -> dict[str, int]:
 
 
 def _documents(source: ClusterFolder) -> dict[ObjectKind, list[Blob]]:
-    """Return generations and their writers, with room for histories."""
+    """Return generations, their writers and lost WAL, with room for histories."""
     found: dict[ObjectKind, list[Blob]] = {ObjectKind.HISTORY: []}
-    for name, size in _sizes(source, [_generation_prefix(source.name)]).items():
+    for name, size in _sizes(source, _describing(source.name)).items():
         parsed = parse_name(name)
         if parsed is not None:
             found.setdefault(parsed.kind, []).append(Blob(name, size))

@@ -217,7 +217,8 @@ class WalArchive:
         """
         union = self._store.union
         if union is not None:
-            flawed, absent = (Damaged, NotARepository), (WalMissing, BlobMissing)
+            flawed = (Damaged, FormatTooNew, WrongKey, NotARepository)
+            absent = (WalMissing, BlobMissing)
             found = union.intact(lambda copy: list(self._in(copy).fetch(file)), flawed, absent)
             return iter(found)
         return self._contents(self.describe(file))

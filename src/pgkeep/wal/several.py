@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import TypeVar
 from pgkeep.repository.marker import NotARepository
-from pgkeep.repository.seal import Damaged
+from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import ShortRead, StoreFailed
 from pgkeep.wal.fetch import AlienSegment, Fetched, Missing
 from pgkeep.wal.place import Candidates, Opened
@@ -13,7 +13,7 @@ from pgkeep.wal.place import Candidates, Opened
 Done = TypeVar("Done")
 
 _AWAY = (StoreFailed, NotARepository)  # full, read-only, unreachable, not mounted
-_NO_USE = (*_AWAY, Damaged, ShortRead, AlienSegment)
+_NO_USE = (*_AWAY, Damaged, FormatTooNew, WrongKey, ShortRead, AlienSegment)
 
 
 def push_to(

@@ -74,7 +74,7 @@ def copy(  # noqa: PLR0913 - options
             verify=verify,
         )
         if policy:
-            options = replace(options, choose=_policy(context, *ends))
+            options = replace(options, choose=_policy(context, place, *ends))
         if dry_run:
             url = open_store(place.address).url
             reports.append(replace(preview(*ends, options), target=url))
@@ -122,12 +122,12 @@ def _is_copy(origin: "Repository", address: str) -> bool:
 
 
 def _policy(
-    context: Context, source: "ClusterFolder", target: "ClusterFolder"
+    context: Context, place: "Place", source: "ClusterFolder", target: "ClusterFolder"
 ) -> "Callable[[], Choice]":
     from pgkeep.cli.commands.retention import policy_of
     from pgkeep.retention.together import judge_together
 
-    wanted = policy_of(context.app.settings_of(source.name).retention)
+    wanted = policy_of(context.app.retention_in(place, source.name))
     return lambda: judge_together([source, target], wanted, datetime.now(UTC), context.app.zone)
 
 

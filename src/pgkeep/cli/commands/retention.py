@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def policy_of(retention: "RetentionConfig") -> "KeepPolicy":
-    """Return what [clusters.NAME.retention] asks for."""
+    """Return what [clusters.NAME.retention], or [retention.REPOSITORY], asks for."""
     from pgkeep.retention.policy import KeepPolicy
 
     return KeepPolicy(
@@ -51,9 +51,9 @@ def expire(
     from pgkeep.retention.report import Decision
 
     context: Context = here.obj
-    folder, place = context.app.cluster, context.app.place
-    policy = policy_of(context.app.settings.retention)
-    wish = Wish(policy, context.app.zone, locks=locking.vault_of(place, folder))
+    app, folder, place = context.app, context.app.cluster, context.app.place
+    policy = policy_of(app.retention_in(place, app.cluster_name))
+    wish = Wish(policy, app.zone, locks=locking.vault_of(place, folder))
 
     def show(found: Decision) -> None:
         # Before anything is deleted: whatever happens then, it was said.
@@ -230,12 +230,13 @@ def hidden(
     ] = False,
 ) -> int:
     """Show which locked objects somebody has hidden or overwritten."""
-    from pgkeep.repository.store.objectlock.vault import open_vault
     from pgkeep.retention.locking.hidden import look_for_hidden
 
     context: Context = here.obj
     store = context.app.store
-    found = look_for_hidden(store, open_vault(store), context.progress, bring_back=bring_back)
+    found = look_for_hidden(
+        store, locking.counted_vault(store), context.progress, bring_back=bring_back
+    )
     context.close()
     context.result(locking.hidden_facts(found), lambda look: locking.hidden_text(found, look))
     if found.problem is None:

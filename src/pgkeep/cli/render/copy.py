@@ -13,6 +13,7 @@ _SHOWN: Final = 10  # lines of a list; --json has them all
 _NOUNS: Final = {
     ObjectKind.GENERATION: ("generation", "generations"),
     ObjectKind.WRITER: ("writer", "writers"),
+    ObjectKind.LOST: ("record of WAL that was given up", "records of WAL that was given up"),
     ObjectKind.HISTORY: ("timeline history", "timeline histories"),
     ObjectKind.PACK: ("pack", "packs"),
     ObjectKind.WAL: ("WAL file", "WAL files"),

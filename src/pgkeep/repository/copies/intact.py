@@ -36,7 +36,7 @@ def check(held: Held, repository: Repository, wanted: ObjectName) -> None:
                 catalog.read_manifest(cluster, wanted.of)
         case ObjectKind.GENERATION:
             cluster.generation(wanted.of)
-        case ObjectKind.PIN | ObjectKind.WRITER:
+        case ObjectKind.PIN | ObjectKind.WRITER | ObjectKind.LOST:
             read_document(held, wanted.name)
 
 

@@ -16,6 +16,7 @@ _NAME: Final = re.compile(
     r"|(?P<shelf>backups|dumps)/(?P<id>[^/]+)/manifest"
     r"|generations/(?P<generation>[^/]+)\.json"
     r"|generations/(?P<written>[^/]+)\.writer/[^/]+\.json"
+    r"|lost/(?P<lost>[^/]+)/[^/]+\.json"
     r"|pins/(?P<pinned>[^/]+)/[^/]+\.json"
     r"|wal/(?P<archive>[^/]+)/(?:[^/]+/)*(?P<file>[^/]+)"
     r")"
@@ -27,6 +28,7 @@ class ObjectKind(StrEnum):
 
     GENERATION = "generation"
     WRITER = "writer"
+    LOST = "lost"
     HISTORY = "history"
     PACK = "pack"
     WAL = "wal"
@@ -58,6 +60,8 @@ def parse_name(name: str) -> ObjectName | None:
         return ObjectName(name, ObjectKind.GENERATION, cluster, found["generation"])
     if found["written"]:
         return ObjectName(name, ObjectKind.WRITER, cluster, found["written"])
+    if found["lost"]:
+        return ObjectName(name, ObjectKind.LOST, cluster, found["lost"])
     if found["pinned"]:
         return ObjectName(name, ObjectKind.PIN, cluster, found["pinned"])
     kind = kind_of(file)

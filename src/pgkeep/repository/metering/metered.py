@@ -1,6 +1,6 @@
 """A store that counts what is asked of it. The counts are its process's and its workers'."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pgkeep.repository.metering.traffic import Traffic
@@ -83,6 +83,13 @@ class Metered:
         size = sum(memoryview(part).nbytes for part in parts)
         requests = 1 if size <= _WHOLE else _AROUND + -(-size // (_WHOLE // 4))
         self._row.add(_PUTS, requests, _SENT, size)
+
+
+def counter(url: str) -> Callable[[str], None]:
+    """Return what counts requests beside a store's own (object locks), by the verb of each."""
+    row = counting.row(url)
+    kinds = {"look": _GETS, "lock": _PUTS, "write": _PUTS, "see": _LISTS, "list": _LISTS}
+    return lambda verb: row.add(kinds.get(verb, _STATS), 1)
 
 
 def traffic(url: str) -> Traffic:

@@ -11,7 +11,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
 from pgkeep.repository.manifest.tables import Array, ChunkTable, PackTable
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.seal import CHUNK, Damaged, Sealer, read_header
+from pgkeep.repository.seal import CHUNK, Damaged, FormatTooNew, Sealer, WrongKey, read_header
 from pgkeep.repository.store.base import BlobMissing, ShortRead, Store
 from pgkeep.units import KIB, MIB
 
@@ -142,6 +142,8 @@ class ChunkReader:
                 except Damaged as error:
                     damaged = self._damaged(request.pack, offset, file_of(row), error.why)
                     plain = self._elsewhere(damaged, request.pack, chunks, row)
+                except (FormatTooNew, WrongKey) as error:  # or bits of its header are flipped
+                    plain = self._elsewhere(error, request.pack, chunks, row)
                 last = offset
             yield row, plain
 
@@ -154,18 +156,18 @@ class ChunkReader:
             raise Damaged("a chunk", "its length is not the one in the manifest")
         return plain
 
-    def _elsewhere(self, damaged: Damaged, pack: int, chunks: ChunkTable, row: int) -> bytes:
-        """Return a chunk from another copy of the repository, or raise `damaged`."""
+    def _elsewhere(self, flaw: PgkeepError, pack: int, chunks: ChunkTable, row: int) -> bytes:
+        """Return a chunk from another copy of the repository, or raise what is wrong with it."""
         union, name = self._cluster.store.union, self._name(pack)
         if union is None:
-            raise damaged
+            raise flaw
 
         def read(store: Store) -> bytes:
             sealed = store.get(name, int(chunks.offset[row]), int(chunks.sealed[row]))
             try:
                 return self._unseal(memoryview(sealed), chunks, row)
             except Damaged as error:
-                raise Damaged(f"{damaged.where} in {store.url}", error.why) from error
+                raise Damaged(f"{name} in {store.url}", error.why) from error
 
         return union.intact(read)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import Final, NamedTuple, TypeVar
-from pgkeep.repository.seal import Damaged
+from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import (
     BlobMissing,
     BlobStat,
@@ -23,6 +23,7 @@ _REST_S: Final = 30.0  # seconds until a store that failed is asked again
 
 Answer = TypeVar("Answer")
 Flaws = tuple[type[PgkeepError], ...]
+FLAWED: Final[Flaws] = (Damaged, FormatTooNew, WrongKey)  # as flipped bits of a header look
 Stores = list[Store]
 
 
@@ -120,7 +121,7 @@ class Copies:
     def intact(
         self,
         read: Callable[[Store], Answer],
-        flaws: Flaws = (Damaged,),
+        flaws: Flaws = FLAWED,
         absent: Flaws = (BlobMissing,),
     ) -> Answer:
         """Return what `read` makes of the first store that has what it wants without `flaws`.

@@ -4,6 +4,7 @@ Such a process is started anew, not forked off: a client of an object store has 
 connections that do not survive a fork.
 """
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -51,6 +52,7 @@ def origin(call: "Call") -> list[str]:
 
 def settle(lock: int) -> None:
     """Leave the group and session of who started this process, and what others wait for."""
+    gc.enable()  # this one may live for months
     with suppress(PermissionError):  # it leads a session already
         os.setsid()  # PostgreSQL signals its children's groups when it shuts down
     if os.fork():

@@ -36,9 +36,15 @@ class Refused(Exception):
 class S3Client:
     """One bucket, below a prefix. Made when first needed; may be used by several threads."""
 
-    def __init__(self, options: BucketOptions, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        options: BucketOptions,
+        patience: Patience | None = None,
+        asked: Callable[[str], None] | None = None,
+    ) -> None:
         self.options = options
         self._patience = patience or Patience(options.retry_for)
+        self._asked = asked
         self._lock = Lock()
         self._client: Any = None
         self._credentials = Credentials({})
@@ -63,6 +69,9 @@ class S3Client:
         Raise NotThere, Refused for a code of `refusals`, or the store's errors.
         """
         from botocore.exceptions import BotoCoreError, ClientError
+
+        if self._asked is not None:
+            self._asked(action.partition(" ")[0])
 
         def attempt(number: int) -> Result:  # noqa: ARG001
             client = self._opened()

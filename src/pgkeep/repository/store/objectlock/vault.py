@@ -52,10 +52,16 @@ class ObjectLock(NamedTuple):
 class Vault:
     """The locks of one bucket's objects. May be used by several threads."""
 
-    def __init__(self, options: BucketOptions, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        options: BucketOptions,
+        patience: Patience | None = None,
+        asked: Callable[[str], None] | None = None,
+    ) -> None:
+        """`asked` hears of every request: the first word of what is done."""
         demand_installed(options, "look at locks")
         self.url = options.url
-        self.client = S3Client(options, patience)
+        self.client = S3Client(options, patience, asked)
 
     def now(self) -> datetime:
         """Return the time by the store's clock."""
@@ -151,9 +157,9 @@ _ADVICE: Final = (
 )
 
 
-def open_vault(store: Store) -> Vault:
+def open_vault(store: Store, asked: Callable[[str], None] | None = None) -> Vault:
     """Return the locks of a store's objects. Raise NoLocks where there are none."""
     if not store.address.startswith("s3://"):
         why = "only buckets of S3 and its kin lock objects one by one"
         raise NoLocks(store.url, "lock objects", why, "take lock = ... out of [repository]")
-    return Vault(parse(store.address))
+    return Vault(parse(store.address), asked=asked)
