@@ -1,5 +1,6 @@
 """What is said of locks, and what the config takes."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,8 @@ from pgkeep.config_reader import BadConfig
 from pgkeep.repository.marker import NotARepository
 from pgkeep.repository.store.bucket.options import parse
 from pgkeep.repository.store.bucket.reading import Answer, translate
-from pgkeep.repository.store.objectlock.protection import UNKNOWN, Protection
+from pgkeep.repository.store.objectlock.errors import LocksNotInstalled
+from pgkeep.repository.store.objectlock.protection import UNKNOWN, Protection, protection
 from pgkeep.repository.store.objectlock.tampering import (
     Deed,
     Suspect,
@@ -22,8 +24,9 @@ from pgkeep.repository.store.objectlock.tampering import (
     judge,
     suspects,
 )
-from pgkeep.repository.store.objectlock.vault import LockMode, ObjectLock
+from pgkeep.repository.store.objectlock.vault import LockMode, ObjectLock, open_vault
 from pgkeep.repository.store.objectlock.versions import Version, as_of
+from pgkeep.repository.store.open import open_store
 from pgkeep.retention.expire import Wish, expire
 from pgkeep.retention.locking.hidden import Hidden
 from pgkeep.retention.locking.plan import extension
@@ -236,6 +239,19 @@ def test_a_missing_marker_in_a_bucket_may_be_a_hidden_one() -> None:
 )
 def test_check_names_the_gaps(found: Protection, states: dict[str, State]) -> None:
     assert {verdict.name: verdict.state for verdict in judge_locks(found)} == states
+
+
+def test_without_its_library_nothing_is_locked_and_nothing_claimed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    store = open_store("s3://bucket/prefix?region=eu-central-1")
+    with pytest.raises(LocksNotInstalled) as caught:
+        open_vault(store)
+    assert caught.value.hint == "install it: pip install 'pgkeep[objectlock]'"
+    assert protection(store) == UNKNOWN
+    with pytest.raises(LocksNotInstalled):
+        open_store("s3://bucket/prefix?versions=before:2026-11-20T03:00Z")
 
 
 def test_the_least_is_no_longer_than_the_most() -> None:

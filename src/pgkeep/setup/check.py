@@ -155,15 +155,24 @@ def _repository(subject: Subject, found: list[Verdict], progress: Progress) -> C
     except PgkeepError as error:
         found.append(_failure("writable", error))
     if subject.locks:
-        from pgkeep.repository.store.objectlock.protection import protection
-        from pgkeep.setup.locking import judge_locks
-
-        found.extend(judge_locks(protection(folder.store)))
+        found += _locks(folder)
     if subject.secret_is_only_here():
         says = "the passphrase is only in this command's environment"
         fix = "the server archives in its own: name a passphrase_file or passphrase_command"
         found.append(note("passphrase", says, fix))
     return folder
+
+
+def _locks(folder: ClusterFolder) -> list[Verdict]:
+    from pgkeep.repository.store.objectlock.protection import protection
+    from pgkeep.repository.store.objectlock.vault import open_vault
+    from pgkeep.setup.locking import judge_locks
+
+    try:
+        open_vault(folder.store)
+    except PgkeepError as error:
+        return [_failure("locks", error)]
+    return judge_locks(protection(folder.store))
 
 
 def _coverage(folder: ClusterFolder, found: list[Verdict]) -> Verdict:

@@ -9,7 +9,7 @@ _GUIDE = "docs/immutable.md has the bucket's settings and the policies"
 def judge_locks(found: Protection) -> list[Verdict]:
     """Return the verdict on locks, and one on each gap in what the bucket does by itself."""
     if found.locks is None:
-        return [not_checked("locks", "these credentials may not ask, or botocore is missing")]
+        return [not_checked("locks", "these credentials may not ask for the bucket's settings")]
     if not found.locks:
         fix = "turn Object Lock on in the bucket's settings, or take lock = ... out of the config"
         return [failed("locks", "lock is set, and the bucket locks no objects", fix)]
