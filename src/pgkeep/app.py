@@ -1,6 +1,7 @@
 """Composition: config in, wired objects out. The one place that knows how the parts fit."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cached_property, partial
@@ -248,6 +249,15 @@ class App:
         `note` hears of the others.
         """
         return first_working(self.writing, note)
+
+    def copies_beside(self, place: Place) -> list[ClusterFolder]:
+        """Return the cluster's part of the other repositories to write to that can be opened."""
+        found = []
+        for other in self.writing:
+            if other.address != place.address:
+                with suppress(*AWAY):
+                    found.append(other.open().cluster(self.cluster_name))
+        return found
 
     @property
     def writing(self) -> tuple[Place, ...]:

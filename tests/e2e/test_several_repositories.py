@@ -246,3 +246,19 @@ def quoted(two: Two, repository: str) -> str:
     """Return an archive_command that goes to one repository alone, as SQL text."""
     command = archive_settings(two.config)["archive_command"]
     return "'" + str(command).replace(" push", f" --repository {repository} push") + "'"
+
+
+@only(18)
+def test_a_backup_gathers_its_wal_from_the_copies(two: Two) -> None:
+    """WAL went to `near` meanwhile, as while `far` is away for a moment."""
+    archiving = two.config.read_text()
+    other = two.folder / "far-first.toml"
+    near, far = archiving.index("[[repository]]"), archiving.rindex("[[repository]]")
+    end = archiving.index("[clusters.main]")
+    other.write_text(archiving[far:end] + archiving[near:far] + archiving[end:])
+    made = run_pgkeep("backup", "--json", config=other).ok().json
+    assert (two.far / f"clusters/main/backups/{made['id']}/manifest").exists()
+    shutil.rmtree(two.near)
+    two.configure("far")
+    two.restore("--to", "immediate").ok()
+    assert two.restored_rows() == 3

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from pgkeep.backup.interruption import interruptible
 from pgkeep.backup.record import CopiedFiles, describe
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
-from pgkeep.backup.wait_wal import WalCollector, segments_between, wait_for_wal
+from pgkeep.backup.wait_wal import GatheredWal, WalCollector, segments_between, wait_for_wal
 from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
@@ -71,10 +71,13 @@ def run(  # noqa: PLR0913  # the last two are for tests
     options: BackupOptions,
     progress: Progress | None = None,
     *,
+    copies: Sequence[ClusterFolder] = (),
     make_workers: MakeWorkers = ProcessWorkers,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> BackupReport:
     """Make one backup; when this returns, it is complete, durable and listed.
+
+    `copies` of the repository may have got some of its WAL, which is brought here.
 
     Whatever is raised, nothing of the attempt is ever listed and the lock is given back; the
     server leaves backup mode when the caller closes the source. Damaged pages are not raised: see
@@ -89,7 +92,7 @@ def run(  # noqa: PLR0913  # the last two are for tests
         # Before any WAL or pack is stored: a generation is known before there is something of it.
         cluster.add_generation(facts.generation)
         began = now()
-        job = _Job(source, cluster, options, progress, lock, facts, new_id(began), began)
+        job = _Job(source, cluster, options, progress, lock, facts, new_id(began), began, copies)
         with attempts.given_back_when_full(cluster, job.id, lock):
             return job.run(make_workers)
 
@@ -136,6 +139,7 @@ class _Job:
     facts: ClusterFacts
     id: BackupId
     now: datetime
+    copies: Sequence[ClusterFolder] = ()
 
     def run(self, make_workers: MakeWorkers) -> BackupReport:
         began = time.monotonic()
@@ -320,7 +324,10 @@ class _Job:
             wait_for_wal(
                 wanted,
                 self.source,
-                self.cluster.wal(generation.id),
+                GatheredWal(
+                    self.cluster.wal(generation.id),
+                    [copy.wal(generation.id) for copy in self.copies],
+                ),
                 progress=self.progress,
                 patience=self.options.archive_timeout,
                 tick=self.lock.beat,

@@ -9,7 +9,10 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.progress import Progress
-from pgkeep.repository.wal_archive import WalArchive
+from pgkeep.repository.marker import NotARepository
+from pgkeep.repository.seal import Damaged
+from pgkeep.repository.store.base import StoreFailed
+from pgkeep.repository.wal_archive import WalArchive, WalMissing
 from pgkeep.units import format_duration
 
 _POLL_S: Final = (0.01, 1.0)  # between two looks, at first and at most
@@ -121,7 +124,7 @@ def _removed(first: Segment, last: Segment) -> WalIncomplete:
 def wait_for_wal(  # noqa: PLR0913  # all but three are named
     wanted: Sequence[Segment],
     source: WalSource,
-    archive: WalArchive,
+    archive: "WalArchive | GatheredWal",
     *,
     progress: Progress,
     patience: float,
@@ -157,7 +160,34 @@ def wait_for_wal(  # noqa: PLR0913  # all but three are named
         pause = min(pause * 1.5, _POLL_S[1])
 
 
-def _arrived(wanted: Sequence[Segment], done: int, archive: WalArchive) -> int:
+class GatheredWal:
+    """The WAL of a repository, to which what went to one of its copies is brought.
+
+    WAL goes to the first repository that works: while that changes, a backup's is scattered.
+    """
+
+    def __init__(self, archive: WalArchive, copies: Sequence[WalArchive]) -> None:
+        self._archive = archive
+        self._copies = copies
+
+    def has(self, file: str) -> bool:
+        """Tell whether a file is archived here; one that a copy has, and it alone, is from now on.
+
+        Raise when the store cannot say.
+        """
+        if self._archive.has(file):
+            return True
+        for copy in self._copies:
+            try:
+                if copy.has(file):
+                    self._archive.push(file, b"".join(copy.fetch(file)))
+                    return True
+            except (StoreFailed, NotARepository, Damaged, WalMissing):
+                continue  # it is waited for
+        return False
+
+
+def _arrived(wanted: Sequence[Segment], done: int, archive: WalArchive | GatheredWal) -> int:
     """Return how many of the first segments are there, without a hole."""
     while done < len(wanted) and archive.has(wanted[done].name):
         done += 1

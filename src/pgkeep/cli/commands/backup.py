@@ -62,7 +62,8 @@ def backup(
     folder = place.open().cluster(app.cluster_name)
     app.refuse_strangers(folder)
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
-        report = run(source, folder, options, context.progress)
+        copies_beside = app.copies_beside(place)
+        report = run(source, folder, options, context.progress, copies=copies_beside)
     copies = everywhere.to_the_others(context, place, folder, str(report.id))
     locked = lock_after(context, everywhere.places(context, place))
     context.close()

@@ -59,7 +59,9 @@ class Copies:
 
     @property
     def url(self) -> str:
-        return " or ".join(store.url for store in self._stores)
+        first, *others = (store.url for store in self._stores)
+        noun = "copy" if len(others) == 1 else "copies"
+        return f"{first} and its {noun} {' and '.join(others)}" if others else first
 
     @property
     def address(self) -> str:
