@@ -167,6 +167,7 @@ def pack(file: Path, to: Path) -> None:
     to.write_bytes(zstd.compress(file.read_bytes()))
 
 
+@only(15, 18)
 def test_scripts_of_whole_clusters_and_of_roles(shop: DumpScene, tmp_path: Path) -> None:
     pg = shop.cluster
     everything, roles = tmp_path / "night.sql", tmp_path / "roles.sql"
@@ -198,6 +199,7 @@ def test_scripts_of_whole_clusters_and_of_roles(shop: DumpScene, tmp_path: Path)
         assert refused.exit in (228, 246)
 
 
+@only(15, 18)
 def test_what_goes_on_record(shop: DumpScene, tmp_path: Path) -> None:
     pg = shop.cluster
     pg.sql("ALTER DATABASE shop SET TimeZone = 'Asia/Tokyo'")
@@ -230,6 +232,7 @@ def test_what_goes_on_record(shop: DumpScene, tmp_path: Path) -> None:
     assert f"file {file}" in shown
 
 
+@only(15, 18)
 def test_rows_that_are_inserts(shop: DumpScene, tmp_path: Path) -> None:
     pg = shop.cluster
     file = dumped(shop, tmp_path / "a.dump", "-Fc", "--inserts")
@@ -248,6 +251,7 @@ def test_rows_that_are_inserts(shop: DumpScene, tmp_path: Path) -> None:
     assert script["databases"][0]["tables"] == 2
 
 
+@only(15, 18)
 def test_a_dry_run_tells_and_stores_nothing(shop: DumpScene, tmp_path: Path) -> None:
     def stored() -> list[str]:
         return sorted(str(path) for path in shop.repository.rglob("*"))
@@ -273,6 +277,7 @@ def attempt(folder: ClusterFolder, file: Path) -> PgkeepError | None:
     return None
 
 
+@only(18)
 @pytest.mark.parametrize("kind", ["custom", "gzip", "tar", "plain", "plain gzip"])
 def test_cut_off_files_are_refused(shop: DumpScene, tmp_path: Path, kind: str) -> None:
     words = {"custom": ["-Fc", "-Z0"], "gzip": ["-Fc"], "tar": ["-Ft"]}.get(kind, [])
