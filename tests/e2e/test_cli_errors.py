@@ -41,7 +41,8 @@ def test_a_misspelt_key_stops_the_program(tmp_path: Path) -> None:
     assert told(done) == [
         f"error: cannot use {config}: line 4: clusters.main.coninfo is not an option",
         "hint: did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
-        "jobs, wal_timeout, rate, nice, ionice, cleaning, retention",
+        "server_name, may_take_over, jobs, wal_timeout, archive, archive_jobs, "
+        "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention",
         "code: bad-config, exit status 101",
     ]
 
@@ -297,7 +298,8 @@ def test_another_cluster_under_the_same_name(
     refused = run_pgkeep("backup", config=config)
     assert refused.exit == 73
     assert "hint: was this server upgraded or initialised again?" in refused.stderr
-    opened = run_pgkeep("init", config=config).ok()
+    assert run_pgkeep("init", config=config).exit == 73
+    opened = run_pgkeep("init", "--new-generation", config=config).ok()
     assert "NOTE: this is not the server that was backed up so far" in opened.stdout
     assert "take a backup now with pgkeep backup" in opened.stdout
 
