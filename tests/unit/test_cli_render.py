@@ -1,5 +1,6 @@
 """Lists as text: what is wrong is loud, what is new is normal."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from pgkeep.cli.render import setup as render_setup
 from pgkeep.cli.spending.text import about
 from pgkeep.cli.text import Look
 from pgkeep.coverage.listing import Dated, Listing
+from pgkeep.coverage.lost_wal import LostWal
 from pgkeep.coverage.record import ClusterRecord, Record
 from pgkeep.model.backup import Backup, BackupId, BackupType
 from pgkeep.model.cluster import Generation
@@ -104,6 +106,20 @@ def test_a_list_with_everything_in_it() -> None:
         "    HOLE: WAL segments 000000010000000000000005 to 000000010000000000000006 (2) are "
         "missing",
     ]
+
+
+def test_a_hole_that_a_server_made_says_why() -> None:
+    found = listing([backup(3)], [3, 5])
+    given_up = LostWal(
+        "000000010000000000000004", "000000010000000000000004", 1, "2026-01-15T12:04", "it was full"
+    )
+    found = replace(found, losses=(given_up,))
+    (line,) = [line for line in text(found) if "HOLE" in line]
+    assert line.endswith(
+        "is missing, given up at 2026-01-15T12:04, so that the server could go on: it was full"
+    )
+    facts = render_listing.facts([found], all_clusters=False)
+    assert facts["coverage"][0]["holes"][0]["why"].endswith("it was full")
 
 
 def test_json_tells_the_same() -> None:

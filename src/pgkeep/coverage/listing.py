@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgkeep.coverage.dates import newest_change
+from pgkeep.coverage.lost_wal import LostWal, losses_on_record
 from pgkeep.coverage.record import ClusterRecord, Record, read_record
 from pgkeep.model.backup import Backup
 from pgkeep.model.cluster import GenerationId
@@ -29,6 +30,7 @@ class Listing:
     record: ClusterRecord
     dates: Mapping[tuple[GenerationId, int, Span], Dated]  # by generation, timeline and span
     proofs: Proofs = NO_PROOFS
+    losses: tuple[LostWal, ...] = ()  # WAL that a server gave up, of all generations
 
     @property
     def cluster(self) -> str:
@@ -62,7 +64,14 @@ def list_cluster(cluster: ClusterFolder) -> Listing:
         for timeline in part.coverage.timelines
         for span in timeline.spans
     }
-    return Listing(cluster.repository.store.url, record, dates, read_proofs(cluster))
+    losses = [
+        lost
+        for part in record.generations
+        if any(timeline.holes for timeline in part.coverage.timelines)
+        for lost in losses_on_record(cluster, part.generation.id)
+    ]
+    url = cluster.repository.store.url
+    return Listing(url, record, dates, read_proofs(cluster), tuple(losses))
 
 
 def _dated(cluster: ClusterFolder, part: Record, number: int, span: Span) -> Dated:

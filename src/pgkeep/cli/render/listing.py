@@ -8,6 +8,7 @@ from pgkeep.cli.render import verify as render_verify
 from pgkeep.cli.render.backup import short_range
 from pgkeep.cli.text import Look, not_before, plural, safe, table
 from pgkeep.coverage.listing import Dated, Listing
+from pgkeep.coverage.lost_wal import explanation
 from pgkeep.coverage.record import Record
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Hole, Span, TimelineCoverage
@@ -126,7 +127,12 @@ def _timeline_facts(listing: Listing, part: Record, timeline: TimelineCoverage) 
             for span in timeline.spans
         ],
         "holes": [
-            {"first": hole.first, "last": hole.last, "segments": hole.segments}
+            {
+                "first": hole.first,
+                "last": hole.last,
+                "segments": hole.segments,
+                "why": _why(listing, hole) or None,
+            }
             for hole in timeline.holes
         ],
     }
@@ -239,7 +245,9 @@ def _timeline(listing: Listing, part: Record, timeline: TimelineCoverage, look: 
         lines.append(f"{name}{look.good('restorable')} from {start} to {end}")
     if not lines:
         lines.append(f"{name}nothing restorable yet: no backup with its WAL")
-    lines += [look.bad(f"    HOLE: {_hole(hole)}") for hole in timeline.holes]
+    for hole in timeline.holes:
+        why = _why(listing, hole)
+        lines.append(look.bad(f"    HOLE: {_hole(hole)}{f', {safe(why)}' if why else ''}"))
     if not timeline.history_known:
         lines.append(look.bad("    its history file is not archived: how it began is unknown"))
     return lines
@@ -247,6 +255,10 @@ def _timeline(listing: Listing, part: Record, timeline: TimelineCoverage, look: 
 
 def _edge(moment: datetime | None, lsn: Lsn, look: Look) -> str:
     return f"{look.when(moment)}, {lsn}" if moment else f"{lsn}"
+
+
+def _why(listing: Listing, hole: Hole) -> str:
+    return explanation(listing.losses, hole.first.name, hole.last.name)
 
 
 def _hole(hole: Hole) -> str:
