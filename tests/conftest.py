@@ -21,9 +21,12 @@ class BucketPlace(Protocol):
     def __call__(self, scheme: str, **options: str) -> str: ...
 
 
-# A shell starts background jobs with SIGINT ignored, and so would be every command under test.
+# A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and so would be every
+# command under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:

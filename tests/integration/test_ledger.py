@@ -12,6 +12,7 @@ import pytest
 
 from pgkeep.model.lsn import Lsn
 from pgkeep.restore.target.unreachable import BackupCannotReach, TargetNotFound, TargetTooEarly
+from pgkeep.wal.takeover import take_over_archive
 from support.clusters import NewCluster
 from support.ledger import Bank, Scale, Shot, choose_shots, make_bank
 from support.ledger_script import Identity, Load
@@ -141,6 +142,8 @@ def test_scenario_28_sibling_branches_keep_their_own_truth(
             backup = bank.back_up(second)
             beside.wait_for(scale.transactions // 2)
         bank.archive(second)
+    # The archive is the restored server's by now: the original has to be told to go on.
+    take_over_archive([bank.scene.folder], str(bank.pg.data_directory), "")
     bank.archive(bank.pg)
     trunk = bank.witness.history(Branch(1))
     branch = bank.witness.history(Branch(1, switch_point(bank)), Branch(2))
