@@ -1,8 +1,9 @@
-"""What distance costs: full backup and restore over SFTP, next door and 50 ms away, medians.
+"""What distance costs: full backup and restore, next door and 50 ms away, medians.
 
-PYTHONPATH=tests python -m bench.distance [--rounds 3] [--gigabytes 1] [--milliseconds 50]
+PYTHONPATH=tests python -m bench.distance [--store s3] [--rounds 3] [--gigabytes 1]
 
-Both go through the same forwarder to the same sshd on this machine, by turns.
+Both go through the same forwarder to the same server on this machine, by turns: moto for s3, which
+is slow itself, OpenSSH for sftp.
 """
 
 import argparse
@@ -13,12 +14,16 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.dataset import Dataset
 from bench.measure import Cost, measure
 from support.forwarder import Forwarder
-from support.sshd import Sshd, sshd_running
+from support.object_servers import s3_server
+from support.sshd import sshd_running
 
 STEPS = ("full backup", "restore")
 
@@ -27,34 +32,77 @@ def main() -> int:
     options = _options()
     out = Path(options.out).absolute()
     costs: dict[tuple[str, float], list[Cost]] = defaultdict(list)
+    server = _sftp if options.store == "sftp" else _s3
     with (
         Dataset.build(out / f"data-{options.major}", options.major, options.gigabytes) as data,
-        sshd_running() as server,
+        server(out) as far,
     ):
-        forwarder = Forwarder(server.port)
-        server.trust(forwarder.port)
-        print(f"{data.describe()}; {options.jobs} workers, SFTP on this machine", flush=True)
+        print(f"{data.describe()}; {options.jobs} workers, {options.store} here", flush=True)
         for number in range(options.rounds + 1):  # the first round warms up and is not counted
             for away in (0.0, options.milliseconds / 1000):
-                forwarder.delay = away / 2  # each way
-                for step, cost in _once(data, server, forwarder, out, options.jobs).items():
+                far.forwarder.delay = away / 2  # each way
+                for step, cost in _once(data, far, out, options.jobs).items():
                     print(f"round {number}: {away:g} s: {step}: {cost.wall:.2f} s", file=sys.stderr)
                     if number:
                         costs[step, away].append(cost)
-        forwarder.close()
     for step in STEPS:
-        near, far = (
+        near, distant = (
             statistics.median(cost.wall for cost in costs[step, away])
             for away in (0.0, options.milliseconds / 1000)
         )
-        lost = 100 * (far / near - 1)
-        print(f"{step}: {near:.2f} s, {options.milliseconds} ms away {far:.2f} s: {lost:+.0f} %")
+        lost = 100 * (distant / near - 1)
+        print(
+            f"{step}: {near:.2f} s, {options.milliseconds} ms away {distant:.2f} s: {lost:+.0f} %"
+        )
     shutil.rmtree(out)
     return 0
 
 
+class _Far(NamedTuple):
+    """A server behind a forwarder."""
+
+    forwarder: Forwarder
+    repository: Callable[[], str]  # the lines of a new one in the config
+
+
+@contextmanager
+def _sftp(_out: Path) -> Iterator[_Far]:
+    with sshd_running() as server:
+        forwarder = Forwarder(server.port)
+        server.trust(forwarder.port)
+
+        def repository() -> str:
+            place = f"{server.user}@127.0.0.1:{forwarder.port}{server.folder()}/repository"
+            return (
+                f'url = "sftp://{place}"\nidentity_file = "{server.identity}"\n'
+                f'known_hosts = "{server.known_hosts}"\n'
+            )
+
+        yield _Far(forwarder, repository)
+        forwarder.close()
+
+
+@contextmanager
+def _s3(out: Path) -> Iterator[_Far]:
+    with s3_server() as server:
+        forwarder = Forwarder(int(server.endpoint.rpartition(":")[2]))
+        credentials = server.credentials(out / "credentials")
+        server.make_bucket("distance")
+
+        def repository() -> str:
+            return (
+                f'url = "s3://distance/r{os.urandom(4).hex()}"\npath_style = true\n'
+                f'endpoint = "http://127.0.0.1:{forwarder.port}"\nregion = "us-east-1"\n'
+                f'credentials_file = "{credentials}"\n'
+            )
+
+        yield _Far(forwarder, repository)
+        forwarder.close()
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.distance", description=__doc__)
+    parser.add_argument("--store", choices=("s3", "sftp"), default="s3")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gigabytes", type=float, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -64,14 +112,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _once(
-    data: Dataset, server: Sshd, forwarder: Forwarder, out: Path, jobs: int
-) -> dict[str, Cost]:
+def _once(data: Dataset, far: _Far, out: Path, jobs: int) -> dict[str, Cost]:
     config = out / "pgkeep.toml"
-    url = f"sftp://{server.user}@127.0.0.1:{forwarder.port}{server.folder()}/repository"
     config.write_text(
-        f'[repository]\nurl = "{url}"\nidentity_file = "{server.identity}"\n'
-        f'known_hosts = "{server.known_hosts}"\n'
+        f"[repository]\n{far.repository()}"
         f"[clusters.bench]\nconninfo = {json.dumps(data.conninfo)}\n"
     )
     pgkeep = [str(data.bin / "pgkeep"), "--config", str(config)]
