@@ -406,13 +406,15 @@ def test_scenario_77_damage_in_one_backup_of_five(
     assert place == kept.place(kept.ids[4], third)  # later ones did not store it again
     with changed(place.path, flipped(place.offset + 100)):
         done = kept.verify("bytes")
-        assert [b.verdict.value for b in done.backups] == ["good"] * 2 + ["damaged"] * 3
-        assert all([hit.path for hit in b.files.first] == [third] for b in done.backups[2:])
-        for backup_id, verdict in zip(kept.ids, done.backups, strict=True):
+        found = {b.id: b for b in done.backups}
+        verdicts = [found[id].verdict.value for id in kept.ids]
+        assert verdicts == ["good"] * 2 + ["damaged"] * 3
+        assert all([hit.path for hit in found[id].files.first] == [third] for id in kept.ids[2:])
+        for backup_id, verdict in zip(kept.ids, verdicts, strict=True):
             name = f"restored-{backup_id}"
             command = ["restore", backup_id, "--target-dir", str(tmp_path / name)]
             result = run_pgkeep("--repository", repository_directory, *command, "--to", "immediate")
-            assert (result.exit == 0) is (verdict.verdict.value == "good"), result.stderr
+            assert (result.exit == 0) is (verdict == "good"), result.stderr
     assert kept.verdicts("bytes") == ["good"] * 5
 
 

@@ -40,7 +40,7 @@ class Listing:
     def backups(self) -> list[Backup]:
         """All readable backups, oldest first."""
         found = [backup for record in self.record.generations for backup in record.backups]
-        return sorted(found, key=lambda backup: (backup.started_at, backup.id))
+        return sorted(found, key=lambda backup: (backup.started_at, backup.start_lsn, backup.id))
 
     @property
     def newest(self) -> datetime | None:

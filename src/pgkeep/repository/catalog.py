@@ -79,7 +79,8 @@ def backups(cluster: ClusterFolder) -> Catalog:
             continue  # deleted since it was listed
         except BAD_MANIFEST as error:
             bad.append(Unreadable(backup_id, error))
-    good.sort(key=lambda backup: (backup.started_at, backup.id))
+    # Two may begin within a second: what they were made from tells which came first.
+    good.sort(key=lambda backup: (backup.started_at, backup.start_lsn, backup.id))
     return Catalog(cluster.name, tuple(good), tuple(bad))
 
 
