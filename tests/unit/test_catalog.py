@@ -63,6 +63,14 @@ def test_backups_are_sorted_by_their_start() -> None:
     assert catalog.unreadable == ()
 
 
+def test_backups_of_one_second_are_in_the_order_of_their_wal() -> None:
+    cluster = cluster_folder()
+    for backup_id, lsn in ((f"{BACKUP[:-1]}1", "0/9000028"), (f"{BACKUP[:-1]}2", "0/3000028")):
+        manifest = manifest_of("a=8kB", id=backup_id, started_at=DAY, start_lsn=lsn)
+        write_manifest(cluster, manifest)
+    assert ids(backups(cluster).backups) == [f"{BACKUP[:-1]}2", f"{BACKUP[:-1]}1"]
+
+
 def test_a_new_cluster_has_no_backups() -> None:
     assert backups(cluster_folder()) == Catalog("main", ())
 

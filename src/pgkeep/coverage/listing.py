@@ -7,7 +7,7 @@ from datetime import datetime
 from pgkeep.coverage.dates import newest_change
 from pgkeep.coverage.lost_wal import LostWal, losses_on_record
 from pgkeep.coverage.record import ClusterRecord, Record, read_record
-from pgkeep.model.backup import Backup
+from pgkeep.model.backup import Backup, in_order
 from pgkeep.model.cluster import GenerationId
 from pgkeep.model.coverage import Span
 from pgkeep.repository.proofs import NO_PROOFS, Proofs, read_proofs
@@ -39,8 +39,7 @@ class Listing:
     @property
     def backups(self) -> list[Backup]:
         """All readable backups, oldest first."""
-        found = [backup for record in self.record.generations for backup in record.backups]
-        return sorted(found, key=lambda backup: (backup.started_at, backup.start_lsn, backup.id))
+        return in_order(b for record in self.record.generations for b in record.backups)
 
     @property
     def newest(self) -> datetime | None:

@@ -1,5 +1,6 @@
 """A physical backup, as lists, plans and coverage see it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -44,3 +45,11 @@ class Backup:
     @property
     def last_segment(self) -> Segment:
         return Segment.ending(self.stop_lsn, self.timeline, self.generation.segment_size)
+
+
+def in_order(backups: Iterable[Backup]) -> list[Backup]:
+    """Sort by when they began, the oldest first.
+
+    Two may begin within a second: what they were made from tells which came first.
+    """
+    return sorted(backups, key=lambda backup: (backup.started_at, backup.start_lsn, backup.id))

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import Backup, BackupId
+from pgkeep.model.backup import Backup, BackupId, in_order
 from pgkeep.model.dump import noun_of
 from pgkeep.repository import names
 from pgkeep.repository.manifest.codec import OF_BACKUP, Manifest
@@ -79,9 +79,7 @@ def backups(cluster: ClusterFolder) -> Catalog:
             continue  # deleted since it was listed
         except BAD_MANIFEST as error:
             bad.append(Unreadable(backup_id, error))
-    # Two may begin within a second: what they were made from tells which came first.
-    good.sort(key=lambda backup: (backup.started_at, backup.start_lsn, backup.id))
-    return Catalog(cluster.name, tuple(good), tuple(bad))
+    return Catalog(cluster.name, tuple(in_order(good)), tuple(bad))
 
 
 def find_backup(catalog: Catalog, text: str) -> Backup:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pgkeep.coverage.record import ClusterRecord, Record, read_record
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import BackupId
+from pgkeep.model.backup import BackupId, in_order
 from pgkeep.model.coverage import TimelineCoverage
 from pgkeep.model.target import Immediate, RecoveryTarget
 from pgkeep.model.timeline import history_name
@@ -205,8 +205,7 @@ def _choose_record(
 ) -> tuple[Record, BackupId | None]:
     """Return the generation to restore from, and the backup that was named."""
     if request.backup is not None:
-        everything = [backup for archived in record.generations for backup in archived.backups]
-        everything.sort(key=lambda backup: (backup.started_at, backup.id))
+        everything = in_order(b for archived in record.generations for b in archived.backups)
         known = catalog.Catalog(record.cluster, tuple(everything), record.unreadable)
         backup = catalog.find_backup(known, request.backup)
         owner = next(a for a in record.generations if a.generation.id == backup.generation.id)

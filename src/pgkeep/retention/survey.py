@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pgkeep.coverage.record import ClusterRecord, Record, read_record
 from pgkeep.errors import PgkeepError
-from pgkeep.model.backup import BackupId
+from pgkeep.model.backup import BackupId, in_order
 from pgkeep.model.dump import noun_of
 from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.catalog import Catalog, Unreadable
@@ -109,10 +109,7 @@ class Survey:
     @property
     def backups(self) -> Catalog:
         """Every backup, the oldest first."""
-        everything = sorted(
-            (backup for known in self.known for backup in known.backups),
-            key=lambda backup: (backup.started_at, backup.id),
-        )
+        everything = in_order(backup for known in self.known for backup in known.backups)
         return Catalog(self.record.cluster, tuple(everything), self.record.unreadable)
 
     @property

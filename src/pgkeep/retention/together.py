@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from pgkeep.coverage.record import read_record
+from pgkeep.model.backup import in_order
 from pgkeep.model.dump import Dump
 from pgkeep.repository import dumps
 from pgkeep.repository.proofs import read_proofs
@@ -85,7 +86,7 @@ def _merged(one: Known, other: Known) -> Known:
         archived_at[timeline] = max(moment, archived_at.get(timeline, moment))
     return Known(
         one.generation,
-        tuple(sorted(backups.values(), key=lambda b: (b.started_at, b.id))),
+        tuple(in_order(backups.values())),
         segments,
         {**other.histories, **one.histories},
         archived_at,
