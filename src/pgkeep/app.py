@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Final
 from pgkeep import config_file
 from pgkeep.config import ClusterConfig, Config, RetentionConfig, read_config
 from pgkeep.errors import PgkeepError
-from pgkeep.places import AWAY, OpenedCopies, Place, absolute, first_working, open_copies
+from pgkeep.places import (
+    AWAY,
+    OpenedCopies,
+    OpenPlace,
+    Place,
+    absolute,
+    first_working,
+    open_copies,
+)
 from pgkeep.repository.marker import NotARepository, read_marker
 from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.repository import ClusterFolder, Repository
@@ -243,8 +251,8 @@ class App:
         self._told.update(told)
         return told
 
-    def primary(self, note: Callable[[str], object]) -> Place:
-        """Return the place to write to: the first that works. Raise what is wrong with the first.
+    def primary(self, note: Callable[[str], object]) -> OpenPlace:
+        """Open the place to write to: the first that works. Raise what is wrong with the first.
 
         `note` hears of the others.
         """

@@ -134,18 +134,25 @@ def open_copies(places: Sequence[Place]) -> OpenedCopies:
     return OpenedCopies(Repository(union, first.id, first.key), tuple(away))
 
 
-def first_working(places: Sequence[Place], note: Callable[[str], object]) -> Place:
+class OpenPlace(NamedTuple):
+    """A place, and the repository in it."""
+
+    place: Place
+    repository: Repository
+
+
+def first_working(places: Sequence[Place], note: Callable[[str], object]) -> OpenPlace:
     """Return the first place that can be opened; `note` hears why others cannot."""
     failed: PgkeepError | None = None
     for place in places:
         try:
-            place.open()
+            repository = place.open()
         except AWAY as error:
             failed = failed or error
             continue
         if failed is not None:
             note(f"{failed}: using repository {place.title} instead")
-        return place
+        return OpenPlace(place, repository)
     assert failed is not None
     raise failed
 

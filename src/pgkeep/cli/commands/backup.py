@@ -47,7 +47,7 @@ def backup(
     context: Context = here.obj
     app = context.app
     settings = app.settings
-    place = app.primary(context.note)
+    place, repository = app.primary(context.note)
     options = BackupOptions(
         kind=Kind(kind.value),
         label=label,
@@ -59,7 +59,7 @@ def backup(
         ionice=settings.ionice,
         cleaning=Cleaning(settings.cleaning.overlays, settings.cleaning.live),
     )
-    folder = place.open().cluster(app.cluster_name)
+    folder = repository.cluster(app.cluster_name)
     app.refuse_strangers(folder)
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
         copies_beside = app.copies_beside(place)

@@ -104,7 +104,7 @@ def _create(context: Context, wish: _Wish) -> int:
     from pgkeep.units import parse_duration
 
     app = context.app
-    place = app.primary(context.note)
+    place, repository = app.primary(context.note)
     wait = parse_duration(wish.lock_wait) if wish.lock_wait else app.config.dump.lock_wait
     chosen = CreateOptions(
         databases=wish.databases,
@@ -121,7 +121,7 @@ def _create(context: Context, wish: _Wish) -> int:
         nice=app.settings.nice,
         ionice=app.settings.ionice,
     )
-    folder = place.open().cluster(app.cluster_name)
+    folder = repository.cluster(app.cluster_name)
     made = make(folder, app.conninfo, chosen, context.progress)
     copies = everywhere.to_the_others(context, place, folder, str(made.facts.id))
     locked = lock_after(context, everywhere.places(context, place))

@@ -139,7 +139,7 @@ def import_(  # noqa: PLR0913 - the options of the command
 
     context: Context = here.obj
     app = context.app
-    place = app.primary(context.note)
+    place, repository = app.primary(context.note)
     options = ImportOptions(
         file=file,
         zone=app.zone,
@@ -151,7 +151,7 @@ def import_(  # noqa: PLR0913 - the options of the command
         dry_run=dry_run,
         level=place.section.compression_level,
     )
-    folder = place.open().cluster(app.cluster_name)
+    folder = repository.cluster(app.cluster_name)
     made = import_file(folder, options, context.progress)
     copies = [] if dry_run else everywhere.to_the_others(context, place, folder, str(made.facts.id))
     context.close()
