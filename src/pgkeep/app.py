@@ -166,15 +166,7 @@ class App:
 
     def make_copies(self, origin: Repository) -> list["Made"]:
         """Make every other repository of the config a copy of `origin`, or open the copy it is."""
-        from pgkeep.repository.copies.make import make_copy
-
-        made = []
-        for place in self.places[1:]:
-            # Where the config expects encryption a secret is given: a copy in the clear is refused.
-            expected = origin.key is not None or place.section.encryption != "none"
-            secret = place.secret() if expected else None
-            made.append(make_copy(origin, make_store(place.address), secret))
-        return made
+        return [place.make_copy(origin) for place in self.places[1:]]
 
     def is_repository(self) -> bool:
         """Tell whether there is a repository; a folder that is missing has none."""

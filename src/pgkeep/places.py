@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
@@ -16,6 +16,10 @@ from pgkeep.repository.repository import Repository
 from pgkeep.repository.store.access import LIST_PRICE, RepositoryConfig
 from pgkeep.repository.store.base import Store, StoreFailed
 from pgkeep.repository.store.copies import Copies
+from pgkeep.repository.store.open import make_store
+
+if TYPE_CHECKING:
+    from pgkeep.repository.copies.make import Made
 
 AWAY = (StoreFailed, NotARepository)  # not there, not now, or not yet
 
@@ -87,6 +91,16 @@ class Place(NamedTuple):
             if secret is None:
                 raise
             return Repository.open(store, secret)
+
+    def make_copy(self, origin: Repository) -> "Made":
+        """Make this place a copy of `origin`, or open the copy it is. Raise as make_copy() does."""
+        from pgkeep.repository.copies.make import make_copy
+
+        # Where the config expects encryption the secret is given, whatever the source is like: then
+        # a copy in the clear is refused.
+        expected = origin.key is not None or self.section.encryption != "none"
+        secret = self.secret() if expected else None
+        return make_copy(origin, make_store(self.address), secret)
 
 
 class OpenedCopies(NamedTuple):

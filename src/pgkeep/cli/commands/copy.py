@@ -90,8 +90,7 @@ def _target(
     """Return the copy, made if need be; for a dry run perhaps one that is not there yet."""
     from pgkeep.cli.render import copy as render
     from pgkeep.repository.copies.identity import demand_two_places
-    from pgkeep.repository.copies.make import make_copy
-    from pgkeep.repository.store.open import make_store, open_store
+    from pgkeep.repository.store.open import open_store
 
     demand_two_places(origin.store, open_store(place.address))
     if dry_run and not _is_copy(origin, place.address):
@@ -99,11 +98,7 @@ def _target(
         from pgkeep.repository.store.memory import MemoryStore
 
         return Repository(MemoryStore(), origin.id, origin.key), None
-    # Where the config expects encryption the secret is given, whatever the source is like: then a
-    # copy in the clear is refused.
-    expected = origin.key is not None or place.section.encryption != "none"
-    secret = place.secret() if expected else None
-    made = make_copy(origin, make_store(place.address), secret)
+    made = place.make_copy(origin)
     if made.created:
         # Before anything is sent: whatever happens then, the recovery key was shown.
         context.say_story(render.made(made, context.look))
