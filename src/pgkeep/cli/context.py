@@ -142,8 +142,10 @@ def group(here: typer.Context) -> None:
         raise typer.Exit(USAGE)
 
 
-def error_facts(error: PgkeepError) -> dict[str, Any]:
-    """Return an error as --json shows it."""
+def error_facts(error: PgkeepError | None) -> dict[str, Any] | None:
+    """Return an error as --json shows it; None where there is none."""
+    if error is None:
+        return None
     return {
         "code": error.code,
         "exit_status": error.exit_status,
@@ -159,6 +161,14 @@ def say_error(error: PgkeepError) -> None:
     if error.hint:
         say(f"hint: {safe(error.hint, lines=True)}")
     say(f"code: {error.code}, exit status {error.exit_status}")
+
+
+def say_problem(problem: PgkeepError | None, otherwise: int = DONE) -> int:
+    """Tell what is wrong, after the report, and return its exit status; `otherwise` if nothing."""
+    if problem is None:
+        return otherwise
+    say_error(problem)
+    return problem.exit_status
 
 
 def is_terminal(stream: Any) -> bool:

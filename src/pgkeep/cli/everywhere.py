@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgkeep.cli.context import Context, error_facts, say_error
+from pgkeep.cli.context import Context, error_facts, say_problem
 from pgkeep.cli.text import safe
 from pgkeep.errors import PgkeepError
 
@@ -20,8 +20,7 @@ class Elsewhere(NamedTuple):
     error: PgkeepError | None
 
     def to_dict(self) -> dict[str, Any]:
-        error = error_facts(self.error) if self.error else None
-        return {"repository": self.repository, "error": error}
+        return {"repository": self.repository, "error": error_facts(self.error)}
 
 
 def to_the_others(
@@ -53,9 +52,8 @@ def tell(done: list[Elsewhere]) -> int:
     """Say in which repositories it is missing; return the exit status."""
     status = 0
     for one in done:
-        if one.error is not None:
-            say_error(one.error)
-            status = status or one.error.exit_status
+        said = say_problem(one.error)
+        status = status or said
     return status
 
 

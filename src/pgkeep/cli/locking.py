@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pgkeep.cli.context import Context, error_facts, say_error
+from pgkeep.cli.context import Context, error_facts, say_problem
 from pgkeep.cli.text import Look, plural, safe, table
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.store.base import StoreFailed
@@ -31,8 +31,7 @@ class Locking(NamedTuple):
     def facts(self) -> dict[str, Any]:
         if self.report is not None:
             return facts(self.report)
-        error = error_facts(self.error) if self.error is not None else None
-        return {"repository": self.repository, "error": error}
+        return {"repository": self.repository, "error": error_facts(self.error)}
 
 
 class Locked(NamedTuple):
@@ -52,9 +51,8 @@ class Locked(NamedTuple):
         for one in self.done:
             if one.report is not None and not context.json:
                 context.say_story(text(one.report, context.look))
-            if one.error is not None:
-                say_error(one.error)
-                status = status or one.error.exit_status
+            said = say_problem(one.error)
+            status = status or said
         return status
 
 
@@ -134,7 +132,7 @@ def facts(done: "LockReport") -> dict[str, Any]:
         "frozen": done.frozen,
         "unreadable": list(done.unreadable),
         "tampering": [_deed_facts(deed) for deed in done.tampering],
-        "error": error_facts(done.problem) if done.problem else None,
+        "error": error_facts(done.problem),
     }
 
 
@@ -168,7 +166,7 @@ def hidden_facts(found: "Hidden") -> dict[str, Any]:
         "last": found.last,
         "before": found.before or None,
         "brought_back": found.brought_back,
-        "error": error_facts(found.problem) if found.problem else None,
+        "error": error_facts(found.problem),
     }
 
 

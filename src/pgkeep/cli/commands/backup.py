@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pgkeep.cli import everywhere
-from pgkeep.cli.context import Context, error_facts, say_error
+from pgkeep.cli.context import Context, error_facts, say_problem
 from pgkeep.cli.locking import lock_after
 
 
@@ -67,20 +67,16 @@ def backup(
     copies = everywhere.to_the_others(context, place, folder, str(report.id))
     locked = lock_after(context, everywhere.places(context, place))
     context.close()
-    problem = report.problem
     facts = {
         **report.to_dict(),
-        "error": error_facts(problem) if problem else None,
+        "error": error_facts(report.problem),
         "copies": [copy.to_dict() for copy in copies],
         **context.spent(),
     }
     told = everywhere.text(copies) + context.spent_text()
     context.result(facts | locked.facts(), lambda look: render_backup.report(report, look) + told)
     status = everywhere.tell(copies) or locked.say(context)
-    if problem is None:
-        return status
-    say_error(problem)
-    return problem.exit_status
+    return say_problem(report.problem, status)
 
 
 def list_backups(

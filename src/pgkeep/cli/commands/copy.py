@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgkeep.cli.context import Context, error_facts, say_error
+from pgkeep.cli.context import Context, error_facts, say_problem
 
 if TYPE_CHECKING:
     from pgkeep.places import Place
@@ -137,10 +137,7 @@ def _tell(
         "created": made is not None and made.created,
         "recovery_key": made.recovery_key if made is not None else None,
         "clusters": [report.to_dict() for report in reports],
-        "error": error_facts(problem) if problem else None,
+        "error": error_facts(problem),
     }
     context.result(facts, lambda look: render.reports(reports, look))
-    if problem is None:
-        return 0
-    say_error(problem)
-    return problem.exit_status
+    return say_problem(problem)

@@ -8,7 +8,7 @@ import typer
 from pgkeep.cli import everywhere
 from pgkeep.cli.commands import dump_files, dump_restore
 from pgkeep.cli.commands import dump_options as options
-from pgkeep.cli.context import NO, Context, error_facts, group, say_error
+from pgkeep.cli.context import NO, Context, error_facts, group, say_problem
 from pgkeep.cli.locking import lock_after
 from pgkeep.model.dump import Selection
 
@@ -126,19 +126,15 @@ def _create(context: Context, wish: _Wish) -> int:
     copies = everywhere.to_the_others(context, place, folder, str(made.facts.id))
     locked = lock_after(context, everywhere.places(context, place))
     context.close()
-    problem = made.problem
     facts = made.to_dict() | {
-        "error": error_facts(problem) if problem else None,
+        "error": error_facts(made.problem),
         "copies": [copy.to_dict() for copy in copies],
     }
     context.result(
         facts | locked.facts(), lambda look: render.report(made, look) + everywhere.text(copies)
     )
     status = everywhere.tell(copies) or locked.say(context)
-    if problem is None:
-        return status
-    say_error(problem)
-    return problem.exit_status
+    return say_problem(made.problem, status)
 
 
 def list_dumps(here: typer.Context) -> int:

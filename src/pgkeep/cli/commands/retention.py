@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgkeep.cli import locking
-from pgkeep.cli.context import NO, Context, say_error
+from pgkeep.cli.context import NO, Context, say_problem
 
 if TYPE_CHECKING:
     from pgkeep.config import RetentionConfig
@@ -77,10 +77,7 @@ def expire(
         context.say_story("dry run: nothing was deleted")
     problem = render.problem_of(decision, outcome)
     status = locked.say(context)
-    if problem is None:
-        return status
-    say_error(problem)
-    return problem.exit_status
+    return say_problem(problem, status)
 
 
 def delete(
@@ -125,10 +122,7 @@ def delete(
         context.result(render.preview_facts(found, done), lambda _: "")
     else:
         context.say_story(render.outcome(done))
-    if done.problem is None:
-        return 0 if done.backups or done.dumps else NO  # it is locked
-    say_error(done.problem)
-    return done.problem.exit_status
+    return say_problem(done.problem, 0 if done.backups or done.dumps else NO)  # NO: it is locked
 
 
 def pin(
@@ -215,10 +209,7 @@ def lock(
     done = locking.lock_kept(context, place, dry_run=dry_run)
     context.close()
     context.result(locking.facts(done), lambda look: locking.text(done, look))
-    if done.problem is None:
-        return 0
-    say_error(done.problem)
-    return done.problem.exit_status
+    return say_problem(done.problem)
 
 
 def hidden(
@@ -239,7 +230,4 @@ def hidden(
     )
     context.close()
     context.result(locking.hidden_facts(found), lambda look: locking.hidden_text(found, look))
-    if found.problem is None:
-        return 0
-    say_error(found.problem)
-    return found.problem.exit_status
+    return say_problem(found.problem)

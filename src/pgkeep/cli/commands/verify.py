@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgkeep.cli.context import Context, error_facts, say_error
+from pgkeep.cli.context import Context, error_facts, say_problem
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -114,12 +114,9 @@ def _tell_healed(context: Context, report: "HealReport") -> int:
 
     context.close()
     problem = report.verified.problem
-    facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
+    facts = {**report.to_dict(), "error": error_facts(problem)}
     context.result(facts, lambda look: render_verify.healed(report, look))
-    if problem is None:
-        return 0
-    say_error(problem)
-    return problem.exit_status
+    return say_problem(problem)
 
 
 def _tell(context: Context, report: "VerifyReport") -> int:
@@ -127,16 +124,12 @@ def _tell(context: Context, report: "VerifyReport") -> int:
     from pgkeep.cli.render import verify as render_verify
 
     context.close()
-    problem = report.problem
-    facts = {**report.to_dict(), "error": error_facts(problem) if problem else None}
+    facts = {**report.to_dict(), "error": error_facts(report.problem)}
     context.result(
         facts | context.spent(),
         lambda look: render_verify.report(report, look) + context.spent_text(),
     )
-    if problem is None:
-        return 0
-    say_error(problem)
-    return problem.exit_status
+    return say_problem(report.problem)
 
 
 def _moment(text: str, zone: "tzinfo") -> datetime:

@@ -62,7 +62,7 @@ def decision_facts(found: Decision, outcome: Outcome | None, *, dry_run: bool) -
             for o in orphans
         ],
         "deleted": None if outcome is None else outcome_facts(outcome),
-        "error": error_facts(error) if (error := problem_of(found, outcome)) else None,
+        "error": error_facts(problem_of(found, outcome)),
     }
 
 
@@ -324,7 +324,7 @@ def preview_facts(found: Preview, done: Outcome | None, *, dry_run: bool = False
         "packs": len(found.packs.freed) if found.packs else None,
         "bytes": found.freed,
         "deleted": None if done is None else outcome_facts(done),
-        "error": error_facts(done.problem) if done is not None and done.problem else None,
+        "error": error_facts(done.problem if done is not None else None),
     }
 
 
