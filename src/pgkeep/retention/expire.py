@@ -21,7 +21,7 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobStat
 from pgkeep.retention.judging.dumps import DumpPlan, plan_dumps
 from pgkeep.retention.judging.promise import demand_dumps, demand_promise
-from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of, oldest_first, weigh
+from pgkeep.retention.judging.wal_files import KeptWal, WalFile, files_of, oldest_first, weigh
 from pgkeep.retention.packs import ORPHAN_AGE_S, Packs, PacksMissing, sort_packs
 from pgkeep.retention.plan import ExpirePlan, Marks, plan_expire
 from pgkeep.retention.policy import KeepPolicy
@@ -114,9 +114,14 @@ def agreed_time(cluster: ClusterFolder) -> datetime:
     prefix = names.lock(cluster.name, "x").removesuffix("x.json")
     stamps = [blob.modified for blob in cluster.store.list(prefix)]
     there = datetime.fromtimestamp(max(stamps, default=here.timestamp()), UTC)
-    if abs(here - there) > _SKEW:
-        raise ClockDiffers(cluster.store.url, f"{here:%Y-%m-%d %H:%M}", f"{there:%Y-%m-%d %H:%M}")
+    demand_agreement(cluster.store.url, here, there)
     return here
+
+
+def demand_agreement(store: str, here: datetime, there: datetime) -> None:
+    """Raise ClockDiffers when this host's time and the store's are more than an hour apart."""
+    if abs(here - there) > _SKEW:
+        raise ClockDiffers(store, f"{here:%Y-%m-%d %H:%M}", f"{there:%Y-%m-%d %H:%M}")
 
 
 def _decide(
@@ -156,15 +161,13 @@ def plans(
 
 def _going(plan: ExpirePlan, found: Survey) -> list[WalFile]:
     """Return the WAL files that go. History files never do: they are small, and show the way."""
-    ranges, going = Ranges(plan.wal), []
-    for part in found.record.generations:
-        generation = part.generation.id
-        for file in files_of(part):
-            verdict = ranges.find(generation, file.segment) if file.whole else None
-            stays = verdict.keep if verdict else plan.needs(generation, file.segment)
-            if not stays:
-                going.append(file)
-    return oldest_first(going)
+    kept = KeptWal(plan)
+    return oldest_first(
+        file
+        for part in found.record.generations
+        for file in files_of(part)
+        if not kept.holds(part.generation.id, file)
+    )
 
 
 def _old_proofs(cluster: ClusterFolder, proofs: Proofs) -> tuple[BlobStat, ...]:

@@ -16,7 +16,7 @@ from pgkeep.repository.proofs import read_proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.retention.judging.branches import Known
 from pgkeep.retention.judging.dumps import plan_dumps
-from pgkeep.retention.judging.wal_files import Ranges, WalFile, files_of
+from pgkeep.retention.judging.wal_files import KeptWal, WalFile, files_of
 from pgkeep.retention.pins import holding, read_pins
 from pgkeep.retention.plan import ExpirePlan, Marks, plan_expire
 from pgkeep.retention.policy import KeepPolicy
@@ -66,12 +66,10 @@ def judge_together(
 
 
 def _staying(plan: ExpirePlan, files: dict[tuple[str, str], WalFile]) -> frozenset[str]:
-    ranges, stay = Ranges(plan.wal), set()
-    for (generation, name), file in files.items():
-        verdict = ranges.find(generation, file.segment) if file.whole else None
-        if verdict.keep if verdict else plan.needs(generation, file.segment):
-            stay.add(name)
-    return frozenset(stay)
+    kept = KeptWal(plan)
+    return frozenset(
+        name for (generation, name), file in files.items() if kept.holds(generation, file)
+    )
 
 
 def _merged(one: Known, other: Known) -> Known:

@@ -8,6 +8,7 @@ from pgkeep.coverage.record import Record
 from pgkeep.model.segment import Segment
 from pgkeep.model.wal_file import kind_of
 from pgkeep.retention.judging.wal_plan import WalVerdict
+from pgkeep.retention.plan import ExpirePlan
 
 
 class WalFile(NamedTuple):
@@ -45,6 +46,18 @@ class Ranges:
         if place < 0 or verdicts[place].last < segment.number:
             return None
         return verdicts[place]
+
+
+class KeptWal:
+    """Tells which files stay by a plan."""
+
+    def __init__(self, plan: ExpirePlan) -> None:
+        self._plan = plan
+        self._ranges = Ranges(plan.wal)
+
+    def holds(self, generation_id: str, file: WalFile) -> bool:
+        verdict = self._ranges.find(generation_id, file.segment) if file.whole else None
+        return verdict.keep if verdict else self._plan.needs(generation_id, file.segment)
 
 
 def weigh(verdicts: Sequence[WalVerdict], parts: Iterable[Record]) -> dict[WalVerdict, int]:

@@ -6,8 +6,8 @@ nothing else; two at once do no harm.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import dumps, names
@@ -18,14 +18,12 @@ from pgkeep.repository.store.objectlock.client import NotThere
 from pgkeep.repository.store.objectlock.tampering import find_tampering, is_passing
 from pgkeep.repository.store.objectlock.vault import LockMode, Vault
 from pgkeep.repository.store.objectlock.versions import Version
-from pgkeep.retention.expire import ClockDiffers, Wish, plans
-from pgkeep.retention.judging.wal_files import Ranges, files_of
+from pgkeep.retention.expire import Wish, demand_agreement, plans
+from pgkeep.retention.judging.wal_files import KeptWal, files_of
 from pgkeep.retention.locking.plan import LockPlan, LockRules, Moment, extension, plan_locks
 from pgkeep.retention.locking.report import LockReport
 from pgkeep.retention.plan import ExpirePlan
 from pgkeep.retention.survey import Survey, look
-
-_SKEW: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +129,16 @@ def find_needed(cluster: ClusterFolder, wish: LockWish, now: datetime) -> Needed
 def _agreed_time(vault: Vault) -> datetime:
     """Return the store's time. Raise ClockDiffers: a lock until a wrong date cannot be undone."""
     here, there = datetime.now(UTC), vault.now()
-    if abs(here - there) > _SKEW:
-        raise ClockDiffers(vault.url, f"{here:%Y-%m-%d %H:%M}", f"{there:%Y-%m-%d %H:%M}")
+    demand_agreement(vault.url, here, there)
     return there
 
 
 def _wal(found: Survey, backups: ExpirePlan, plan: LockPlan) -> Iterator[tuple[str, datetime]]:
-    ranges = Ranges(backups.wal)
+    kept = KeptWal(backups)
     for part in found.record.generations:
         generation = part.generation.id
         for file in files_of(part):
-            verdict = ranges.find(generation, file.segment) if file.whole else None
-            stays = verdict.keep if verdict else backups.needs(generation, file.segment)
-            if stays:
+            if kept.holds(generation, file):
                 yield file.object, plan.of_wal(generation, file.segment)
 
 
