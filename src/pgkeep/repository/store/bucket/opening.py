@@ -85,10 +85,7 @@ def _s3(options: BucketOptions, settings: dict[str, str], common: dict[str, Any]
         config["server_side_encryption"] = options.server_side_encryption
     if options.kms_key:
         config["sse_kms_key_id"] = options.kms_key
-    path_style = options.path_style
-    if path_style is None:
-        path_style = bool(options.endpoint) or "." in options.bucket
-    config["virtual_hosted_style_request"] = not path_style
+    config["virtual_hosted_style_request"] = not options.bucket_in_path
     return S3Store(options.bucket, **common, **config)
 
 

@@ -53,6 +53,13 @@ class BucketOptions(NamedTuple):
         return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
 
     @property
+    def bucket_in_path(self) -> bool:
+        """Whether the bucket stands in the path of requests; else in the host's name."""
+        if self.path_style is None:
+            return bool(self.endpoint) or "." in self.bucket
+        return self.path_style
+
+    @property
     def address(self) -> str:
         """Return what parse() reads as the same options: in another process, on another host."""
         given = {

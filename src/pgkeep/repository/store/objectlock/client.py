@@ -115,9 +115,6 @@ def _client(options: BucketOptions, settings: dict[str, str]) -> Any:
     if known:
         keys = (settings[name] for name in ("access_key_id", "secret_access_key"))
         session.set_credentials(*keys, settings.get("session_token"))
-    path_style = options.path_style
-    if path_style is None:
-        path_style = bool(options.endpoint) or "." in options.bucket
     return session.create_client(
         "s3",
         region_name=options.region or _default_region(),
@@ -129,7 +126,7 @@ def _client(options: BucketOptions, settings: dict[str, str]) -> Any:
             max_pool_connections=WORKERS,
             # When to try again is decided in one place, for all requests to buckets: retry.py.
             retries={"total_max_attempts": 1},
-            s3={"addressing_style": "path" if path_style else "virtual"},
+            s3={"addressing_style": "path" if options.bucket_in_path else "virtual"},
             proxies=dict.fromkeys(("http", "https"), options.proxy) if options.proxy else None,
             user_agent="pgkeep",
         ),
