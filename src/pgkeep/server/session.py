@@ -112,6 +112,12 @@ class ArchiverStats(NamedTuple):
     last_failed_time: datetime | None
     stats_reset: datetime | None
 
+    @property
+    def failed_at(self) -> datetime | None:
+        """When the last attempt was, if it failed."""
+        failed, archived = self.last_failed_time, self.last_archived_time
+        return None if failed is None or (archived is not None and failed <= archived) else failed
+
 
 class SummarizerState(NamedTuple):
     """How far the server has summarized its WAL (PostgreSQL 17+); 0/0 when it never did."""

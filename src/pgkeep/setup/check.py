@@ -278,9 +278,8 @@ def _writer(
     writer = folder.archiving().writers.get(facts.generation.id)
     if writer is None:
         return verdicts.of_writer(str(server), "", "", failing=False)
-    found, stats = read_writer(folder, facts.generation.id, writer), session.archiver_stats()
-    done, bad = stats.last_archived_time, stats.last_failed_time
-    failing = bad is not None and (done is None or bad > done)
+    found = read_writer(folder, facts.generation.id, writer)
+    failing = session.archiver_stats().failed_at is not None
     since = found.since[:16].replace("T", " ")
     return verdicts.of_writer(str(server), str(found.server), since, failing=failing)
 

@@ -96,9 +96,7 @@ def wal_status(
 ) -> WalStatus:
     """Put the report together from what the archive lists and the server says."""
     archives = tuple(_archive(*found) for found in listings)
-    failed = None if archiver is None else archiver.last_failed_time
-    if archiver is not None and failed is not None and archiver.last_archived_time is not None:
-        failed = failed if failed > archiver.last_archived_time else None
+    failed = None if archiver is None else archiver.failed_at
     return WalStatus(cluster, repository, archives, archiver, waiting, failed)
 
 
