@@ -318,6 +318,13 @@ class App:
 
         return Session.connect(self.conninfo)
 
+    def find_data_directory(self) -> str:
+        """Return where the server's data is: by the config, else by the server's own word."""
+        if self.settings.data_directory:
+            return self.settings.data_directory
+        with self.connect() as session:
+            return session.facts().data_directory
+
     def refuse_strangers(self, cluster: ClusterFolder) -> None:
         """Raise UnknownGeneration when the server is not the one this cluster's folder knows.
 

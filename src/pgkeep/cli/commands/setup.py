@@ -216,10 +216,7 @@ def _check_321(context: Context) -> int:
     from pgkeep.setup.copies import Kept, look_at_copies
 
     app = context.app
-    directory = app.settings.data_directory
-    if not directory:
-        with app.connect() as session:
-            directory = session.facts().data_directory
+    directory = app.find_data_directory()
     name = app.cluster_name
 
     def kept(place: Place) -> Kept:

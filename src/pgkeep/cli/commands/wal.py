@@ -87,10 +87,7 @@ def take_over(
 
     context: Context = here.obj
     app = context.app
-    directory = data_directory or app.settings.data_directory
-    if not directory:
-        with app.connect() as session:
-            directory = session.facts().data_directory
+    directory = data_directory or app.find_data_directory()
     folders = [place.open().cluster(app.cluster_name) for place in app.writing]
     done = take_over_archive(folders, directory, app.settings.server_name)
     context.result(
