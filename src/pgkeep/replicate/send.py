@@ -105,7 +105,7 @@ class Sender:
         """Tell whether WAL was pushed to both ends: sealed twice, so its bytes differ."""
         archives = (end.cluster(wal.cluster).wal(wal.of) for end in (self.source, self.target))
         ours, theirs = (archive.describe(wal.file) for archive in archives)
-        return (ours.content_id, ours.size) == (theirs.content_id, theirs.size)
+        return ours.is_same_as(theirs)
 
     def _confirm(self, held: Held) -> None:
         """Demand what the target says, or gives back, of what it has just taken."""

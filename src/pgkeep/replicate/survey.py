@@ -204,5 +204,5 @@ def _same(
             theirs = target.wal(one.generation).describe(one.file)
         except (*NOT_INTACT, WalMissing):
             continue
-        if (ours.content_id, ours.size) == (theirs.content_id, theirs.size):
+        if ours.is_same_as(theirs):
             yield one.name

@@ -136,6 +136,10 @@ class WalObject(NamedTuple):
     def stored_at(self) -> "datetime":
         return moment_of(self.stored_us)
 
+    def is_same_as(self, other: "WalObject") -> bool:
+        """Tell whether two hold the same: pushed to two places a file is sealed twice."""
+        return (self.content_id, self.size) == (other.content_id, other.size)
+
 
 class WalListing(NamedTuple):
     """What is in an archive, by name alone; nothing was opened."""
