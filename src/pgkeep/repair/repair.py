@@ -25,7 +25,6 @@ from pgkeep.repair.write import PageWriter
 from pgkeep.repository import catalog
 from pgkeep.repository.claims import locks
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.store.base import StoreFailed
 from pgkeep.server.instance import running_server
 
 _KEPT: Final = "pgkeep-repair"  # of the directory for damaged pages, after that of the cluster
@@ -125,7 +124,7 @@ def run(
     stopped = _Stopped(cluster, root, control)
     if found.bad:
         with ExitStack() as stack:
-            _try_to_hold(cluster, stack, progress)
+            locks.keep_from_expiring(cluster, "restore", "pgkeep repair", progress, stack)
             verdicts, databases = _decide(stopped, request.backup, found, progress)
     kept_in = "" if request.dry_run else _write(stopped, verdicts, now, progress)
     return RepairReport(
@@ -163,21 +162,6 @@ def _demand_stopped(root: str) -> ControlFile:
         why = f"its pages have {control.block_size} bytes, and only {PAGE_SIZE} are supported"
         raise CannotRepair(root, why, "restore it")
     return control
-
-
-def _try_to_hold(cluster: ClusterFolder, stack: ExitStack, progress: Progress) -> None:
-    """Keep backups from being deleted under us; a read-only repository can be used as well."""
-    try:
-        wanted = locks.hold(
-            cluster,
-            "restore",
-            "pgkeep repair",
-            {"expire"},
-            waiting=lambda command: progress.phase(f"waiting for the end of {command!r}"),
-        )
-        stack.enter_context(wanted)
-    except StoreFailed as error:
-        progress.note(f"repairing without a lock, nothing must delete backups meanwhile: {error}")
 
 
 def _decide(
