@@ -8,6 +8,7 @@ from pgkeep.model.wal_file import kind_of
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
+from pgkeep.wal.ahead.plan import in_order_of_need
 from pgkeep.wal.status import Waiting, WalStatus, wal_status
 
 
@@ -44,6 +45,4 @@ def files_waiting(data_directory: str) -> Waiting | None:
         return None
     marked = (entry.removesuffix(".ready") for entry in entries if entry.endswith(".ready"))
     files = [file for file in marked if kind_of(file)]
-    # pgarch.c, ready_file_comparator: history files first, then by name.
-    oldest = min(files, key=lambda file: (kind_of(file) != "history", file), default="")
-    return Waiting(len(files), oldest)
+    return Waiting(len(files), next(iter(in_order_of_need(files)), ""))
