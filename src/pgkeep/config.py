@@ -249,19 +249,16 @@ def _check_repositories(reader: Reader, config: Config, *, single: bool) -> None
         if name and name in names:
             why = f"is taken: repository[{names.index(name) + 1}] is {name!r} too"
             raise reader.error((section, "name"), why, "give each its own")
-        names.append(name)
-    for number, repository in enumerate(config.repository, 1):
         if repository.lock_ahead > repository.lock_maximum:
-            section = "repository" if single else f"repository[{number}]"
             why = "is longer than lock_maximum"
             raise reader.error((section, "lock_ahead"), why, "make it shorter")
+        names.append(name)
+    known = ", ".join(filter(None, names)) or "none that has a name"
     for name in config.retention:
         if name not in names:
-            known = ", ".join(filter(None, names)) or "none that has a name"
             raise reader.error(("retention", name), "names no repository", f"there is {known}")
     for wanted in config.write:
         if wanted not in names or not wanted:
-            known = ", ".join(filter(None, names)) or "none that has a name"
             raise reader.error(("write",), f"names no repository: {wanted!r}", f"there is {known}")
 
 
