@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import Progress
 from pgkeep.repository import names
+from pgkeep.repository.claims.writers import user_here
 from pgkeep.repository.marker import encode_document, format_moment, read_document
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import BlobMissing, BlobStat, Store, StoreFailed, UnsafeName
@@ -312,7 +313,7 @@ def holders(cluster: "ClusterFolder", now: float) -> list[Holder]:
 def this_process() -> Process:
     """Describe the process that asks."""
     pid = os.getpid()
-    return Process(os.uname().nodename, _boot_id(), _pid_namespace(), pid, _start(pid), _user())
+    return Process(os.uname().nodename, _boot_id(), _pid_namespace(), pid, _start(pid), user_here())
 
 
 def _read_holder(store: Store, blob: BlobStat, now: float) -> Holder | None:
@@ -369,13 +370,3 @@ def _start(pid: int) -> str:
             return "gone" if fields[0] in "ZX" else fields[19]  # a zombie does no work any more
     except (OSError, IndexError):
         return ""
-
-
-def _user() -> str:
-    import pwd
-
-    uid = os.geteuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

@@ -126,7 +126,7 @@ def read_writer(cluster: "ClusterFolder", generation_id: str, writer: Writer) ->
 def claim(cluster: "ClusterFolder", generation_id: str, server: Server, timeline: int) -> None:
     """Make `server` the one that archives, where there is none yet. Raise NotTheWriter."""
     made = Writer(1, timeline, server.token)
-    write_writer(cluster, generation_id, made, WriterFacts(server, _now(), _user(), ""))
+    write_writer(cluster, generation_id, made, WriterFacts(server, _now(), user_here(), ""))
     # Of two that came at once each has its object; the same one is the newest for both.
     found = cluster.archiving().writers.get(generation_id)
     if found is None or found.token != server.token:
@@ -149,7 +149,9 @@ def take_over(
             return before
         made = Writer(1 if before is None else before.number + 1, timeline, server.token)
         instead_of = "" if before is None else str(_server_of(cluster, generation_id, before))
-        write_writer(cluster, generation_id, made, WriterFacts(server, _now(), _user(), instead_of))
+        write_writer(
+            cluster, generation_id, made, WriterFacts(server, _now(), user_here(), instead_of)
+        )
     raise refusal(cluster, generation_id, server, "take over the archive")
 
 
@@ -203,7 +205,8 @@ def _now() -> str:
     return format_moment(datetime.now(UTC))
 
 
-def _user() -> str:
+def user_here() -> str:
+    """Return who runs this process, as locks and takeovers have it on record."""
     import pwd
 
     uid = os.geteuid()
