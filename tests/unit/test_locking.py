@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pgkeep.cli import locking
+from pgkeep.cli.locking import text as locking
 from pgkeep.cli.render import retention as render
 from pgkeep.cli.text import Look
 from pgkeep.config import read_config

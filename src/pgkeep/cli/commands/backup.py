@@ -7,7 +7,7 @@ import typer
 
 from pgkeep.cli import everywhere
 from pgkeep.cli.context import Context, error_facts, say_problem
-from pgkeep.cli.locking import lock_after
+from pgkeep.cli.locking.keeping import lock_after
 
 
 class Type(StrEnum):

@@ -9,7 +9,7 @@ from pgkeep.cli import everywhere
 from pgkeep.cli.commands import dump_files, dump_restore
 from pgkeep.cli.commands import dump_options as options
 from pgkeep.cli.context import NO, Context, error_facts, group, say_problem
-from pgkeep.cli.locking import lock_after
+from pgkeep.cli.locking.keeping import lock_after
 from pgkeep.model.dump import Selection
 
 

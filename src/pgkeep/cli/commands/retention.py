@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgkeep.cli import locking
 from pgkeep.cli.context import NO, Context, say_problem
+from pgkeep.cli.locking import keeping
 
 if TYPE_CHECKING:
     from pgkeep.config import RetentionConfig
@@ -53,7 +53,7 @@ def expire(
     context: Context = here.obj
     app, folder, place = context.app, context.app.cluster, context.app.place
     policy = policy_of(app.retention_in(place, app.cluster_name))
-    wish = Wish(policy, app.zone, locks=locking.vault_of(place, folder))
+    wish = Wish(policy, app.zone, locks=keeping.vault_of(place, folder))
 
     def show(found: Decision) -> None:
         # Before anything is deleted: whatever happens then, it was said.
@@ -66,7 +66,7 @@ def expire(
     else:
         expired = carry_out(folder, wish, show, context.progress)
         decision, outcome = expired.decision, expired.outcome
-    locked = locking.lock_after(context, [place] if outcome is not None else [])
+    locked = keeping.lock_after(context, [place] if outcome is not None else [])
     context.close()
     if context.json:
         facts = render.decision_facts(decision, outcome, dry_run=dry_run)
@@ -101,7 +101,7 @@ def delete(
 
     context: Context = here.obj
     folder = context.app.cluster
-    locks = locking.vault_of(context.app.place, folder) if yes and not dry_run else None
+    locks = keeping.vault_of(context.app.place, folder) if yes and not dry_run else None
 
     def show(found: Preview) -> None:
         if not context.json:
@@ -199,6 +199,8 @@ def lock(
     ] = False,
 ) -> int:
     """Lock in the bucket what retention keeps, for as long as it is needed."""
+    from pgkeep.cli.locking import text as render
+
     context: Context = here.obj
     place = context.app.place
     if place.section.lock == "none" and not dry_run:
@@ -206,9 +208,9 @@ def lock(
             'set lock = "governance" or "compliance" in [repository] first; --dry-run shows what '
             "governance would do"
         )
-    done = locking.lock_kept(context, place, dry_run=dry_run)
+    done = keeping.lock_kept(context, place, dry_run=dry_run)
     context.close()
-    context.result(locking.facts(done), lambda look: locking.text(done, look))
+    context.result(render.facts(done), lambda look: render.text(done, look))
     return say_problem(done.problem)
 
 
@@ -221,13 +223,14 @@ def hidden(
     ] = False,
 ) -> int:
     """Show which locked objects somebody has hidden or overwritten."""
+    from pgkeep.cli.locking import text as render
     from pgkeep.retention.locking.hidden import look_for_hidden
 
     context: Context = here.obj
     store = context.app.store
     found = look_for_hidden(
-        store, locking.counted_vault(store), context.progress, bring_back=bring_back
+        store, keeping.counted_vault(store), context.progress, bring_back=bring_back
     )
     context.close()
-    context.result(locking.hidden_facts(found), lambda look: locking.hidden_text(found, look))
+    context.result(render.hidden_facts(found), lambda look: render.hidden_text(found, look))
     return say_problem(found.problem)

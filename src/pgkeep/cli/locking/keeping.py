@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgkeep.cli.context import Context, error_facts, say_problem
-from pgkeep.cli.text import Look, plural, safe, table
+from pgkeep.cli.text import plural
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.store.base import StoreFailed
 
@@ -13,12 +13,8 @@ if TYPE_CHECKING:
     from pgkeep.places import Place
     from pgkeep.repository.repository import ClusterFolder
     from pgkeep.repository.store.base import Store
-    from pgkeep.repository.store.objectlock.tampering import Tampering
     from pgkeep.repository.store.objectlock.vault import Vault
-    from pgkeep.retention.locking.hidden import Hidden
     from pgkeep.retention.locking.report import LockReport
-
-_SHOWN: Final = 20
 
 
 class Locking(NamedTuple):
@@ -29,8 +25,10 @@ class Locking(NamedTuple):
     error: PgkeepError | None
 
     def facts(self) -> dict[str, Any]:
+        from pgkeep.cli.locking import text as render
+
         if self.report is not None:
-            return facts(self.report)
+            return render.facts(self.report)
         return {"repository": self.repository, "error": error_facts(self.error)}
 
 
@@ -47,10 +45,12 @@ class Locked(NamedTuple):
 
     def say(self, context: Context) -> int:
         """Say it, in text; return the exit status."""
+        from pgkeep.cli.locking import text as render
+
         status = 0
         for one in self.done:
             if one.report is not None and not context.json:
-                context.say_story(text(one.report, context.look))
+                context.say_story(render.text(one.report, context.look))
             said = say_problem(one.error)
             status = status or said
         return status
@@ -116,99 +116,3 @@ def _lock_in(context: Context, place: "Place") -> Locking:
     except PgkeepError as error:
         return Locking(place.name, None, error)
     return Locking(place.name, report, report.problem)
-
-
-def facts(done: "LockReport") -> dict[str, Any]:
-    return {
-        "cluster": done.cluster,
-        "repository": done.repository,
-        "mode": done.mode.value,
-        "dry_run": done.dry_run,
-        "needed": done.needed,
-        "extended": done.extended,
-        "gone": done.gone,
-        "until": done.until,
-        "longest": done.longest,
-        "frozen": done.frozen,
-        "unreadable": list(done.unreadable),
-        "tampering": [_deed_facts(deed) for deed in done.tampering],
-        "error": error_facts(done.problem),
-    }
-
-
-def text(done: "LockReport", look: Look) -> str:
-    verb = "would be" if done.dry_run else "were"
-    needed = plural(done.needed, "object")
-    lines = [f"{needed} must be locked; {done.extended} {verb} locked, or locked longer"]
-    if done.until is not None and done.longest is not None:
-        held = "would be" if done.dry_run else "are"
-        lines.append(
-            f"all of them {held} locked until {look.when(done.until)}, "
-            f"the longest until {look.when(done.longest)}"
-        )
-    if done.gone:
-        lines.append(f"{plural(done.gone, 'object')} went meanwhile: an expire was at work")
-    if done.unreadable:
-        ids = ", ".join(map(safe, done.unreadable))
-        lines.append(look.bad(f"cannot be read, so what it needs is unknown: {ids}"))
-    if done.frozen:
-        lines.append(look.bad("everything there was taken for needed, until that is cleared up"))
-    if done.dry_run:
-        lines.append("dry run: nothing was locked")
-    return "\n".join([*lines, *_deeds(done.tampering, look)])
-
-
-def hidden_facts(found: "Hidden") -> dict[str, Any]:
-    return {
-        "repository": found.repository,
-        "tampering": [_deed_facts(deed) for deed in found.tampering],
-        "first": found.first,
-        "last": found.last,
-        "before": found.before or None,
-        "brought_back": found.brought_back,
-        "error": error_facts(found.problem),
-    }
-
-
-def hidden_text(found: "Hidden", look: Look) -> str:
-    from pgkeep.repository.store.objectlock.tampering import Deed
-
-    if found.first is None or found.last is None:
-        return look.good(f"nothing that was locked is hidden in {safe(found.repository)}")
-    lines = [
-        f"{plural(found.count(Deed.HIDDEN), 'locked object')} hidden, "
-        f"{found.count(Deed.OVERWRITTEN)} overwritten, "
-        f"from {look.when(found.first)} to {look.when(found.last)}",
-        *_deeds(found.tampering, look),
-    ]
-    if found.brought_back:
-        lines.append(look.good(f"brought back: {plural(found.brought_back, 'object')}"))
-        return "\n".join(lines)
-    return "\n".join(
-        [
-            *lines,
-            "to read the repository as it was before:",
-            f"  pgkeep --repository '{safe(found.before)}' list",
-            "to make these versions the current ones again: pgkeep hidden --bring-back",
-        ]
-    )
-
-
-def _deeds(found: Sequence["Tampering"], look: Look) -> list[str]:
-    if not found:
-        return []
-    rows = [[safe(deed.name), deed.deed.value, look.at(deed.at)] for deed in found[:_SHOWN]]
-    lines = [table(["OBJECT", "WAS", "AT"], rows, look)]
-    if len(found) > _SHOWN:
-        lines.append(f"and {len(found) - _SHOWN} more: --json has all")
-    return lines
-
-
-def _deed_facts(deed: "Tampering") -> dict[str, Any]:
-    return {
-        "name": deed.name,
-        "deed": deed.deed.value,
-        "at": deed.at,
-        "version": deed.original.id,
-        "size": deed.original.size,
-    }

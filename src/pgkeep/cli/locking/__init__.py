@@ -1,0 +1,1 @@
+"""Locks in buckets on the command line: what commands do about them, and how that is told."""
