@@ -226,6 +226,16 @@ def test_a_store_whose_tags_say_nothing_is_read_back(place: Place, store: Bucket
         store.create("y", [b"content"])
 
 
+@pytest.mark.parametrize("fault", [reset, lambda: refuse(503, "ServiceUnavailable")])
+def test_a_blob_whose_reading_back_fails_once_is_ours(
+    place: Place, store: BucketStore, fault: Callable[[], Fault]
+) -> None:
+    place.proxy.when(_tagged('"5d41402abc4b2a76b9719d911017c592"'), method="PUT|HEAD")
+    place.proxy.when(fault(), method="GET", times=1)
+    store.create("x", [b"content"])
+    assert store.get("x") == b"content"
+
+
 def _tagged(tag: str) -> Fault:
     def fault(request: Request, passing: Pass) -> Reply | None:
         reply = passing()
@@ -255,7 +265,13 @@ def test_large_objects_are_created_once_and_leave_nothing(place: Place, store: B
 
 @pytest.mark.parametrize(
     ("method", "query"),
-    [("POST", "uploads=*"), ("PUT", "partNumber=3*"), ("POST", "uploadId=*"), ("DELETE", "")],
+    [
+        ("POST", "uploads=*"),
+        ("PUT", "partNumber=3*"),
+        ("POST", "uploadId=*"),
+        ("HEAD", ""),
+        ("DELETE", ""),
+    ],
 )
 @pytest.mark.parametrize("fault", [reset, lose_answer])
 def test_large_objects_survive_a_fault_anywhere(

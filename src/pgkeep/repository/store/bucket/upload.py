@@ -5,7 +5,7 @@ obstore offer no such condition for objects in parts: those are uploaded under a
 copied within the service, which does know the condition.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,35 +118,17 @@ class Uploads:
     def _whole(self, name: str, content: bytes, action: str, mode: Any) -> None:
         sent = Fingerprint(0)
         sent.add(content)
-        doubtful = False
 
-        def request(client: "Client", number: int) -> None:  # noqa: ARG001
-            nonlocal doubtful
+        def store(client: "Client") -> str | None:
             import obstore
 
-            try:
-                stored = obstore.put(
-                    client,
-                    name,
-                    content,
-                    mode=mode,
-                    use_multipart=False,
-                    attributes=self._attributes(sent.size),
-                )
-            except obstore.exceptions.AlreadyExistsError:
-                # An attempt before this one failed, but may have been carried out all the same.
-                if doubtful and self._is_there(client, name, sent):
-                    return
-                raise
-            except obstore.exceptions.BaseError as error:
-                doubtful = doubtful or read_answer(error).ambiguous
-                raise
-            if not self._is_confirmed(client, name, stored["e_tag"], sent):
-                if mode == "create":
-                    obstore.delete(client, name)  # it is ours, and damaged
-                raise self._not_confirmed(action)
+            attributes = self._attributes(sent.size)
+            stored = obstore.put(
+                client, name, content, mode=mode, use_multipart=False, attributes=attributes
+            )
+            return stored["e_tag"]
 
-        self._connection.ask(action, request, sent.size)
+        self._settle(name, sent, action, store, sent.size)
 
     def _in_parts(self, name: str, parts: Parts, action: str) -> Fingerprint:
         def request(client: "Client", number: int) -> Fingerprint:  # noqa: ARG001
@@ -169,15 +151,30 @@ class Uploads:
         return self._connection.ask(action, request, self._part_size)
 
     def _copy(self, temp: str, name: str, sent: Fingerprint) -> None:
-        action = f"create {name}"
-        doubtful = False
+        def store(client: "Client") -> None:
+            import obstore
+
+            obstore.copy(client, temp, name, overwrite=False)
+
+        self._settle(name, sent, f"create {name}", store)
+
+    def _settle(
+        self,
+        name: str,
+        sent: Fingerprint,
+        action: str,
+        store: "Callable[[Client], str | None]",
+        size: int = 0,
+    ) -> None:
+        """Have an object stored, by `store`, which may know its tag then, until it is confirmed."""
+        doubtful = False  # whether an attempt may have been carried out that failed all the same
 
         def request(client: "Client", number: int) -> None:  # noqa: ARG001
             nonlocal doubtful
             import obstore
 
             try:
-                obstore.copy(client, temp, name, overwrite=False)
+                tag = store(client)
             except obstore.exceptions.AlreadyExistsError:
                 if doubtful and self._is_there(client, name, sent):
                     return
@@ -185,11 +182,14 @@ class Uploads:
             except obstore.exceptions.BaseError as error:
                 doubtful = doubtful or read_answer(error).ambiguous
                 raise
-            if not self._is_there(client, name, sent):
-                obstore.delete(client, name)
+            doubtful = True  # it is stored, and whether as it was sent is asked by requests, too
+            tag = tag or obstore.head(client, name)["e_tag"]
+            if not self._is_confirmed(client, name, tag, sent):
+                if action.startswith("create "):
+                    obstore.delete(client, name)  # it is ours, and damaged
                 raise self._not_confirmed(action)
 
-        self._connection.ask(action, request)
+        self._connection.ask(action, request, size)
 
     def _forget(self, temp: str) -> None:
         """Remove an upload that was copied or came to nothing; else sweep_temp() finds it."""
