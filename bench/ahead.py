@@ -26,9 +26,9 @@ from pgkeep.postgres.control import read_control
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.store.open import make_store
 from pgkeep.repository.wal_archive import BLOCK
-from pgkeep.server.binaries import find_binaries
+from pgkeep.server.binaries import find_binaries, give_to_server_user
 from pgkeep.server.processes import wait_until
-from pgkeep.server.scratch import ScratchCluster, give_to_server_user
+from pgkeep.server.scratch import ScratchCluster
 from pgkeep.wal.commands import archive_command, restore_command
 
 MAJOR = 15

@@ -151,7 +151,7 @@ class SimulatedCluster:
     def _text(self, pages: int, words: int) -> Pages:
         """Return so many words for each page."""
         phrases = self._rng.integers(0, _VOCABULARY, (pages, words // _PHRASE), np.uint16)
-        text = self._vocabulary[phrases].reshape(pages, words)
+        text: Pages = self._vocabulary[phrases].reshape(pages, words)
         text[:, _PHRASE - 1 :: _PHRASE] = self._rng.integers(
             0, 1 << 32, (pages, words // _PHRASE), np.uint32
         )

@@ -1,9 +1,11 @@
 """The sequence of a backup, on a cluster in memory."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgkeep.backup.backup import BackupOptions, new_id, run
 from pgkeep.backup.report import BackupReport, CorruptPages
@@ -223,8 +225,8 @@ def test_a_lost_lock_is_noticed_before_the_backup_is_listed(cluster: ClusterFold
     assert catalog.backups(cluster).backups == ()
 
 
-def test_ids_within_a_second_differ() -> None:
-    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    ids = {new_id(moment) for _ in range(5)}
-    assert len(ids) == 5
-    assert all(name.startswith("20260102T030405Z-") for name in ids)
+@given(st.integers(0, 999_983), st.integers(16, 999_983))
+def test_ids_within_a_second_differ_and_are_in_order(first: int, after: int) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, first, UTC)
+    assert new_id(moment).startswith("20260102T030405Z-")
+    assert new_id(moment) < new_id(moment + timedelta(microseconds=after))

@@ -10,7 +10,7 @@ from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 
-BackupId = NewType("BackupId", str)  # '20261123T044225Z-7f3a': start time in UTC, then chance
+BackupId = NewType("BackupId", str)  # '20261123T044225Z-7f3a': start, UTC, to 1/65,536 s
 
 
 class BackupType(StrEnum):

@@ -120,7 +120,7 @@ def create(
 
 
 def new_id(moment: datetime) -> DumpId:
-    """Return an id that sorts by time, and is unique even within a second."""
+    """Return an id that sorts by time. Several dumps may begin at once: chance tells them apart."""
     return DumpId(f"{DUMP_PREFIX}{moment:%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}")
 
 
