@@ -1,0 +1,1 @@
+"""Restore tests: restore for real, start it, check it, report it."""

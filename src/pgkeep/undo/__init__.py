@@ -1,0 +1,1 @@
+"""Find an accident in WAL, and bring back what it destroyed."""
