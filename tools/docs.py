@@ -26,7 +26,10 @@ import typer
 import pgkeep
 from pgkeep.config import (
     ClusterConfig,
+    ClusterDrillConfig,
     Config,
+    DrillCheckConfig,
+    DrillConfig,
     DumpConfig,
     RetentionConfig,
 )
@@ -168,6 +171,17 @@ def options_page() -> str:
         ("[repository.prices]", first_sentence(PricesConfig), PricesConfig),
         ("[clusters.NAME]", first_sentence(ClusterConfig), ClusterConfig),
         ("[clusters.NAME.retention] or [retention.REPOSITORY]", _retention(), RetentionConfig),
+        (
+            "[clusters.NAME.drill]",
+            first_sentence(ClusterDrillConfig),
+            ClusterDrillConfig,
+        ),
+        (
+            "[[clusters.NAME.drill.checks]]",
+            first_sentence(DrillCheckConfig),
+            DrillCheckConfig,
+        ),
+        ("[drill]", first_sentence(DrillConfig), DrillConfig),
         ("[dump]", first_sentence(DumpConfig), DumpConfig),
     )
     blocks = []

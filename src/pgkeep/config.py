@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from pgkeep.config_reader import Reader, Secret
+from pgkeep.model.expectation import FORMS, parse_expectation
 from pgkeep.repository.names import BadName, cluster_prefix
 from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.units import Duration, Rate, Size
@@ -57,6 +58,48 @@ class CleaningConfig(_Options, frozen=True, kw_only=True):
             "is used of it is copied into new packs. 0: never.",
         ),
     ] = 50
+
+
+class DrillCheckConfig(_Options, frozen=True, kw_only=True):
+    """A query of your own that every drill of this cluster asks the restored copy."""
+
+    query: Annotated[
+        str,
+        Meta(
+            description="SQL, run in a read-only transaction by a superuser of the copy.",
+            examples=["SELECT count(*) FROM shop.orders"],
+        ),
+    ]
+    database: Annotated[str, Meta(description="Where it is asked.", examples=["shop"])] = "postgres"
+    expect: Annotated[
+        str,
+        Meta(
+            description="What it must return: a value of its first column and row, a comparison "
+            "with it, `rows` or `no rows`.",
+            examples=["> 1000"],
+        ),
+    ] = "rows"
+    words: Annotated[
+        str,
+        Meta(
+            description="What it means when the answer is another one.",
+            examples=["orders are missing"],
+        ),
+    ] = ""
+
+
+class ClusterDrillConfig(_Options, frozen=True, kw_only=True):
+    """What drills of this cluster look for."""
+
+    may_be_empty: Annotated[
+        list[str],
+        Meta(
+            description="Tables whose absence or emptiness is no fault, although there were rows "
+            "before: DATABASE.SCHEMA.TABLE, with `*` for any part of a name.",
+            examples=[["shop.public.queue", "*.staging.*"]],
+        ),
+    ] = []
+    checks: tuple[DrillCheckConfig, ...] = ()
 
 
 class ClusterConfig(_Options, frozen=True, kw_only=True):
@@ -158,6 +201,7 @@ class ClusterConfig(_Options, frozen=True, kw_only=True):
     ] = ""
     cleaning: CleaningConfig = CleaningConfig()
     retention: RetentionConfig = RetentionConfig()
+    drill: ClusterDrillConfig = ClusterDrillConfig()
 
 
 class DumpConfig(_Options, frozen=True, kw_only=True):
@@ -189,6 +233,42 @@ class DumpConfig(_Options, frozen=True, kw_only=True):
     ] = {}
 
 
+class DrillConfig(_Options, frozen=True, kw_only=True):
+    """Restore tests: `pgkeep drill`."""
+
+    directory: Annotated[
+        str,
+        Meta(
+            description="Where drills restore: a folder with room for a whole cluster. Empty: "
+            "where all sandboxes are.",
+            examples=["/srv/drills"],
+        ),
+    ] = ""
+    read_all: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(
+            description="Whether a drill reads all data once, by pg_dump. auto: unless the cluster "
+            "is larger than read_limit."
+        ),
+    ] = "auto"
+    read_limit: Annotated[
+        Size,
+        Meta(description="For auto: the largest cluster that is read.", examples=["1TB"]),
+    ] = Size(100 << 30)
+    query_timeout: Annotated[
+        Duration,
+        Meta(description="How long a query of `checks` may take.", examples=["1h"]),
+    ] = Duration(600)
+    keep: Annotated[
+        Duration,
+        Meta(
+            description="How long reports stay; `pgkeep expire` removes older ones, never the "
+            "newest that passed.",
+            examples=["400d"],
+        ),
+    ] = Duration(400 * 86400)
+
+
 class Config(_Options, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -212,6 +292,7 @@ class Config(_Options, frozen=True, kw_only=True):
     clusters: dict[str, ClusterConfig] = {}
     retention: dict[str, RetentionConfig] = {}  # by repository, where it is not the clusters'
     dump: DumpConfig = DumpConfig()
+    drill: DrillConfig = DrillConfig()
 
 
 def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
@@ -226,6 +307,7 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
     _check_repositories(reader, config, single=isinstance(table["repository"], Mapping))
     for name, cluster in config.clusters.items():
         _check_archiving(reader, ("clusters", name), cluster)
+        _check_drill(reader, ("clusters", name, "drill"), cluster.drill)
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -274,6 +356,19 @@ def _check_archiving(reader: Reader, path: tuple[str, ...], cluster: ClusterConf
         raise reader.error(key, "needs archive_backlog_limit", 'write how much may wait: "20GB"')
     if cluster.archive == "sync":
         raise reader.error(key, 'needs archive = "ahead"', "only a pusher gives WAL up")
+
+
+def _check_drill(reader: Reader, path: tuple[str, ...], drill: ClusterDrillConfig) -> None:
+    for number, check in enumerate(drill.checks, 1):
+        try:
+            parse_expectation(check.expect)
+        except ValueError as error:
+            key = (*path, f"checks[{number}]", "expect")
+            raise reader.error(key, str(error), f"it takes {FORMS}") from None
+    for pattern in drill.may_be_empty:
+        if pattern.count(".") < 2:
+            why = f"names no table: {pattern!r}"
+            raise reader.error((*path, "may_be_empty"), why, "write DATABASE.SCHEMA.TABLE")
 
 
 def _is_zone(name: str) -> bool:

@@ -11,7 +11,8 @@ hole in its WAL that the source has not:
 4. older backups, and dumps by their age among them, the newest first. WAL between a backup and the
    next newer one goes before it, from the end backwards, so that it joins what is there already;
    with its manifest the copy reaches that much further into the past, without a hole;
-5. WAL from before the oldest backup, which restores nothing by itself.
+5. WAL from before the oldest backup, which restores nothing by itself;
+6. reports of drills, which only tell.
 """
 
 from bisect import bisect_left
@@ -72,7 +73,7 @@ class Ends:
     """What there is at the source, and what of it is at the target, by name and size."""
 
     things: tuple[Thing, ...] = ()
-    # Generations, their writers, and timeline histories.
+    # Generations, their writers, timeline histories, and reports of drills.
     documents: Mapping[ObjectKind, Sequence[Blob]] = field(default_factory=dict)
     wal: tuple[WalBlob, ...] = ()
     there: Mapping[str, int] = field(default_factory=dict)
@@ -249,6 +250,8 @@ class _Planner:
                 yield self._wal_from(start, follows)
         older_wal = (w for files in self._wal.values() for w in reversed(files))
         yield Batch("WAL from before the oldest backup", self._left(older_wal))
+        drills = self._ends.documents.get(ObjectKind.DRILL, ())
+        yield Batch("reports of drills", self._sends(drills, ObjectKind.DRILL))
 
     def _whole(self, thing: Thing) -> Batch:
         packs = self._sends(thing.packs, ObjectKind.PACK)

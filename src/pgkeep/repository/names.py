@@ -121,6 +121,15 @@ def proof(cluster: str, proof_id: str) -> str:
     return f"{proofs_prefix(cluster)}{proof_id}.json"
 
 
+def drills_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}drills/"
+
+
+def drill(cluster: str, drill_id: str) -> str:
+    """Return the object that tells how a restore test went."""
+    return f"{drills_prefix(cluster)}{drill_id}.json"
+
+
 def lost_wal_prefix(cluster: str, generation_id: str) -> str:
     return f"{cluster_prefix(cluster)}lost/{generation_id}/"
 

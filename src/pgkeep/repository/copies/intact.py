@@ -9,6 +9,7 @@ from typing import Final
 from pgkeep.repository import catalog, dumps
 from pgkeep.repository.copies.held import Held
 from pgkeep.repository.copies.object_names import ObjectKind, ObjectName
+from pgkeep.repository.drills.storing import read_report
 from pgkeep.repository.manifest.checks import UnsafePath
 from pgkeep.repository.manifest.shelf import BAD_MANIFEST
 from pgkeep.repository.marker import read_document
@@ -38,6 +39,8 @@ def check(held: Held, repository: Repository, wanted: ObjectName) -> None:
             cluster.generation(wanted.of)
         case ObjectKind.PIN | ObjectKind.WRITER | ObjectKind.LOST:
             read_document(held, wanted.name)
+        case ObjectKind.DRILL:
+            read_report(cluster, wanted.of)
 
 
 def _check_pack(cluster: ClusterFolder, wanted: ObjectName) -> None:

@@ -17,6 +17,7 @@ _NAME: Final = re.compile(
     r"|generations/(?P<generation>[^/]+)\.json"
     r"|generations/(?P<written>[^/]+)\.writer/[^/]+\.json"
     r"|lost/(?P<lost>[^/]+)/[^/]+\.json"
+    r"|drills/(?P<drill>[^/]+)\.json"
     r"|pins/(?P<pinned>[^/]+)/[^/]+\.json"
     r"|wal/(?P<archive>[^/]+)/(?:[^/]+/)*(?P<file>[^/]+)"
     r")"
@@ -34,6 +35,7 @@ class ObjectKind(StrEnum):
     WAL = "wal"
     MANIFEST = "manifest"
     PIN = "pin"
+    DRILL = "drill"
 
 
 class ObjectName(NamedTuple):
@@ -64,6 +66,8 @@ def parse_name(name: str) -> ObjectName | None:
         return ObjectName(name, ObjectKind.LOST, cluster, found["lost"])
     if found["pinned"]:
         return ObjectName(name, ObjectKind.PIN, cluster, found["pinned"])
+    if found["drill"]:
+        return ObjectName(name, ObjectKind.DRILL, cluster, found["drill"])
     kind = kind_of(file)
     if not kind or names.wal(cluster, found["archive"], file) != name:
         return None

@@ -1,0 +1,1 @@
+"""What drills found: their reports, and where the repository keeps them."""
