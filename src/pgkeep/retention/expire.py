@@ -19,6 +19,7 @@ from pgkeep.repository.dumps import is_dump_id
 from pgkeep.repository.proofs import Proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobStat
+from pgkeep.retention.drills import old_reports
 from pgkeep.retention.judging.dumps import DumpPlan, plan_dumps
 from pgkeep.retention.judging.promise import demand_dumps, demand_promise
 from pgkeep.retention.judging.wal_files import KeptWal, WalFile, files_of, oldest_first, weigh
@@ -76,6 +77,7 @@ class Wish:
     zone: tzinfo  # in which days, weeks, months and years begin
     now: datetime | None = None  # None: by the clock, which must agree with the store's
     locks: Locks | None = None  # of the store's objects, where they may be locked
+    drills: timedelta | None = None  # how long reports of drills stay; None: for ever
 
 
 def preview(cluster: ClusterFolder, wish: Wish) -> Decision:
@@ -144,6 +146,7 @@ def _decide(
         wal_sizes=weigh(plan.wal, found.record.generations),
         wal_files=tuple(_going(plan, found)),
         proofs=_old_proofs(cluster, found.proofs),
+        drills=old_reports(cluster, now, wish.drills),
         refusal=refusal,
     )
 
@@ -209,6 +212,9 @@ class _Job:
             wal=self.remover.remove("deleting WAL", ((f.object, f.size) for f in files)),
             proofs=self.remover.remove(
                 "deleting old proofs", ((blob.name, blob.size) for blob in decision.proofs)
+            ),
+            drills=self.remover.remove(
+                "deleting old reports of drills", ((b.name, b.size) for b in decision.drills)
             ),
             temp=self.remover.sweep_temp(ORPHAN_AGE_S, now.timestamp()),
             took_over=tuple(map(str, self.lock.took_over)),

@@ -28,6 +28,7 @@ class Decision:
     wal_sizes: Mapping[WalVerdict, int]
     wal_files: tuple[WalFile, ...]  # those that go, oldest first
     proofs: tuple[BlobStat, ...]  # those that no later verify leaves a use for
+    drills: tuple[BlobStat, ...] = ()  # reports that are old
     refusal: PgkeepError | None = None  # why nothing of it may be done
 
     @property
@@ -52,6 +53,7 @@ class Outcome:
     orphans: Removed = NOTHING
     wal: Removed = NOTHING
     proofs: Removed = NOTHING
+    drills: Removed = NOTHING
     temp: Removed = NOTHING
     took_over: tuple[str, ...] = ()  # dead holders whose locks gave way
     problem: NotAllDeleted | None = None
@@ -59,7 +61,7 @@ class Outcome:
 
     @property
     def size(self) -> int:
-        parts = (self.packs, self.orphans, self.wal, self.proofs, self.temp)
+        parts = (self.packs, self.orphans, self.wal, self.proofs, self.drills, self.temp)
         return sum(part.size for part in parts)
 
 

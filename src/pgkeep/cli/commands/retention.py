@@ -53,7 +53,9 @@ def expire(
     context: Context = here.obj
     app, folder, place = context.app, context.app.cluster, context.app.place
     policy = policy_of(app.retention_in(place, app.cluster_name))
-    wish = Wish(policy, app.zone, locks=keeping.vault_of(place, folder))
+    locks = keeping.vault_of(place, folder)
+    reports = timedelta(seconds=int(app.config.drill.keep))
+    wish = Wish(policy, app.zone, locks=locks, drills=reports)
 
     def show(found: Decision) -> None:
         # Before anything is deleted: whatever happens then, it was said.

@@ -128,7 +128,7 @@ def _branch_facts(branch: Branch) -> dict[str, Any]:
 
 
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:
-    kinds = ("packs", "orphans", "wal", "proofs", "temp")
+    kinds = ("packs", "orphans", "wal", "proofs", "drills", "temp")
     removed = {kind: getattr(outcome, kind)._asdict() for kind in kinds}
     ids = {"backups": list(outcome.backups), "dumps": list(outcome.dumps)}
     held = outcome.held
@@ -253,6 +253,8 @@ def _garbage(found: Decision) -> list[str]:
             lines.append(f"{_orphans(orphans)} {verb}: {orphans[0].why}")
     if found.proofs:
         lines.append(f"{plural(len(found.proofs), 'old proof')} of pgkeep verify go")
+    if found.drills:
+        lines.append(f"{plural(len(found.drills), 'old report')} of pgkeep drill go")
     return lines
 
 
@@ -285,6 +287,7 @@ def outcome(done: Outcome) -> str:
         ("pack of interrupted runs", done.orphans),
         ("WAL file", done.wal),
         ("old proof", done.proofs),
+        ("old report of a drill", done.drills),
         ("temporary file", done.temp),
     ]
     parts = [plural(len(done.backups), "backup")] if done.backups else []
