@@ -24,7 +24,7 @@ PACK_CONTENTS: Final = 2
 MANIFEST_FACTS: Final = 3
 MANIFEST_TABLES: Final = 4
 WAL: Final = 5
-DRILL: Final = 7
+DRILL: Final = 8
 
 PLAIN_LIMIT: Final = 16 << 20  # bytes; a reader never allocates more than this for one block
 ID_SIZE: Final = 16

@@ -1,0 +1,51 @@
+"""Whether every database of a restored copy lets a session in."""
+
+from typing import Final, LiteralString, NamedTuple
+
+from psycopg.conninfo import make_conninfo
+
+from pgkeep.drill.finding import Finding, failed, passed
+from pgkeep.errors import PgkeepError
+from pgkeep.server.session import Session
+
+# datconnlimit -2: DROP DATABASE was interrupted, and PostgreSQL itself lets nobody in any more.
+_DATABASES: Final[LiteralString] = (
+    "SELECT datname, datconnlimit = -2 FROM pg_database WHERE datallowconn ORDER BY datname"
+)
+_SIZE: Final[LiteralString] = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
+_CHECKSUMS: Final[LiteralString] = "SELECT current_setting('data_checksums') = 'on'"
+
+
+class Seen(NamedTuple):
+    """What a server says of itself."""
+
+    databases: tuple[str, ...] = ()
+    checksums: bool = False
+    size: int = 0
+
+
+def look(conninfo: str) -> tuple[Finding, Seen]:
+    """Connect to every database that takes connections, and read from its catalog."""
+    try:
+        with Session.connect(conninfo) as session:
+            rows = session.query(_DATABASES, doing="list the databases")
+            checksums = bool(session.query(_CHECKSUMS)[0][0])
+            size = int(session.query(_SIZE, doing="measure the databases")[0][0])
+    except PgkeepError as error:
+        return failed("the server lets nobody in", [str(error)]), Seen()
+    good: list[str] = []
+    bad: list[str] = []
+    for name in (name for name, invalid in rows if not invalid):
+        try:
+            with Session.connect(make_conninfo(conninfo, dbname=name)) as session:
+                session.query("SELECT count(*) FROM pg_class", doing=f"read database {name}")
+            good.append(name)
+        except PgkeepError as error:
+            bad.append(f"{name}: {error}")
+    seen = Seen(tuple(good), checksums, size)
+    if bad:
+        many = f"{len(bad)} of {len(bad) + len(good)} databases let nobody in"
+        return failed(many, bad), seen
+    invalid = [name for name, invalid in rows if invalid]
+    rest = f"; dropped half-way before: {', '.join(invalid)}" if invalid else ""
+    return passed(f"every database lets a session in: {', '.join(good)}{rest}"), seen

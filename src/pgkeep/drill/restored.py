@@ -1,0 +1,212 @@
+"""The drill of a backup: restored, recovered to its target, and looked at from all sides."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from pgkeep.drill import programs
+from pgkeep.drill.checking import Checks
+from pgkeep.drill.comparing import compare
+from pgkeep.drill.connecting import Seen, look
+from pgkeep.drill.copy import Copy
+from pgkeep.drill.expected import wanted_of
+from pgkeep.drill.finding import Finding, failed, passed, untested
+from pgkeep.drill.queries import ask
+from pgkeep.drill.random_target import draw_moment
+from pgkeep.drill.request import RANDOM, DrillRequest, Wishes
+from pgkeep.drill.story import Story
+from pgkeep.drill.troubles import judged
+from pgkeep.errors import PgkeepError
+from pgkeep.model.target import AtLsn, Latest, RecoveryTarget
+from pgkeep.progress import Progress
+from pgkeep.repository.census.shelf import newest_before, read_census
+from pgkeep.repository.drills.report import CheckKind, Measures
+from pgkeep.repository.repository import ClusterFolder
+from pgkeep.restore.plan import RestorePlan
+from pgkeep.sandbox.request import SandboxRequest
+from pgkeep.sandbox.sandbox import Sandbox, open_sandbox
+from pgkeep.units import format_size
+
+_AFTER_RESTORE = (
+    CheckKind.RESTORE,
+    CheckKind.RECOVERY,
+    CheckKind.CONNECT,
+    CheckKind.CHECKSUMS,
+    CheckKind.AMCHECK,
+    CheckKind.READ,
+    CheckKind.EXPECTED,
+)
+_NOT_THERE = "there was no server to look at"
+
+
+def drill_backup(
+    cluster: ClusterFolder,
+    request: DrillRequest,
+    story: Story,
+    progress: Progress,
+    started_at: datetime,
+) -> None:
+    """Restore, recover, look, and remove all of it. Raise only what was wrong with the question."""
+    with story.checks.others(*_AFTER_RESTORE, why=_NOT_THERE), ExitStack() as stack:
+        sandbox = _restore(cluster, request, story, progress, stack)
+        if sandbox is None:
+            return
+        _tell(sandbox, story, started_at)
+        _look(cluster, sandbox, request, story, progress)
+
+
+def _restore(
+    cluster: ClusterFolder,
+    request: DrillRequest,
+    story: Story,
+    progress: Progress,
+    stack: ExitStack,
+) -> Sandbox | None:
+    """Return a recovered sandbox; None when there is none, and note why."""
+
+    def remember(plan: RestorePlan) -> None:
+        story.of, story.timeline = plan.backup.id, plan.timeline
+
+    try:
+        recovery = _recovery(cluster, request, story)
+        asked = SandboxRequest(
+            recovery=recovery,
+            backup=request.wanted,
+            directory=request.directory,
+            jobs=request.jobs,
+            rate=request.rate,
+            fetch_command=request.fetch_command,
+            environment=request.environment,
+            pg_bin=request.pg_bin,
+            purpose="pgkeep drill",
+        )
+        return stack.enter_context(open_sandbox(cluster, asked, progress, on_plan=remember))
+    except PgkeepError as error:
+        kind, finding = judged(error)
+        if kind is CheckKind.RECOVERY and story.of:
+            story.checks.note(CheckKind.RESTORE, passed("every file was restored"))
+        story.checks.note(kind, finding, story.seconds)
+        return None
+
+
+def _recovery(cluster: ClusterFolder, request: DrillRequest, story: Story) -> RecoveryTarget:
+    if request.asked != RANDOM:
+        return request.recovery
+    story.seed = request.seed
+    drawn = draw_moment(cluster, request.seed, request.wanted or "")
+    recovery = replace(
+        request.recovery, target=AtLsn(drawn.lsn), inclusive=False, timeline=drawn.timeline
+    )
+    story.target = str(recovery.target)
+    return recovery
+
+
+def _tell(sandbox: Sandbox, story: Story, started_at: datetime) -> None:
+    """Note what it took to get here, and where here is."""
+    plan, outcome, measured = sandbox.plan, sandbox.outcome, sandbox.measured
+    story.server = sandbox.binaries.version
+    story.reached = outcome.words
+    story.notes = (*plan.warnings, *sandbox.notes)
+    newest = measured.newest_change
+    to_the_end = story.target == str(Latest()) and newest is not None
+    story.measures = Measures(
+        restored_bytes=measured.restored_bytes,
+        restore_s=round(measured.restore_seconds, 3),
+        wal_bytes=measured.wal_bytes,
+        recovery_s=round(measured.recovery_seconds, 3),
+        newest_commit=newest,
+        age_s=(started_at - newest).total_seconds() if to_the_end and newest else None,
+    )
+    files = f"{measured.restored_files:,} files, {format_size(measured.restored_bytes)}"
+    checks = story.checks
+    checks.note(CheckKind.RESTORE, passed(f"{files} restored"), measured.restore_seconds)
+    checks.note(CheckKind.RECOVERY, _reached(sandbox), measured.recovery_seconds)
+
+
+def _reached(sandbox: Sandbox) -> Finding:
+    outcome = sandbox.outcome
+    if outcome.warnings:
+        return failed("recovery did not stop where it was to stop", outcome.warnings)
+    return passed(outcome.words)
+
+
+def _look(
+    cluster: ClusterFolder,
+    sandbox: Sandbox,
+    request: DrillRequest,
+    story: Story,
+    progress: Progress,
+) -> None:
+    checks, wishes = story.checks, request.wishes
+    progress.phase("connecting to every database")
+    seen = _connect(sandbox, checks)
+    story.is_ready()
+    copy = Copy(
+        conninfo=sandbox.conninfo(),
+        data_directory=sandbox.data_directory,
+        binaries=sandbox.binaries,
+        databases=seen.databases,
+        checksums=seen.checksums,
+        size=seen.size,
+        jobs=request.jobs,
+        progress=progress,
+    )
+    if seen.databases:
+        checks.make(CheckKind.AMCHECK, lambda: programs.amcheck(copy))
+        checks.make(CheckKind.READ, lambda: _read(copy, wishes))
+        checks.make(CheckKind.EXPECTED, lambda: _compare(cluster, sandbox, copy, wishes))
+        if wishes.queries:
+            progress.phase("asking your own queries", len(wishes.queries), "queries")
+        ask_all(sandbox.conninfo(), wishes, checks)
+    if not sandbox.is_running():
+        words = "the server died while it was looked at"
+        checks.replace(CheckKind.CONNECT, failed(words, sandbox.log_text().splitlines()[-10:]))
+    # Last of all: the server must be down for it, and what it has read is on disk by then.
+    checks.make(CheckKind.CHECKSUMS, lambda: _checksums(sandbox, copy))
+
+
+def _connect(sandbox: Sandbox, checks: Checks) -> Seen:
+    seen = Seen()
+
+    def connect() -> Finding:
+        nonlocal seen
+        finding, seen = look(sandbox.conninfo())
+        return finding
+
+    checks.make(CheckKind.CONNECT, connect)
+    return seen
+
+
+def _read(copy: Copy, wishes: Wishes) -> Finding:
+    if wishes.read_all == "never":
+        return untested('left out: read_all = "never" under [drill]')
+    if wishes.read_all == "auto" and copy.size > wishes.read_limit:
+        size, limit = format_size(copy.size), format_size(wishes.read_limit)
+        return untested(f"left out: {size} are more than read_limit under [drill], {limit}")
+    return programs.read_all(copy)
+
+
+def _compare(cluster: ClusterFolder, sandbox: Sandbox, copy: Copy, wishes: Wishes) -> Finding:
+    """Compare with the newest census at or before the moment that was recovered to."""
+    plan = sandbox.plan
+    generation = plan.backup.generation.id
+    found = newest_before(cluster, generation, sandbox.reached_lsn)
+    if found.census is None:
+        return untested("there is no census from before this moment: pgkeep census take makes one")
+    census = read_census(cluster, found.census.id)
+    when = f"{census.taken_at:%Y-%m-%d %H:%M} UTC"
+    return compare(copy, wanted_of(census), when, wishes.may_be_empty)
+
+
+def ask_all(conninfo: str, wishes: Wishes, checks: Checks) -> None:
+    """Ask every query of the user's."""
+    for query in wishes.queries:
+        look = partial(ask, conninfo, query, wishes.query_timeout_s)
+        checks.make(CheckKind.QUERY, look, query.name)
+
+
+def _checksums(sandbox: Sandbox, copy: Copy) -> Finding:
+    copy.progress.phase("stopping the server")
+    sandbox.stop()
+    return programs.checksums(copy.binaries, copy.data_directory, copy.progress, on=copy.checksums)
