@@ -17,6 +17,7 @@ _NAME: Final = re.compile(
     r"|generations/(?P<generation>[^/]+)\.json"
     r"|generations/(?P<written>[^/]+)\.writer/[^/]+\.json"
     r"|lost/(?P<lost>[^/]+)/[^/]+\.json"
+    r"|census/(?P<census>[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4})"
     r"|drills/(?P<drill>[^/]+)\.json"
     r"|pins/(?P<pinned>[^/]+)/[^/]+\.json"
     r"|wal/(?P<archive>[^/]+)/(?:[^/]+/)*(?P<file>[^/]+)"
@@ -35,6 +36,7 @@ class ObjectKind(StrEnum):
     WAL = "wal"
     MANIFEST = "manifest"
     PIN = "pin"
+    CENSUS = "census"
     DRILL = "drill"
 
 
@@ -44,7 +46,7 @@ class ObjectName(NamedTuple):
     name: str
     kind: ObjectKind
     cluster: str
-    of: str  # generation of WAL, else the id of a backup, dump, pack or generation
+    of: str  # generation of WAL, else the id of a backup, dump, pack, generation or census
     file: str = ""  # of WAL
 
 
@@ -64,6 +66,8 @@ def parse_name(name: str) -> ObjectName | None:
         return ObjectName(name, ObjectKind.WRITER, cluster, found["written"])
     if found["lost"]:
         return ObjectName(name, ObjectKind.LOST, cluster, found["lost"])
+    if found["census"]:
+        return ObjectName(name, ObjectKind.CENSUS, cluster, found["census"])
     if found["pinned"]:
         return ObjectName(name, ObjectKind.PIN, cluster, found["pinned"])
     if found["drill"]:
