@@ -1,7 +1,8 @@
 """The `pgkeep` command: options in, one report out, and the only place where errors end.
 
-Exit status: 0 done, 1 failed, 2 usage, 3 the answer is "no", above 10 one per error class
-(docs/errors.md), 130 after Ctrl-C, 128 plus the signal's number after another signal.
+Exit status: 0 done, 1 failed, 2 usage, 3 the answer is "no", 4 it could not be tested, above 10
+one per error class (docs/errors.md), 130 after Ctrl-C, 128 plus the signal's number after another
+signal.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from pgkeep.cli.context import (
     say,
     say_error,
 )
+from pgkeep.cli.drilling import command as drill
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.errors import PgkeepError
@@ -151,7 +153,7 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal, cost):
+    for part in (setup, backup, restore, dump, verify, drill, copy, repair, retention, wal, cost):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

@@ -10,6 +10,7 @@ from pgkeep.coverage.record import ClusterRecord, Record, read_record
 from pgkeep.model.backup import Backup, in_order
 from pgkeep.model.cluster import GenerationId
 from pgkeep.model.coverage import Span
+from pgkeep.repository.drills.storing import NO_DRILLS, Drills, read_reports
 from pgkeep.repository.proofs import NO_PROOFS, Proofs, read_proofs
 from pgkeep.repository.repository import ClusterFolder
 
@@ -30,6 +31,7 @@ class Listing:
     record: ClusterRecord
     dates: Mapping[tuple[GenerationId, int, Span], Dated]  # by generation, timeline and span
     proofs: Proofs = NO_PROOFS
+    drills: Drills = NO_DRILLS  # back to the newest that passed
     losses: tuple[LostWal, ...] = ()  # WAL that a server gave up, of all generations
 
     @property
@@ -70,7 +72,8 @@ def list_cluster(cluster: ClusterFolder) -> Listing:
         for lost in losses_on_record(cluster, part.generation.id)
     ]
     url = cluster.repository.store.url
-    return Listing(url, record, dates, read_proofs(cluster), tuple(losses))
+    drills = read_reports(cluster, until_passed=True)
+    return Listing(url, record, dates, read_proofs(cluster), drills, tuple(losses))
 
 
 def _dated(cluster: ClusterFolder, part: Record, number: int, span: Span) -> Dated:

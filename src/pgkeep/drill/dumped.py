@@ -85,8 +85,8 @@ def _server(
     # Rows as text take about as much as rows in a table; indexes come on top.
     needed, free = _ROOM + 2 * facts.size, shutil.disk_usage(directory).free
     if needed > free:
-        parts = ["rows and indexes, about twice the dump's size", "a new server"]
-        raise SandboxTooSmall(directory=directory, needed=needed, free=free, parts=parts)
+        why = f"{format_size(needed)} are needed, twice the dump's size and a new server"
+        raise SandboxTooSmall(why, directory, needed, free)
     progress.phase("making a server")
     place = Path(directory, f"pgkeep-drill-{os.urandom(8).hex()}")
     settings: Mapping[str, str | int | None] = {

@@ -1,6 +1,6 @@
 """The drill of a backup: restored, recovered to its target, and looked at from all sides."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,7 @@ from pgkeep.drill.request import RANDOM, DrillRequest, Wishes
 from pgkeep.drill.story import Story
 from pgkeep.drill.troubles import judged
 from pgkeep.errors import PgkeepError
+from pgkeep.model.lsn import Lsn
 from pgkeep.model.target import AtLsn, Latest, RecoveryTarget
 from pgkeep.progress import Progress
 from pgkeep.repository.census.shelf import newest_before, read_census
@@ -161,7 +162,7 @@ def _look(
         ask_all(sandbox.conninfo(), wishes, checks)
     if not sandbox.is_running():
         words = "the server died while it was looked at"
-        checks.replace(CheckKind.CONNECT, failed(words, sandbox.log_text().splitlines()[-10:]))
+        checks.replace(CheckKind.CONNECT, failed(words, _last_words(sandbox)))
     # Last of all: the server must be down for it, and what it has read is on disk by then.
     checks.make(CheckKind.CHECKSUMS, lambda: _checksums(sandbox, copy))
 
@@ -190,13 +191,24 @@ def _read(copy: Copy, wishes: Wishes) -> Finding:
 def _compare(cluster: ClusterFolder, sandbox: Sandbox, copy: Copy, wishes: Wishes) -> Finding:
     """Compare with the newest census at or before the moment that was recovered to."""
     plan = sandbox.plan
-    generation = plan.backup.generation.id
-    found = newest_before(cluster, generation, sandbox.reached_lsn)
+    found = newest_before(cluster, plan.backup.generation.id, _reached_lsn(sandbox))
     if found.census is None:
         return untested("there is no census from before this moment: pgkeep census take makes one")
     census = read_census(cluster, found.census.id)
     when = f"{census.taken_at:%Y-%m-%d %H:%M} UTC"
     return compare(copy, wanted_of(census), when, wishes.may_be_empty)
+
+
+def _reached_lsn(sandbox: Sandbox) -> Lsn:
+    plan, replayed = sandbox.plan, sandbox.outcome.replayed
+    end = replayed[1] if replayed else plan.backup.stop_lsn
+    return max(end, plan.backup.stop_lsn)
+
+
+def _last_words(sandbox: Sandbox) -> list[str]:
+    with suppress(FileNotFoundError):
+        return sandbox.log_file.read_text(errors="replace").splitlines()[-10:]
+    return []
 
 
 def ask_all(conninfo: str, wishes: Wishes, checks: Checks) -> None:

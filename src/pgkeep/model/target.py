@@ -132,6 +132,17 @@ def parse_target(text: str, zone: tzinfo) -> Target:
     return AtTime(parse_time(text, zone))
 
 
+def parse_timeline(text: str) -> TimelineChoice:
+    """Read what `--timeline` takes. Raise BadTarget."""
+    if text == "latest":
+        return "latest"
+    if text == "current":
+        return "current"
+    if text.isascii() and text.isdigit() and 0 < int(text) < 1 << 32:
+        return int(text)
+    raise BadTarget(text, "it is no timeline", "write --timeline latest, current or a number")
+
+
 def parse_time(text: str, zone: tzinfo) -> datetime:
     """Read an ISO 8601 time and return it in UTC. Raise BadTarget if it names no single moment."""
     try:

@@ -146,6 +146,7 @@ def open_sandbox(
     progress: Progress | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
+    on_plan: Callable[[RestorePlan], object] = lambda _: None,
 ) -> Iterator[Sandbox]:
     """Make a sandbox for a `with` block, which begins when recovery has ended, then remove it.
 
@@ -165,7 +166,7 @@ def open_sandbox(
     watchdog = Watchdog(place.data_directory, place.made)
     kept = False
     try:
-        sandbox = _make(cluster, request, place, progress)
+        sandbox = _make(cluster, request, place, progress, on_plan)
         sandbox.measured = replace(sandbox.measured, seconds=clock() - began)
         yield sandbox
         if sandbox.kept_until is not None:
@@ -179,13 +180,18 @@ def open_sandbox(
 
 
 def _make(
-    cluster: ClusterFolder, request: SandboxRequest, place: Place, progress: Progress
+    cluster: ClusterFolder,
+    request: SandboxRequest,
+    place: Place,
+    progress: Progress,
+    on_plan: Callable[[RestorePlan], object],
 ) -> Sandbox:
     with ExitStack() as stack:
         # Until recovery is over: it needs WAL that no expire may take meanwhile.
         lock = locks.keep_from_expiring(cluster, "restore", request.purpose, progress, stack)
         beating = _Beating(progress, lock)
         prepared = _prepare(cluster, request, place, beating)
+        on_plan(prepared.plan)
         # Looked for before the first byte is written.
         binaries = find_binaries(prepared.plan.backup.generation.major, request.pg_bin)
         report = carry_out(cluster, prepared, now=datetime.now(UTC), progress=beating)

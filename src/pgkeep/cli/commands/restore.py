@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgkeep.cli.context import NO, Context
-from pgkeep.model.target import Action, BadTarget, RecoveryTarget, TimelineChoice, parse_target
+from pgkeep.model.target import Action, RecoveryTarget, parse_target, parse_timeline
 
 if TYPE_CHECKING:
     from pgkeep.restore.plan import RestorePlan
@@ -131,7 +131,9 @@ def restore(  # noqa: PLR0913 - the options of the command
 
     context: Context = here.obj
     app = context.app
-    target = RecoveryTarget(parse_target(to, app.zone), not exclusive, _timeline(timeline), action)
+    target = RecoveryTarget(
+        parse_target(to, app.zone), not exclusive, parse_timeline(timeline), action
+    )
     request = RestoreRequest(
         target_dir=target_dir,
         recovery=target,
@@ -154,16 +156,6 @@ def restore(  # noqa: PLR0913 - the options of the command
         return _dry_run(context, request)
     programs = pg_bin or app.settings.pg_bin or None
     return _carry_out(context, request, start=start, port=port, programs=programs)
-
-
-def _timeline(text: str) -> TimelineChoice:
-    if text == "latest":
-        return "latest"
-    if text == "current":
-        return "current"
-    if text.isascii() and text.isdigit() and 0 < int(text) < 1 << 32:
-        return int(text)
-    raise BadTarget(text, "it is no timeline", "write --timeline latest, current or a number")
 
 
 def _dry_run(context: Context, request: "RestoreRequest") -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pgkeep.cli.drilling import text as render_drill
 from pgkeep.cli.render import verify as render_verify
 from pgkeep.cli.render.backup import short_range
 from pgkeep.cli.text import Look, not_before, plural, safe, table
@@ -44,6 +45,7 @@ def _facts(listing: Listing, pins: Mapping[str, str]) -> dict[str, Any]:
             {"id": bad.id, "code": bad.error.code, "message": bad.why}
             for bad in listing.record.unreadable
         ],
+        "drills": render_drill.last_facts(listing.drills),
         "coverage": [
             _timeline_facts(listing, part, timeline)
             for part in listing.record.generations
@@ -158,6 +160,7 @@ def _listing(listing: Listing, look: Look, pins: Mapping[str, str]) -> str:
         parts.append("no backups yet: take the first one with pgkeep backup")
     else:
         parts.append(_backups(listing, look, pins))
+        parts.append(_drilled(listing, look))
     parts += [_generation(listing, part, look) for part in listing.record.generations]
     return "\n\n".join(parts)
 
@@ -169,6 +172,15 @@ def _unreadable(listing: Listing, look: Look) -> list[str]:
     count = len(bad)
     head = look.bad(f"{plural(count, 'backup')} CANNOT BE READ, and so cannot be restored:")
     return ["\n".join([head, *(f"  {b.id}: {safe(b.why)}" for b in bad)])]
+
+
+def _drilled(listing: Listing, look: Look) -> str:
+    words, drills = render_drill.last_words(listing.drills, look), listing.drills
+    good = drills.last is not None and drills.last is drills.last_passed
+    lines = [look.good(safe(words)) if good else look.weak(safe(words))]
+    bad = drills.unreadable
+    lines += [look.bad(f"a drill cannot be read: {safe(str(one.error))}") for one in bad]
+    return "\n".join(lines)
 
 
 def _backups(listing: Listing, look: Look, pins: Mapping[str, str]) -> str:
