@@ -32,6 +32,7 @@ from pgkeep.config import (
     DrillConfig,
     DumpConfig,
     RetentionConfig,
+    SandboxConfig,
 )
 from pgkeep.config_reader import Option, describe, options
 from pgkeep.errors import PgkeepError
@@ -183,6 +184,7 @@ def options_page() -> str:
         ),
         ("[drill]", first_sentence(DrillConfig), DrillConfig),
         ("[dump]", first_sentence(DumpConfig), DumpConfig),
+        ("[sandbox]", first_sentence(SandboxConfig), SandboxConfig),
     )
     blocks = []
     for title, about, model in sections:

@@ -233,6 +233,20 @@ class DumpConfig(_Options, frozen=True, kw_only=True):
     ] = {}
 
 
+class SandboxConfig(_Options, frozen=True, kw_only=True):
+    """Where backups are restored only to be looked at: `pgkeep drill`, `pgkeep undo`."""
+
+    directory: Annotated[
+        str,
+        Meta(
+            description="A folder on a file system with room for the whole cluster and the WAL to "
+            "replay. Each sandbox is a folder in it, removed at the end. Empty: $TMPDIR, else "
+            "/var/tmp.",
+            examples=["/srv/scratch"],
+        ),
+    ] = ""
+
+
 class DrillConfig(_Options, frozen=True, kw_only=True):
     """Restore tests: `pgkeep drill`."""
 
@@ -293,6 +307,7 @@ class Config(_Options, frozen=True, kw_only=True):
     retention: dict[str, RetentionConfig] = {}  # by repository, where it is not the clusters'
     dump: DumpConfig = DumpConfig()
     drill: DrillConfig = DrillConfig()
+    sandbox: SandboxConfig = SandboxConfig()
 
 
 def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:

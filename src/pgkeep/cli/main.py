@@ -31,6 +31,7 @@ from pgkeep.cli.context import (
     say_error,
 )
 from pgkeep.cli.drilling import command as drill
+from pgkeep.cli.pointing import command as point
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.errors import PgkeepError
@@ -153,7 +154,9 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    for part in (setup, backup, restore, dump, verify, drill, copy, repair, retention, wal, cost):
+    for part in (
+        setup, backup, restore, dump, verify, drill, copy, repair, retention, wal, point, cost
+    ):  # fmt: skip
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

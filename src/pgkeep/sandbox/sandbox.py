@@ -145,12 +145,14 @@ def open_sandbox(
     request: SandboxRequest,
     progress: Progress | None = None,
     *,
+    on_plan: Callable[[RestorePlan], object] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
     on_plan: Callable[[RestorePlan], object] = lambda _: None,
 ) -> Iterator[Sandbox]:
     """Make a sandbox for a `with` block, which begins when recovery has ended, then remove it.
 
-    What others left behind in the directory is removed first. Raise why the target cannot be
+    What others left behind in the directory is removed first. `on_plan` is called when the plan is
+    made: what fails afterwards failed with that backup. Raise why the target cannot be
     reached or what is wrong with the backup (as prepare() and carry_out() do), SandboxTooSmall
     and SandboxMisplaced before anything is written, SandboxServerFailed with the server's words.
     """
