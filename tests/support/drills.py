@@ -10,6 +10,7 @@ from pgkeep.drill.request import RANDOM, DrillRequest, Wishes
 from pgkeep.model.expectation import parse_expectation
 from pgkeep.model.target import Latest, RecoveryTarget, parse_target
 from pgkeep.repository.drills.report import Check, CheckKind, Report, Status
+from pgkeep.sandbox.request import SandboxRequest
 from support.restores import Scene
 
 
@@ -28,17 +29,16 @@ def drilled(
 ) -> Report:
     """Make a drill and return its report, which must be in the repository; nothing else is left."""
     directory = scene.place / "drills"
-    request = DrillRequest(
-        wanted=wanted,
-        asked=to,
-        recovery=RecoveryTarget(Latest() if to == RANDOM else parse_target(to, UTC)),
-        wishes=Wishes(queries=tuple(queries), may_be_empty=tuple(may_be_empty)),
+    sandbox = SandboxRequest(
+        RecoveryTarget(Latest() if to == RANDOM else parse_target(to, UTC)),
         directory=str(directory),
         jobs=1,
         fetch_command=scene.request().fetch_command,
         environment=tuple(scene.environment.items()),
-        **more,
+        purpose="pgkeep drill",
     )
+    wishes = Wishes(queries=tuple(queries), may_be_empty=tuple(may_be_empty))
+    request = DrillRequest(sandbox=sandbox, wanted=wanted, asked=to, wishes=wishes, **more)
     report, problem = drill(scene.folder, request)
     assert problem is None
     assert list(directory.iterdir()) == []

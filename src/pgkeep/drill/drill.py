@@ -39,7 +39,7 @@ def drill(
     is in the report.
     """
     progress, started_at = progress or Silent(), datetime.now(UTC)
-    story = Story(str(request.recovery.target))
+    story = Story(str(request.sandbox.recovery.target))
     of_dump = request.newest_dump or is_dump_id(request.wanted or "")
     make = drill_dump if of_dump else drill_backup
     make(cluster, request, story, progress, started_at)

@@ -32,6 +32,7 @@ from pgkeep.sandbox.request import SandboxTooSmall
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.scratch import ScratchCluster
 from pgkeep.units import MIB, format_size
+from pgkeep.workers.pool import default_jobs
 
 _CHECKS: Final = (CheckKind.RESTORE, CheckKind.CONNECT, CheckKind.EXPECTED)
 _ESSENTIAL: Final = frozenset({CheckKind.RESTORE, CheckKind.CONNECT})
@@ -78,7 +79,7 @@ def _server(
     """Return a server of the dump's version, to be made. Raise PgToolsMissing, SandboxTooSmall."""
     versions = [database.dump_version for database in facts.databases if database.dump_version]
     major = max(map(major_of, versions), default=None)
-    directory = os.path.abspath(request.directory or usual_directory())
+    directory = os.path.abspath(request.sandbox.directory or usual_directory())
     url = cluster.store.url
     check_directory(directory, url if url.startswith("/") else None)
     os.makedirs(directory, exist_ok=True)
@@ -90,12 +91,12 @@ def _server(
     progress.phase("making a server")
     place = Path(directory, f"pgkeep-drill-{os.urandom(8).hex()}")
     settings: Mapping[str, str | int | None] = {
-        "max_connections": 30 + 2 * request.jobs,
+        "max_connections": 30 + 2 * (request.sandbox.jobs or default_jobs()),
         "max_locks_per_transaction": 1024,  # a schema is restored in few transactions
         "max_wal_size": "1GB",
         "maintenance_work_mem": "256MB",
     }
-    return ScratchCluster(find_binaries(major, request.pg_bin), place, settings=settings)
+    return ScratchCluster(find_binaries(major, request.sandbox.pg_bin), place, settings=settings)
 
 
 @dataclass
@@ -129,13 +130,13 @@ class _Job:
             into=self.server.conninfo,
             database=database.name,
             name=self._name(database.name),
-            jobs=self.request.jobs,
+            jobs=self.request.sandbox.jobs or default_jobs(),
             create_roles=roles,
             owners=roles,  # without the roles nobody can own anything
             privileges=roles,
             keep_tablespaces=False,
             analyze=False,
-            pg_bin=self.request.pg_bin or "",
+            pg_bin=self.request.sandbox.pg_bin or "",
         )
 
     def _name(self, database: str) -> str:

@@ -25,9 +25,9 @@ from pgkeep.repository.census.shelf import newest_before, read_census
 from pgkeep.repository.drills.report import CheckKind, Measures
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.restore.plan import RestorePlan
-from pgkeep.sandbox.request import SandboxRequest
 from pgkeep.sandbox.sandbox import Sandbox, open_sandbox
 from pgkeep.units import format_size
+from pgkeep.workers.pool import default_jobs
 
 _AFTER_RESTORE = (
     CheckKind.RESTORE,
@@ -71,17 +71,7 @@ def _restore(
 
     try:
         recovery = _recovery(cluster, request, story)
-        asked = SandboxRequest(
-            recovery=recovery,
-            backup=request.wanted,
-            directory=request.directory,
-            jobs=request.jobs,
-            rate=request.rate,
-            fetch_command=request.fetch_command,
-            environment=request.environment,
-            pg_bin=request.pg_bin,
-            purpose="pgkeep drill",
-        )
+        asked = replace(request.sandbox, recovery=recovery, backup=request.wanted)
         return stack.enter_context(open_sandbox(cluster, asked, progress, on_plan=remember))
     except PgkeepError as error:
         kind, finding = judged(error)
@@ -93,11 +83,11 @@ def _restore(
 
 def _recovery(cluster: ClusterFolder, request: DrillRequest, story: Story) -> RecoveryTarget:
     if request.asked != RANDOM:
-        return request.recovery
+        return request.sandbox.recovery
     story.seed = request.seed
     drawn = draw_moment(cluster, request.seed, request.wanted or "")
     recovery = replace(
-        request.recovery, target=AtLsn(drawn.lsn), inclusive=False, timeline=drawn.timeline
+        request.sandbox.recovery, target=AtLsn(drawn.lsn), inclusive=False, timeline=drawn.timeline
     )
     story.target = str(recovery.target)
     return recovery
@@ -150,7 +140,7 @@ def _look(
         databases=seen.databases,
         checksums=seen.checksums,
         size=seen.size,
-        jobs=request.jobs,
+        jobs=request.sandbox.jobs or default_jobs(),
         progress=progress,
     )
     if seen.databases:

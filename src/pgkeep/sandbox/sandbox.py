@@ -147,7 +147,6 @@ def open_sandbox(
     *,
     on_plan: Callable[[RestorePlan], object] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
-    on_plan: Callable[[RestorePlan], object] = lambda _: None,
 ) -> Iterator[Sandbox]:
     """Make a sandbox for a `with` block, which begins when recovery has ended, then remove it.
 

@@ -1,6 +1,7 @@
 """The command that proves by restoring: drill."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from pgkeep.repository.drills.report import Report, Status
 
 NOT_TESTED: Final = 4  # the exit status of a drill that could not be made
-# What restore_command, which the restored server runs, may need to open the repository.
-_SECRETS: Final = ("PGKEEP_PASSPHRASE", "AWS_", "GOOGLE_", "AZURE_")
 
 Wanted = Annotated[
     str | None,
@@ -104,19 +103,17 @@ def drill(  # noqa: PLR0913 - the options of the command
     app = context.app
     target = Latest() if to == RANDOM else parse_target(to, app.zone)
     recovery = RecoveryTarget(target, not exclusive, parse_timeline(timeline))
+    place = scratch or app.config.drill.directory
+    sandbox = app.sandbox_request(recovery, "pgkeep drill", place, pg_bin)
     request = DrillRequest(
+        sandbox=replace(
+            sandbox, jobs=jobs or sandbox.jobs, rate=parse_rate(rate) if rate else sandbox.rate
+        ),
         wanted=wanted,
         newest_dump=newest_dump,
         asked=to,
-        recovery=recovery,
         seed=seed or os.urandom(4).hex(),
         wishes=_wishes(app),
-        directory=scratch or app.config.drill.directory,
-        jobs=jobs or app.jobs,
-        rate=parse_rate(rate) if rate else 0,
-        fetch_command=app.fetch_command(),
-        environment=_environment(),
-        pg_bin=pg_bin or app.settings.pg_bin or None,
     )
     return _make(context, request, html)
 
@@ -136,14 +133,6 @@ def _wishes(app: "App") -> "Wishes":
             for one in own.checks
         ),
         query_timeout_s=int(general.query_timeout),
-    )
-
-
-def _environment() -> tuple[tuple[str, str], ...]:
-    from pgkeep.config_file import environment
-
-    return tuple(
-        (name, value) for name, value in environment().items() if name.startswith(_SECRETS)
     )
 
 
