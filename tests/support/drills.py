@@ -11,6 +11,7 @@ from pgkeep.model.expectation import parse_expectation
 from pgkeep.model.target import Latest, RecoveryTarget, parse_target
 from pgkeep.repository.drills.report import Check, CheckKind, Report, Status
 from pgkeep.sandbox.request import SandboxRequest
+from pgkeep.server.scratch import ScratchCluster
 from support.restores import Scene
 
 
@@ -60,3 +61,14 @@ def failed(report: Report, kind: CheckKind) -> str:
     found = check_of(report, kind)
     assert found.status is Status.FAILED, found
     return "\n".join([found.words, *found.evidence])
+
+
+def damage_page(pg: ScratchCluster, database: str, table: str) -> None:
+    """Overwrite rows of a table's first page on disk, as a rotting disk does."""
+    path = pg.value("SELECT pg_relation_filepath(%s)", table, dbname=database)
+    pg.sql("CHECKPOINT")
+    pg.stop()
+    with (pg.data_directory / path).open("r+b") as file:
+        file.seek(8000)
+        file.write(b"\xa5" * 64)
+    pg.start()
