@@ -102,7 +102,8 @@ def _kinds(cluster: str) -> list[str]:
 
 def _describing(cluster: str) -> list[str]:
     lost = f"{names.cluster_prefix(cluster)}lost/"
-    return [names.generations_prefix(cluster), lost, names.drills_prefix(cluster)]
+    more = [names.census_prefix(cluster), names.drills_prefix(cluster)]
+    return [names.generations_prefix(cluster), lost, *more]
 
 
 def _there(target: ClusterFolder) -> dict[str, int]:
@@ -117,7 +118,7 @@ def _sizes(cluster: ClusterFolder, prefixes: Iterable[str]) -> dict[str, int]:
 
 
 def _documents(source: ClusterFolder) -> dict[ObjectKind, list[Blob]]:
-    """Return generations, their writers, lost WAL and drills, with room for histories."""
+    """Return what describes a cluster or tells of it, with room for histories."""
     found: dict[ObjectKind, list[Blob]] = {ObjectKind.HISTORY: []}
     for name, size in _sizes(source, _describing(source.name)).items():
         parsed = parse_name(name)
