@@ -84,13 +84,13 @@ def test_a_good_backup_passes(scene: Scene) -> None:
 def test_whatever_is_wrong_with_the_data_is_said(scene: Scene) -> None:
     """A page that rotted, an index in another order, rows and tables that are gone."""
     scene.pg.sql("CREATE TABLE rotten AS SELECT g FROM generate_series(1, 1000) g", dbname="shop")
+    damage_page(scene.pg, "shop", "rotten")
+    scene.backup()
     record(scene.pg.conninfo, scene.folder)
     scene.pg.sql(
         f"{ANOTHER_ORDER}; DELETE FROM orders; DELETE FROM queue; DROP TABLE archive",
         dbname="shop",
     )
-    damage_page(scene.pg, "shop", "rotten")
-    scene.backup()
     scene.archive()
     asked = [
         query("SELECT count(*) FROM orders", "> 1000", "orders are missing", "shop"),

@@ -43,7 +43,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text,
             WHEN c.relkind IN ('r', 'i', 't', 'S', 'm')
             THEN coalesce(pg_relation_filenode(c.oid), 0) ELSE 0 END,
        CASE WHEN c.reltablespace <> 0 THEN c.reltablespace ELSE d.dattablespace END,
-       c.relpages::bigint * current_setting('block_size')::bigint,
+       greatest(c.relpages, 0)::bigint * current_setting('block_size')::bigint,
        CASE WHEN c.reltuples > 0 OR c.relpages > 0 OR c.relkind NOT IN ('r', 'm') THEN c.reltuples
             WHEN pg_stat_get_live_tuples(c.oid) > 0 THEN pg_stat_get_live_tuples(c.oid)
             WHEN current_setting('server_version_num')::integer >= 140000 THEN c.reltuples
