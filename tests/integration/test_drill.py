@@ -48,8 +48,9 @@ def scene(new_cluster: NewCluster, repository_directory: Path, tmp_path: Path) -
 
 def test_a_good_backup_passes(scene: Scene) -> None:
     scene.enter("a")
-    record(scene.pg.conninfo, scene.folder)
     backup = scene.backup()
+    record(scene.pg.conninfo, scene.folder)
+    before = scene.pg.value("SELECT clock_timestamp()")
     scene.enter("b")
     scene.pg.sql("DROP TABLE monday", dbname="shop")  # as old partitions are
     scene.archive()
@@ -74,11 +75,10 @@ def test_a_good_backup_passes(scene: Scene) -> None:
     assert measures.ready_s is not None
     assert measures.restore_s is not None
     assert 0 < measures.restore_s < measures.ready_s
-    newest = scene.pg.value("SELECT max(pg_xact_commit_timestamp(xmin)) FROM ledger")
     assert measures.newest_commit is not None
     assert measures.age_s is not None
     assert measures.age_s == (report.started_at - measures.newest_commit).total_seconds()
-    assert newest <= measures.newest_commit <= report.started_at
+    assert before <= measures.newest_commit <= report.started_at
 
 
 def test_whatever_is_wrong_with_the_data_is_said(scene: Scene) -> None:
@@ -114,14 +114,15 @@ def test_whatever_is_wrong_with_the_data_is_said(scene: Scene) -> None:
     assert "1 page has a checksum that does not fit" in failed(report, CheckKind.CHECKSUMS)
     broken = failed(report, CheckKind.AMCHECK)
     assert 'btree index "shop.public.sorted_id"' in broken
-    assert "item order invariant violated" in broken
+    assert "invariant violated for index" in broken
     assert "invalid page in block 0" in failed(report, CheckKind.READ)
     expected = check_of(report, CheckKind.EXPECTED)
     assert expected.words.endswith("2 are missing or empty")
-    assert expected.evidence == (
+    assert expected.evidence[:2] == (
         "shop.public.archive is not there",
         "shop.public.orders is empty, and had rows",
     )
+    assert "cannot read table public.rotten" in expected.evidence[2]
     words = [check.words for check in report.failed if check.kind is CheckKind.QUERY]
     assert words == [
         "orders are missing: it returned 0, expected > 1000",

@@ -10,7 +10,7 @@ from pgkeep.drill.copy import Copy
 from pgkeep.drill.expected import Name, Outcome, There, Wanted
 from pgkeep.drill.finding import Finding
 from pgkeep.errors import PgkeepError
-from pgkeep.server.session import Session
+from pgkeep.server.session import QueryFailed, Session
 
 _TABLES: Final[LiteralString] = (
     "SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence <> 'u', "
@@ -33,8 +33,11 @@ def compare(copy: Copy, wanted: Wanted, when: str, may_be_empty: Sequence[str]) 
                 there = _tables(session)
                 asked = expected.missing(database, tables, there, outcome, may_be_empty)
                 for found in asked:
-                    if not _has_row(session, found, list(there.values())):
-                        expected.empty(database, found, outcome, may_be_empty)
+                    try:
+                        if not _has_row(session, found, list(there.values())):
+                            expected.empty(database, found, outcome, may_be_empty)
+                    except QueryFailed as error:  # a damaged page, say: the others can be asked
+                        outcome.unread.append(f"{database}: {error}")
         except PgkeepError as error:
             outcome.unread.append(f"{database}: {error}")
         done += len(tables)

@@ -69,9 +69,9 @@ class Outcome:
         counted = f"{wanted.tables:,} tables of the census of {when}"
         if self.problems:
             many = f"{len(self.problems)} are" if len(self.problems) > 1 else "1 is"
-            return failed(f"of {counted}, {many} missing or empty", self.problems)
+            return failed(f"of {counted}, {many} missing or empty", [*self.problems, *self.unread])
         if self.unread:
-            return untested(f"not all databases could be compared with {counted}", self.unread)
+            return untested(f"not all could be asked, of {counted}", self.unread)
         excused = f"; {self.excused} excused by may_be_empty" if self.excused else ""
         return passed(f"{counted} are there, with rows where there were rows{excused}")
 

@@ -52,7 +52,8 @@ def checksums(binaries: Binaries, directory: Path, progress: Progress, *, on: bo
     bad = said.having("checksum verification failed")
     if bad:
         many = f"{len(bad)} pages have" if len(bad) > 1 else "1 page has"
-        return failed(f"{many} a checksum that does not fit", map(_bare, bad))
+        lines = (_bare(line).replace(f"{directory}/", "") for line in bad)
+        return failed(f"{many} a checksum that does not fit", lines)
     if said.status != 0:
         return untested(f"pg_checksums ended with exit status {said.status}", said.output)
     blocks = next((m[1] for line in said.output if (m := _BLOCKS.search(line))), "all")
