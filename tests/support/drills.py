@@ -26,6 +26,7 @@ def drilled(
     to: str = "latest",
     queries: Sequence[Query] = (),
     may_be_empty: Sequence[str] = (),
+    pg_bin: str | None = None,
     **more: Any,
 ) -> Report:
     """Make a drill and return its report, which must be in the repository; nothing else is left."""
@@ -36,6 +37,7 @@ def drilled(
         jobs=1,
         fetch_command=scene.request().fetch_command,
         environment=tuple(scene.environment.items()),
+        pg_bin=pg_bin,
         purpose="pgkeep drill",
     )
     wishes = Wishes(queries=tuple(queries), may_be_empty=tuple(may_be_empty))
