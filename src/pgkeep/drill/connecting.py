@@ -1,5 +1,6 @@
 """Whether every database of a restored copy lets a session in."""
 
+from collections.abc import Collection
 from typing import Final, LiteralString, NamedTuple
 
 from psycopg.conninfo import make_conninfo
@@ -24,8 +25,11 @@ class Seen(NamedTuple):
     size: int = 0
 
 
-def look(conninfo: str) -> tuple[Finding, Seen]:
-    """Connect to every database that takes connections, and read from its catalog."""
+def look(conninfo: str, only: Collection[str] = ()) -> tuple[Finding, Seen]:
+    """Connect to every database that takes connections, and read from its catalog.
+
+    `only` names those that are meant, where there are others besides.
+    """
     try:
         with Session.connect(conninfo) as session:
             rows = session.query(_DATABASES, doing="list the databases")
@@ -33,6 +37,7 @@ def look(conninfo: str) -> tuple[Finding, Seen]:
             size = int(session.query(_SIZE, doing="measure the databases")[0][0])
     except PgkeepError as error:
         return failed("the server lets nobody in", [str(error)]), Seen()
+    rows = [row for row in rows if not only or row[0] in only]
     good: list[str] = []
     bad: list[str] = []
     for name in (name for name, invalid in rows if not invalid):

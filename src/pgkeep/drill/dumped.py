@@ -68,7 +68,7 @@ def drill_dump(
         job.restore()
         job.tell(story, started_at)
         if job.done:
-            story.checks.make(CheckKind.CONNECT, lambda: look(server.conninfo)[0])
+            story.checks.make(CheckKind.CONNECT, job.connect)
             story.is_ready()
             job.ask(story)
 
@@ -174,6 +174,9 @@ class _Job:
         bad = [one for one in self.problems if one[1].status is Status.FAILED] or self.problems
         evidence = [f"{name}: {finding.words}" for name, finding in self.problems]
         return Finding(bad[0][1].status, f"{many} could be restored", tuple(evidence))
+
+    def connect(self) -> Finding:
+        return look(self.server.conninfo, [one.name for one in self.done])[0]
 
     def ask(self, story: Story) -> None:
         """Ask the user's queries of the databases that are in the dump."""

@@ -90,6 +90,7 @@ def _recovery(cluster: ClusterFolder, request: DrillRequest, story: Story) -> Re
         request.sandbox.recovery, target=AtLsn(drawn.lsn), inclusive=False, timeline=drawn.timeline
     )
     story.target = str(recovery.target)
+    story.notes = (f"drawn by lot: {drawn.words}",)
     return recovery
 
 
@@ -98,7 +99,7 @@ def _tell(sandbox: Sandbox, story: Story, started_at: datetime) -> None:
     plan, outcome, measured = sandbox.plan, sandbox.outcome, sandbox.measured
     story.server = sandbox.binaries.version
     story.reached = outcome.words
-    story.notes = (*plan.warnings, *sandbox.notes)
+    story.notes = (*story.notes, *plan.warnings, *sandbox.notes)
     newest = measured.newest_change
     to_the_end = story.target == str(Latest()) and newest is not None
     story.measures = Measures(
@@ -119,7 +120,7 @@ def _reached(sandbox: Sandbox) -> Finding:
     outcome = sandbox.outcome
     if outcome.warnings:
         return failed("recovery did not stop where it was to stop", outcome.warnings)
-    return passed(outcome.words)
+    return passed("the server became consistent and reached the target")
 
 
 def _look(
@@ -148,7 +149,7 @@ def _look(
         checks.make(CheckKind.READ, lambda: _read(copy, wishes))
         checks.make(CheckKind.EXPECTED, lambda: _compare(cluster, sandbox, copy, wishes))
         if wishes.queries:
-            progress.phase("asking your own queries", len(wishes.queries), "queries")
+            progress.phase("asking your own questions", len(wishes.queries), "questions")
         ask_all(sandbox.conninfo(), wishes, checks)
     if not sandbox.is_running():
         words = "the server died while it was looked at"

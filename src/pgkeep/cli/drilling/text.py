@@ -1,5 +1,6 @@
 """What a drill did and found, as text and JSON. docs/commands.md lists the fields."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pgkeep.cli.text import Look, fields, plain, plural, safe, table
@@ -9,6 +10,7 @@ from pgkeep.repository.drills.storing import Drills
 from pgkeep.units import format_duration, format_size
 
 _INDENT: Final = "    "
+_SHOWN: Final = 4  # checks that a verdict names
 
 
 def facts(report: Report) -> dict[str, Any]:
@@ -41,12 +43,17 @@ def verdict(report: Report) -> str:
     """Return the outcome in words: 'passed, but not tested: amcheck'."""
     match report.status:
         case Status.PASSED:
-            untested = ", ".join(report.untested)
+            untested = _few(report.untested)
             return f"passed, but not tested: {untested}" if untested else "passed"
         case Status.FAILED:
-            return f"failed: {', '.join(check.title for check in report.failed)}"
+            return f"failed: {_few([check.title for check in report.failed])}"
         case Status.NOT_TESTED:
             return "could not test"
+
+
+def _few(titles: Sequence[str]) -> str:
+    more = len(titles) - _SHOWN
+    return ", ".join(titles[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _verdict(report: Report, look: Look) -> str:
@@ -72,7 +79,7 @@ def measured(report: Report, look: Look) -> list[tuple[str, str]]:
         age = ""
         if found.age_s is not None:
             age = f", {format_duration(max(0.0, found.age_s))} before the drill began"
-        newest = "taken at" if report.of.startswith("D") else "newest commit"
+        newest = "taken at" if noun_of(report.of) == "dump" else "newest commit"
         pairs.append((newest, f"{look.when(found.newest_commit)}{age}"))
     pairs.append(
         ("server", f"PostgreSQL {report.server} on {report.host}" if report.server else "")
@@ -83,6 +90,8 @@ def measured(report: Report, look: Look) -> list[tuple[str, str]]:
 
 
 def _target(report: Report) -> str:
+    if noun_of(report.of) == "dump":
+        return ""
     if report.seed:
         return f"{report.target}, drawn by lot"
     return report.target if report.asked == report.target else f"{report.target} ({report.asked})"
@@ -144,7 +153,7 @@ def last_words(found: Drills, look: Look) -> str:
         return f"never proven by a restore; the last drill, {when}, {_short(last)}"
     words = f"proven by a restore of {passed.of} {look.at(passed.finished_at)}"
     if passed.untested:
-        words += f" (not tested: {', '.join(passed.untested)})"
+        words += f" (not tested: {_few(passed.untested)})"
     return words if last is passed else f"{words}; since then a drill of {last.of} {_short(last)}"
 
 
