@@ -36,14 +36,15 @@ SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
 """
 # Joins of whole catalogs, because a million index scans take longer. pg_relation_filenode() only
 # for mapped catalogs: it goes through a cache that would hold every relation. Before 14 reltuples
-# is 0 where nobody knows. pg_index.indkey begins with the key; behind it come included columns.
+# is 0 where nobody knows; relpages of an analyzed partitioned table is -1 (analyze.c). pg_index's
+# indkey begins with the key; behind it come included columns.
 _RELATIONS: Final[LiteralString] = """
 SELECT c.oid, n.nspname, c.relname, c.relkind::text,
        CASE WHEN c.relfilenode <> 0 THEN c.relfilenode
             WHEN c.relkind IN ('r', 'i', 't', 'S', 'm')
             THEN coalesce(pg_relation_filenode(c.oid), 0) ELSE 0 END,
        CASE WHEN c.reltablespace <> 0 THEN c.reltablespace ELSE d.dattablespace END,
-       c.relpages::bigint * current_setting('block_size')::bigint,
+       greatest(c.relpages, 0)::bigint * current_setting('block_size')::bigint,
        CASE WHEN c.reltuples > 0 OR c.relpages > 0 OR c.relkind NOT IN ('r', 'm') THEN c.reltuples
             WHEN pg_stat_get_live_tuples(c.oid) > 0 THEN pg_stat_get_live_tuples(c.oid)
             WHEN current_setting('server_version_num')::integer >= 140000 THEN c.reltuples
