@@ -198,3 +198,22 @@ def test_a_backup_leaves_a_census_from_before_its_end(pg: ScratchCluster, tmp_pa
     assert backup.started_at <= census.taken_at <= backup.stopped_at
     assert relation_of(database_of(census, "postgres"), "orders").key == ("id",)
     assert cluster.store.stat(names.census("main", found.id)).size < 32 << 10
+
+
+@only(17)
+def test_a_standby_tells_how_far_it_has_replayed(new_cluster: NewCluster, tmp_path: Path) -> None:
+    primary = new_cluster()
+    primary.sql("CREATE TABLE orders (id integer PRIMARY KEY)")
+    copy = tmp_path / "standby"
+    primary.server_tool(
+        "pg_basebackup", "-d", primary.conninfo, "-D", str(copy), "--write-recovery-conf"
+    )
+    with ScratchCluster.over(primary.binaries, copy) as standby:
+        cluster = folder_of(standby)
+        replaying = read_census(cluster, record(standby.conninfo, cluster).id)
+        standby.value("SELECT pg_promote()")
+        promoted = take(standby.conninfo)
+    assert relation_of(database_of(replaying, "postgres"), "orders").key == ("id",)
+    assert (replaying.timeline, promoted.timeline) == (1, 2)
+    assert Lsn(0) < replaying.lsn <= promoted.lsn
+    assert replaying.generation == promoted.generation == folder_of(primary).generation_ids()[0]
