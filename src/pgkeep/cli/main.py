@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from pgkeep import __version__
+from pgkeep.cli.census import command as census
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
     FAILED,
@@ -155,7 +156,8 @@ def build_app(context: Context) -> typer.Typer:
         group(here)
 
     for part in (
-        setup, backup, restore, dump, verify, drill, copy, repair, retention, wal, point, cost
+        setup, backup, restore, dump, verify, drill, copy, repair, retention, wal, point, census,
+        cost,
     ):  # fmt: skip
         part.register(app)
     app.command("demo")(_demo)
