@@ -369,6 +369,7 @@ class App:
         `scratch` and `pg_bin` are the command line's, which goes before the config.
         """
         from pgkeep.sandbox.request import SandboxRequest
+        from pgkeep.server.connecting import user_in
 
         return SandboxRequest(
             recovery,
@@ -376,6 +377,7 @@ class App:
             jobs=self.jobs,
             fetch_command=self.fetch_command(),
             environment=self._secrets(),
+            role=user_in(self.settings.conninfo.reveal()),
             pg_bin=pg_bin or self.settings.pg_bin or None,
             purpose=purpose,
         )

@@ -88,6 +88,8 @@ def end_servers(data_directory: Path) -> bool:
         found = True
         for member in members:
             processes.kill_tree(member)
+            # One of our own would stay as a zombie, whose number a new server takes for alive.
+            processes.reap(member.pid)
     if found and file is not None:
         processes.remove_shared_memory(file.shared_memory)
     return found

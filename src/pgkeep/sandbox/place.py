@@ -14,8 +14,8 @@ from pgkeep.restore.tablespaces import is_within
 from pgkeep.sandbox.mark import MARK, PREFIX, BadMark, Mark
 from pgkeep.sandbox.request import SandboxMisplaced
 
-# sun_path holds 108 bytes with its last one 0; below the directory comes '/.s.PGSQL.65535.lock'.
-_LONGEST_FOR_SOCKETS: Final = 107 - len("/.s.PGSQL.65535.lock")
+# sun_path holds 108 bytes, of which the last is 0.
+_LONGEST_FOR_SOCKETS: Final = 107 - len("/.s.PGSQL.65535")
 _SHORT: Final = "/tmp"  # noqa: S108  # a directory of our own is made in it
 
 

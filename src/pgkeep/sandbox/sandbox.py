@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from psycopg.conninfo import make_conninfo
 
@@ -46,10 +45,8 @@ from pgkeep.sandbox.settings import Here
 from pgkeep.server.binaries import Binaries, PgToolsMissing, find_binaries
 from pgkeep.server.processes import free_memory
 from pgkeep.server.session import Session
-from pgkeep.units import MIB, format_size
+from pgkeep.units import format_size
 from pgkeep.workers.watchdog import Watchdog
-
-_ROOM: Final = 256 * MIB  # for WAL that the server writes itself, and for sorting
 
 
 @dataclass(slots=True)
@@ -226,7 +223,7 @@ def _prepare(
         databases=request.databases,
         jobs=request.jobs,
         rate=request.rate,
-        spare=_ROOM,
+        spare=request.room,
         fetch_command=request.fetch_command,
     )
     try:
