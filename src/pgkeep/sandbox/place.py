@@ -2,6 +2,8 @@
 
 import json
 import os
+import pwd
+import subprocess
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +15,7 @@ from pgkeep.restore.preflight import unwritable
 from pgkeep.restore.tablespaces import is_within
 from pgkeep.sandbox.mark import MARK, PREFIX, BadMark, Mark
 from pgkeep.sandbox.request import SandboxMisplaced
+from pgkeep.server.binaries import as_server_user
 
 # sun_path holds 108 bytes, of which the last is 0.
 _LONGEST_FOR_SOCKETS: Final = 107 - len("/.s.PGSQL.65535")
@@ -116,14 +119,25 @@ def read_mark(root: Path) -> Mark | None:
         return None
 
 
-def open_to_server(place: Place) -> None:
-    """Let the user to whom the restored data directory belongs reach it and make sockets.
+def open_to_server(place: Place, uid: int, gid: int) -> None:
+    """Let the user to whom the data directory will belong reach it, and make sockets.
 
-    Only root restores for somebody else.
+    Only root restores for somebody else. Raise SandboxMisplaced when that user cannot get there.
     """
-    owner = place.data_directory.stat()
-    if owner.st_uid in (os.geteuid(), place.root.stat().st_uid):
+    if os.geteuid() != 0 or uid == 0:
         return
     for directory in (place.root, place.tablespaces):
         directory.chmod(0o711)  # to pass through: what is in it keeps its own rights
-    os.chown(place.socket_directory, owner.st_uid, owner.st_gid)
+    os.chown(place.socket_directory, uid, gid)
+    test = as_server_user(["test", "-w", str(place.socket_directory)], place.socket_directory)
+    if subprocess.run(test, check=False, capture_output=True).returncode != 0:
+        why = f"user {user_named(uid)}, as whom the server runs, cannot get there"
+        raise SandboxMisplaced(why, str(place.root.parent))
+
+
+def user_named(uid: int) -> str:
+    """Return a user's name, or its number where it has none here."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

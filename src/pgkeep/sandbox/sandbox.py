@@ -192,8 +192,8 @@ def _make(
         on_plan(prepared.plan)
         # Looked for before the first byte is written.
         binaries = find_binaries(prepared.plan.backup.generation.major, request.pg_bin)
+        open_to_server(place, *_owner(prepared))
         report = carry_out(cluster, prepared, now=datetime.now(UTC), progress=beating)
-        open_to_server(place)
         facts, action = prepared.manifest.facts, request.recovery.action
         port = random.randrange(20000, 60000)  # noqa: S311  # part of a socket's name only
         here = Here(free_memory(), libraries(binaries), str(place.socket_directory), port)
@@ -235,6 +235,15 @@ def _prepare(
         )
         directory = str(place.root.parent)
         raise SandboxTooSmall(why, directory, error.needed, error.free) from error
+
+
+def _owner(prepared: Prepared) -> tuple[int, int]:
+    """Return to which user and group the data directory will belong here."""
+    layout = prepared.layout
+    number = layout.tables.find("global")
+    if number is None:
+        return os.geteuid(), os.getegid()
+    return layout.owners.of(layout.tables.entry(number))
 
 
 def _measured(report: RestoreReport, outcome: RecoveryOutcome, session: Session) -> Measured:
