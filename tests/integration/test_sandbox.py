@@ -366,6 +366,7 @@ def test_a_kept_one_outlives_its_owner_until_its_time(scene: Scene) -> None:
     assert said == f"{found.root}, left behind by a test, with a server that still ran, was removed"
     assert not server.is_alive()
     with owner(scene, keep="1") as process:
-        server = server_of(process)
-    wait_for(lambda: not server.is_alive(), what="the watchdog to end the kept server")
-    wait_for(lambda: left_in(scene) == [], what="the watchdog to remove the files")
+        assert process.stdout is not None
+        data = process.stdout.readline().strip()
+    wait_for(lambda: left_in(scene) == [], what="the watchdog to remove the kept one")
+    assert not cleaning.end_servers(Path(data)), "its server was ended before"

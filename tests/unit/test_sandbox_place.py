@@ -98,29 +98,29 @@ def test_sockets_go_elsewhere_when_the_path_is_too_long(tmp_path: Path) -> None:
     assert not place.socket_directory.exists()
 
 
-def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    dead, living = abandoned(tmp_path), made(tmp_path)
-    kept = keep_place(abandoned(tmp_path), NOW + HOUR)
-    (tmp_path / "pgkeep-sandbox-mine").symlink_to(kept.root)
-    (tmp_path / "other").mkdir()
-    assert clean(str(tmp_path), NOW) == [f"{dead.root}, left behind by pgkeep drill was removed"]
-    assert {path.name for path in tmp_path.iterdir()} == {
+def test_what_a_dead_process_left_is_removed_and_nothing_else(short: Path) -> None:
+    dead, living = abandoned(short), made(short)
+    kept = keep_place(abandoned(short), NOW + HOUR)
+    (short / "pgkeep-sandbox-mine").symlink_to(kept.root)
+    (short / "other").mkdir()
+    assert clean(str(short), NOW) == [f"{dead.root}, left behind by pgkeep drill was removed"]
+    assert {path.name for path in short.iterdir()} == {
         living.root.name,
         kept.root.name,
         "pgkeep-sandbox-mine",
         "other",
     }
-    assert clean(str(tmp_path), NOW + HOUR) == [
+    assert clean(str(short), NOW + HOUR) == [
         f"{kept.root}, left behind by pgkeep drill was removed"
     ]
 
 
-def test_a_foreign_directory_with_a_sandbox_s_name_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_directory_with_a_sandbox_s_name_is_left_alone(short: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can make another user's directory")
-    dead = abandoned(tmp_path)
+    dead = abandoned(short)
     os.chown(dead.root, 12345, 12345)
-    assert clean(str(tmp_path), NOW) == []
+    assert clean(str(short), NOW) == []
     assert (dead.root / MARK).exists()
 
 
