@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pgkeep.app import App
+from pgkeep.model.target import AtName, RecoveryTarget
+from pgkeep.sandbox.sandbox import open_sandbox
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
 from support.command import PGKEEP, archive_settings, run_pgkeep, write_config
@@ -62,6 +65,46 @@ def test_a_point_leads_back_to_exactly_its_moment(
     again = run_pgkeep("point", "it's v2", config=config)
     assert again.exit == 16
     assert 'cannot set restore point "it\'s v2": there is one of that name already' in again.stderr
+
+
+@only(17)
+def test_a_sandbox_opens_what_the_config_opens(
+    cluster: ScratchCluster, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a drill and undo make one: the private server needs the passphrase's file too."""
+    secret = tmp_path / "secret"
+    secret.write_text("some secret words\n")
+    secret.chmod(0o600)
+    text = config.read_text().replace(str(tmp_path / "repository"), str(tmp_path / "encrypted"))
+    encrypted = '[repository]\nencryption = "passphrase"\npassphrase_file = "secret"'
+    config.write_text(
+        text.replace("[repository]", encrypted) + f'[sandbox]\ndirectory = "{tmp_path}/boxes"\n'
+    )
+    run_pgkeep("init", config=config).ok()
+    cluster.sql("CREATE TABLE ledger (entry text)")
+    run_pgkeep("backup", config=config).ok()
+    cluster.sql("INSERT INTO ledger VALUES ('before')")
+    run_pgkeep("point", "p", "--wait", config=config).ok()
+    cluster.sql("INSERT INTO ledger VALUES ('after')")
+    for name in ("PGOPTIONS", "LC_ALL", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "-c work_mem=77MB")
+    app = App(str(config))
+    request = app.sandbox_request(RecoveryTarget(AtName("p")), "a test", None, None)
+    assert "AWS_PROFILE" in dict(request.environment)
+    assert not {"PGOPTIONS", "LC_ALL", "HOME"} & set(dict(request.environment))
+    monkeypatch.delenv("PGOPTIONS")
+    with open_sandbox(app.cluster_to_read, request) as box:
+        assert box.directory.parent == tmp_path / "boxes"
+        with box.session() as session:
+            assert session.query("SELECT entry FROM public.ledger") == [("before",)]
+        asked = subprocess.run(
+            f"{box.psql()} -Atc 'SELECT entry FROM ledger'",
+            shell=True,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert asked.stdout == "before\n"
 
 
 @only(17)

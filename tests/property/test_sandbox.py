@@ -39,5 +39,6 @@ def test_nothing_that_may_be_in_use_is_ever_left_behind(
         assert (fate is Fate.LEFT_BEHIND) == (age > 3600)
     elif mark.kept_until is not None:
         assert (fate is Fate.KEPT) == (now < mark.kept_until)
+        assert fate is not Fate.LEFT_BEHIND or gone is not False
     else:
         assert (fate is Fate.LEFT_BEHIND) == (gone is True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,7 @@ def short() -> Iterator[Path]:
         pytest.param(replace(OURS, kept_until=NOW + HOUR), True, 0, Fate.KEPT, id="kept"),
         pytest.param(replace(OURS, kept_until=NOW), True, 0, Fate.LEFT_BEHIND, id="its time came"),
         pytest.param(replace(OURS, kept_until=NOW), None, 0, Fate.LEFT_BEHIND, id="wherever"),
+        pytest.param(replace(OURS, kept_until=NOW), False, 0, Fate.IN_USE, id="still looked at"),
         pytest.param(None, None, 60, Fate.IN_USE, id="being made"),
         pytest.param(None, None, 7200, Fate.LEFT_BEHIND, id="never marked"),
     ],
@@ -113,6 +115,34 @@ def test_what_a_dead_process_left_is_removed_and_nothing_else(short: Path) -> No
     assert clean(str(short), NOW + HOUR) == [
         f"{kept.root}, left behind by pgkeep drill was removed"
     ]
+
+
+def elsewhere(place: Place, **where: Any) -> Place:
+    """A place whose owner cannot be seen from here."""
+    moved = replace(place, mark=replace(place.mark, owner=place.mark.owner._replace(**where)))
+    write_mark(moved)
+    return moved
+
+
+def test_another_container_s_is_removed_once_nobody_holds_it(short: Path) -> None:
+    place = elsewhere(made(short), host="other", pid_namespace="pid:[1]")
+    assert clean(str(short), NOW) == []
+    assert [found.fate for found in sandboxes_in(str(short), NOW)] == [Fate.IN_USE]
+    place.let_go()
+    assert clean(str(short), NOW) == [f"{place.root}, left behind by pgkeep drill was removed"]
+
+
+def test_what_was_there_before_a_reboot_is_removed_but_not_another_host_s(short: Path) -> None:
+    before = elsewhere(made(short), boot_id="earlier")
+    other = elsewhere(made(short), boot_id="earlier", host="other")
+    assert sorted(clean(str(short), NOW)) == sorted(
+        [
+            f"{before.root}, left behind by pgkeep drill was removed",
+            f"{other.root} is a sandbox of host other: it is left alone",
+        ]
+    )
+    assert not before.root.exists()
+    assert other.root.exists()
 
 
 def test_a_foreign_directory_with_a_sandbox_s_name_is_left_alone(short: Path) -> None:

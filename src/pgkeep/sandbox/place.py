@@ -1,5 +1,6 @@
 """Where sandboxes are: a directory for each, with a mark in it that says whose it is."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -19,6 +20,7 @@ from pgkeep.server.binaries import as_server_user
 
 # sun_path holds 108 bytes, of which the last is 0.
 _LONGEST_FOR_SOCKETS: Final = 107 - len("/.s.PGSQL.65535")
+_HELD: Final = "held"
 _SHORT: Final = "/tmp"  # noqa: S108  # a directory of our own is made in it
 
 
@@ -28,6 +30,12 @@ class Place:
 
     root: Path
     mark: Mark
+    hold: int | None = None  # an open file that is locked as long as its owner lives
+
+    def let_go(self) -> None:
+        """Say to whoever cannot see our process that nobody uses this place any more."""
+        if self.hold is not None:
+            os.close(self.hold)
 
     @property
     def data_directory(self) -> Path:
@@ -90,11 +98,30 @@ def make_place(directory: str, cluster: str, purpose: str, now: datetime) -> Pla
     sockets = root / "s"
     if len(os.fsencode(sockets)) > _LONGEST_FOR_SOCKETS:
         sockets = Path(tempfile.mkdtemp(prefix="pgkeep-", dir=_SHORT))
-    place = Place(root, Mark(this_process(), purpose, cluster, now, str(sockets)))
+    mark = Mark(this_process(), purpose, cluster, now, str(sockets))
+    place = Place(root, mark, _hold(root))
     write_mark(place)
     sockets.mkdir(mode=0o700, exist_ok=True)
     place.tablespaces.mkdir(mode=0o700)
     return place
+
+
+def _hold(root: Path) -> int:
+    held = os.open(root / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    return held
+
+
+def is_held(root: Path) -> bool:
+    """Tell whether a process of this machine, in whichever container, has a sandbox."""
+    try:
+        with open(root / _HELD, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def keep_place(place: Place, until: datetime) -> Place:

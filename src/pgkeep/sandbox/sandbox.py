@@ -172,9 +172,11 @@ def open_sandbox(
             kept = True
     finally:
         if not kept:
+            progress.phase("removing the sandbox")
             cleaning.remove(place.root, place.mark)
             # The last step: until here the watchdog would have finished the work for us.
             watchdog.end()
+        place.let_go()
 
 
 def _make(
