@@ -15,6 +15,8 @@ from support.clusters import NewCluster, only
 from support.command import PGKEEP, archive_settings, run_pgkeep, write_config
 from support.wait import wait_for
 
+POINT = {"name", "lsn", "time", "segment", "archived", "why", "restorable", "commands"}
+
 
 @pytest.fixture
 def cluster(new_cluster: NewCluster) -> ScratchCluster:
@@ -44,6 +46,7 @@ def test_a_point_leads_back_to_exactly_its_moment(
     point = run_pgkeep("point", "it's v2", "--wait", "--json", config=config).ok().json
     cluster.sql("INSERT INTO ledger VALUES ('after')")
     cluster.switch_wal()
+    assert set(point) == POINT
     assert point["archived"]
     assert point["restorable"]
     command = point["commands"]["restore"]

@@ -56,10 +56,10 @@ class PrivateServer:
 
     def start_again(self, outcome: RecoveryOutcome, progress: Progress) -> None:
         """Start it after stop(): a server that was paused replays to its target once more."""
-        if outcome.ending is Ending.PAUSED:
-            self.recover({}, progress)
-            return
         try:
+            if outcome.ending is Ending.PAUSED:
+                self._recover(progress)
+                return
             server = ServerProcess.start(
                 self.binaries,
                 self.place.data_directory,
@@ -68,6 +68,8 @@ class PrivateServer:
                 environment=dict(self.environment),
             )
             server.wait_ready(_START_S)
+        except RecoveryFailed as error:
+            raise self._failed(f"{error.why}, {error.reached}") from error
         except ServerWontStart as error:
             raise self._failed(error.last_words) from error
 

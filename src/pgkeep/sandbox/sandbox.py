@@ -30,7 +30,7 @@ from pgkeep.restore.start import Ending, RecoveryOutcome
 from pgkeep.sandbox import cleaning
 from pgkeep.sandbox.configure import configure
 from pgkeep.sandbox.libraries import libraries
-from pgkeep.sandbox.login import Login, find_login
+from pgkeep.sandbox.login import Login, collation_notes, find_login
 from pgkeep.sandbox.place import (
     Place,
     check_directory,
@@ -209,9 +209,8 @@ def _make(
     login = find_login(connect, [request.role, "postgres", *facts.users])
     with connect(login) as session:
         measured = _measured(report, outcome, session)
-    return Sandbox(
-        prepared.plan, report, outcome, measured, decided.notes, port, login, server, place
-    )
+        notes = (*decided.notes, *collation_notes(session))
+    return Sandbox(prepared.plan, report, outcome, measured, notes, port, login, server, place)
 
 
 def _prepare(
