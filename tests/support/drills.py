@@ -5,7 +5,7 @@ from datetime import UTC
 from typing import Any
 
 from pgkeep.drill.drill import drill
-from pgkeep.drill.queries import Query
+from pgkeep.drill.looking.queries import Query
 from pgkeep.drill.request import RANDOM, DrillRequest, Wishes
 from pgkeep.model.expectation import parse_expectation
 from pgkeep.model.target import Latest, RecoveryTarget, parse_target

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pgkeep.drill.connecting import look
 from pgkeep.drill.finding import Finding, failed, passed, untested
-from pgkeep.drill.queries import Query, ask
+from pgkeep.drill.looking.connecting import look
+from pgkeep.drill.looking.queries import Query, ask
 from pgkeep.drill.request import DrillRequest
 from pgkeep.drill.story import Story
 from pgkeep.drill.troubles import judged

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgkeep.drill.queries import Query
+from pgkeep.drill.looking.queries import Query
 from pgkeep.sandbox.request import SandboxRequest
 from pgkeep.units import GIB
 

@@ -1,18 +1,20 @@
 """The drill of a backup: restored, recovered to its target, and looked at from all sides."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from pgkeep.drill import programs
+from pgkeep.coverage.record import read_record
 from pgkeep.drill.checking import Checks
-from pgkeep.drill.comparing import compare
-from pgkeep.drill.connecting import Seen, look
-from pgkeep.drill.copy import Copy
-from pgkeep.drill.expected import wanted_of
 from pgkeep.drill.finding import Finding, failed, passed, untested
-from pgkeep.drill.queries import ask
+from pgkeep.drill.looking import programs
+from pgkeep.drill.looking.comparing import Wanted, compare
+from pgkeep.drill.looking.connecting import Seen, look
+from pgkeep.drill.looking.copy import Copy
+from pgkeep.drill.looking.expected import Expected, expected_of
+from pgkeep.drill.looking.queries import ask
 from pgkeep.drill.random_target import draw_moment
 from pgkeep.drill.request import RANDOM, DrillRequest, Wishes
 from pgkeep.drill.story import Story
@@ -21,6 +23,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.target import AtLsn, Latest, RecoveryTarget
 from pgkeep.progress import Progress
+from pgkeep.repository.census.codec import CensusFacts
 from pgkeep.repository.census.shelf import newest_before, read_census
 from pgkeep.repository.drills.report import CheckKind, Measures
 from pgkeep.repository.repository import ClusterFolder
@@ -182,12 +185,27 @@ def _read(copy: Copy, wishes: Wishes) -> Finding:
 def _compare(cluster: ClusterFolder, sandbox: Sandbox, copy: Copy, wishes: Wishes) -> Finding:
     """Compare with the newest census at or before the moment that was recovered to."""
     plan = sandbox.plan
-    found = newest_before(cluster, plan.backup.generation.id, _reached_lsn(sandbox))
-    if found.census is None:
+    generation = plan.backup.generation.id
+    record = next(r for r in read_record(cluster).generations if r.generation.id == generation)
+    line = record.coverage.timeline(plan.timeline)
+    history = line.history if line is not None else None
+    found = newest_before(cluster, generation, _reached_lsn(sandbox), history).census
+    if found is None:
         return untested("there is no census from before this moment: pgkeep census take makes one")
-    census = read_census(cluster, found.census.id)
-    when = f"{census.taken_at:%Y-%m-%d %H:%M} UTC"
-    return compare(copy, wanted_of(census), when, wishes.may_be_empty)
+    when = f"{found.taken_at:%Y-%m-%d %H:%M} UTC"
+    if found.unread:
+        when += f" (which lacks {', '.join(one.name for one in found.unread)})"
+    return compare(
+        copy, Wanted(when, found.relations, _expected(cluster, found)), wishes.may_be_empty
+    )
+
+
+def _expected(
+    cluster: ClusterFolder, facts: CensusFacts
+) -> Iterator[tuple[str, Sequence[Expected]]]:
+    for database in facts.databases:
+        census = read_census(cluster, facts.id, {database.oid})
+        yield database.name, [table for one in census.databases for table in expected_of(one)]
 
 
 def _reached_lsn(sandbox: Sandbox) -> Lsn:

@@ -119,7 +119,7 @@ def drill(  # noqa: PLR0913 - the options of the command
 
 
 def _wishes(app: "App") -> "Wishes":
-    from pgkeep.drill.queries import Query
+    from pgkeep.drill.looking.queries import Query
     from pgkeep.drill.request import Wishes
     from pgkeep.model.expectation import parse_expectation
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from pgkeep.drill.finding import Finding, failed, passed, untested
-from pgkeep.model.census import Census, Database, Relation
+from pgkeep.model.census import Database, Relation
 
 _TABLES: Final = frozenset("rpmf")  # pg_class.relkind: tables, partitioned, materialized, foreign
 _HOLDING: Final = frozenset("rpm")
@@ -45,43 +45,30 @@ class There:
     root: int = 0  # oid of the topmost partitioned table, of a partition or itself
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is expected, by database; each is looked at in a session of its own."""
-
-    census: str
-    databases: Mapping[str, Sequence[Expected]]
-
-    @property
-    def tables(self) -> int:
-        return sum(len(tables) for tables in self.databases.values())
-
-
 @dataclass
 class Outcome:
     """What was found, database by database."""
 
+    tables: int = 0
     problems: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     excused: int = 0
 
-    def finding(self, wanted: Wanted, when: str) -> Finding:
-        counted = f"{wanted.tables:,} tables of the census of {when}"
+    def finding(self, when: str) -> Finding:
+        """Say what it comes to; `when` the census was taken."""
+        counted = f"{self.tables:,} tables of the census of {when}"
         if self.problems:
             many = f"{len(self.problems)} are" if len(self.problems) > 1 else "1 is"
-            return failed(f"of {counted}, {many} missing or empty", [*self.problems, *self.unread])
+            evidence = [*self.problems, *self.unread]
+            return failed(f"of {counted}, {many} missing or empty", evidence)
         if self.unread:
             return untested(f"not all could be asked, of {counted}", self.unread)
         excused = f"; {self.excused} excused by may_be_empty" if self.excused else ""
         return passed(f"{counted} are there, with rows where there were rows{excused}")
 
 
-def wanted_of(census: Census) -> Wanted:
-    """Return the tables that a census expects. Pure."""
-    return Wanted(census.id, {one.name: tuple(_expected(one)) for one in census.databases})
-
-
-def _expected(database: Database) -> Iterable[Expected]:
+def expected_of(database: Database) -> list[Expected]:
+    """Return the tables of a database that a census expects."""
     tables = [
         one
         for one in database.relations
@@ -94,14 +81,19 @@ def _expected(database: Database) -> Iterable[Expected]:
         for one in tables
         if (root := roots[one.oid]) is not None and one.kind in _HOLDING and _has_rows(one)
     }
+    found = []
     for one in tables:
         root = roots[one.oid]
         rows = one.oid in filled if one.kind == "p" else _has_rows(one)
-        yield Expected(
-            Name(one.schema, one.name),
-            rows and one.kind in _HOLDING,
-            Name(root.schema, root.name) if root is not None and root.oid != one.oid else None,
+        part_of = root if root is not None and root.oid != one.oid else None
+        found.append(
+            Expected(
+                Name(one.schema, one.name),
+                rows and one.kind in _HOLDING,
+                Name(part_of.schema, part_of.name) if part_of is not None else None,
+            )
         )
+    return found
 
 
 def _root(relation: Relation, by_oid: Mapping[int, Relation]) -> Relation | None:

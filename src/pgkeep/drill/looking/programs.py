@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, LiteralString
 
-from pgkeep.drill.copy import Copy
 from pgkeep.drill.finding import Finding, failed, passed, untested
-from pgkeep.drill.following import follow
+from pgkeep.drill.looking.copy import Copy
+from pgkeep.drill.looking.following import follow
 from pgkeep.progress import Progress
 from pgkeep.server.binaries import (
     SERVER_ENVIRONMENT,

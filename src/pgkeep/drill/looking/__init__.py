@@ -1,0 +1,1 @@
+"""The looks at a restored copy: each returns a finding."""
