@@ -96,6 +96,8 @@ def test_a_list_with_everything_in_it() -> None:
         "never     "
         "2 DAMAGED PAGES",
         "",
+        "never proven by a restore: pgkeep drill does it",
+        "",
         "PostgreSQL 18, system identifier 7711",
         "  4 WAL segments archived, 0 B",
         "  verified: never",

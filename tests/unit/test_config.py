@@ -42,14 +42,15 @@ def test_secrets_hide_in_every_repr() -> None:
             "line 4: clusters.main.coninfo is not an option",
             "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
             "server_name, may_take_over, jobs, wal_timeout, archive, archive_jobs, "
-            "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention",
+            "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention, "
+            "drill",
             id="misspelt key",
         ),
         pytest.param(
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
             "did you mean clusters? the file takes repository, write, timezone, clusters, "
-            "retention, dump, sandbox",
+            "retention, dump, drill, sandbox",
             id="misspelt section",
         ),
         pytest.param(
@@ -97,6 +98,20 @@ def test_secrets_hide_in_every_repr() -> None:
             "line 1: timezone is no time zone: 'Mars/Base'",
             "write a name like Europe/Berlin or UTC",
             id="no such zone",
+        ),
+        pytest.param(
+            MINIMAL + '[[clusters.main.drill.checks]]\nquery = "SELECT 1"\nexpect = "> many"\n',
+            "line 5: clusters.main.drill.checks[1].expect compares with what is neither a number "
+            "nor a time: '> many'",
+            'it takes a value like "42" or "true", a comparison like "> 1000" or "!= 0", "rows" or '
+            '"no rows"',
+            id="an expectation that compares with nothing",
+        ),
+        pytest.param(
+            MINIMAL + '[clusters.main.drill]\nmay_be_empty = ["queue"]\n',
+            "line 4: clusters.main.drill.may_be_empty names no table: 'queue'",
+            "write DATABASE.SCHEMA.TABLE",
+            id="a table without its database",
         ),
         pytest.param("", "repository is missing", "add a [repository] section", id="empty file"),
         pytest.param(

@@ -18,6 +18,8 @@ from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import LockLost, LockTaken
 from pgkeep.repository.copies.identity import AnotherRepository, CopyRefused
 from pgkeep.repository.copies.object_names import ObjectKind
+from pgkeep.repository.drills.report import Status
+from pgkeep.repository.drills.storing import read_reports, write_report
 from pgkeep.repository.marker import encode_document
 from pgkeep.repository.proofs import Verdict
 from pgkeep.repository.repository import Repository
@@ -29,6 +31,7 @@ from pgkeep.retention.policy import KeepPolicy
 from pgkeep.retention.together import judge_together
 from support.censuses import census_at
 from support.copies import KEY, Pair, common, demand_clean, full_source
+from support.drill_reports import a_report
 from support.small_repository import FIRST, GENERATION, SIZE, Small
 
 NOW = FIRST + timedelta(days=60)
@@ -116,6 +119,19 @@ def test_a_copy_knows_who_archives() -> None:
     pair.copy()
     for one in (name, lost):
         assert pair.store.get(one) == pair.source.store.get(one)
+    assert pair.verify().unexplained == ()
+
+
+def test_reports_of_drills_are_copied_if_they_can_be_read() -> None:
+    pair = Pair()
+    folder = pair.source.folder
+    write_report(folder, a_report("20261128T005242.230407Z-953a65ff", Status.PASSED))
+    torn = "clusters/main/drills/20261128T005242.230407Z-00000000.json"
+    pair.source.store.put(torn, [b"{}"])
+    done = pair.copy()
+    assert done.counts()[ObjectKind.DRILL] == 1
+    assert read_reports(pair.target).found == read_reports(folder).found
+    assert [one.name for one in done.troubles] == [torn]
     assert pair.verify().unexplained == ()
 
 

@@ -10,6 +10,8 @@ from pgkeep.model.cluster import Generation
 from pgkeep.repository import names
 from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import LockLost, LockTaken
+from pgkeep.repository.drills.report import Status
+from pgkeep.repository.drills.storing import new_drill_id, read_reports, write_report
 from pgkeep.repository.proofs import (
     BackupProof,
     DamagedObject,
@@ -27,6 +29,7 @@ from pgkeep.retention.pins import add_pin
 from pgkeep.retention.policy import KeepPolicy
 from pgkeep.retention.report import Decision, Expired, Outcome
 from pgkeep.retention.survey import NothingListed, PinnedMissing, Unprovable
+from support.drill_reports import a_report
 from support.shelves import NOW, PACK_SIZE, SIZE, Shelf
 
 DAILY_1 = KeepPolicy(daily=1, minimum=1)
@@ -242,6 +245,26 @@ def test_old_proofs_go_when_one_that_read_everything_is_newer() -> None:
         prove(shelf, 200 - number)
     assert done(shelf, KeepPolicy()).proofs.objects == 3
     assert len(list(shelf.store.list(names.proofs_prefix("main")))) == 100
+
+
+def test_old_reports_of_drills_go_but_for_the_newest_that_passed() -> None:
+    shelf = shelf_of_three()
+    for days, status in ((900, "passed"), (600, "passed"), (500, "failed"), (3, "could not test")):
+        ended = NOW - timedelta(days=days)
+        write_report(shelf.cluster, a_report(new_drill_id(ended, b"\1"), Status(status)))
+    other = names.drill("main", "notes")
+    shelf.store.put(other, [b"{}"])
+    asked = Wish(KeepPolicy(), UTC, NOW, drills=timedelta(days=400))
+    assert len(preview(shelf.cluster, asked).drills) == 2
+    outcome = expire(shelf.cluster, asked).outcome
+    assert outcome is not None
+    assert outcome.drills.objects == 2
+    left = [report.status.value for report in read_reports(shelf.cluster).found]
+    assert left == ["could not test", "passed"]
+    assert preview(shelf.cluster, asked).drills == ()
+    assert other in {blob.name for blob in shelf.store.list()}
+    for_ever = Wish(KeepPolicy(), UTC, NOW + timedelta(days=9999))
+    assert preview(shelf.cluster, for_ever).drills == ()
 
 
 # Scenario 112: pinned, held and locked
