@@ -258,6 +258,13 @@ class DrillConfig(_Options, frozen=True, kw_only=True):
             examples=["/srv/drills"],
         ),
     ] = ""
+    amcheck: Annotated[
+        Literal["full", "quick", "never"],
+        Meta(
+            description="How far pg_amcheck goes. quick: each table and B-tree by itself. full: "
+            "also whether every row is in every index, which takes longer."
+        ),
+    ] = "full"
     read_all: Annotated[
         Literal["auto", "always", "never"],
         Meta(

@@ -14,6 +14,7 @@ RANDOM: Final = "random"
 class Wishes:
     """What is looked at in a restored copy."""
 
+    amcheck: str = "full"  # or 'quick', 'never'
     read_all: str = "auto"  # or 'always', 'never'
     read_limit: int = 100 * GIB  # for 'auto': bytes of all databases
     may_be_empty: tuple[str, ...] = ()

@@ -125,6 +125,7 @@ def _wishes(app: "App") -> "Wishes":
 
     general, own = app.config.drill, app.settings.drill
     return Wishes(
+        amcheck=general.amcheck,
         read_all=general.read_all,
         read_limit=int(general.read_limit),
         may_be_empty=tuple(own.may_be_empty),
@@ -148,7 +149,8 @@ def _make(context: Context, request: "DrillRequest", html: Path | None) -> int:
         facts | context.spent(),
         lambda look: render.text(done.report, look) + context.spent_text(),
     )
-    return say_problem(problem, status_of(done.report.status))
+    status = say_problem(problem)
+    return status_of(done.report.status) or status
 
 
 def status_of(status: "Status") -> int:

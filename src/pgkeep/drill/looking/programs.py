@@ -3,22 +3,19 @@
 import re
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, LiteralString
 
 from pgkeep.drill.finding import Finding, failed, passed, untested
 from pgkeep.drill.looking.copy import Copy
 from pgkeep.drill.looking.following import follow
-from pgkeep.progress import Progress
 from pgkeep.server.binaries import (
     SERVER_ENVIRONMENT,
-    Binaries,
     PgToolsMissing,
     as_server_user,
 )
 from pgkeep.server.client_programs import connecting
 from pgkeep.server.session import Session
-from pgkeep.units import MIB, format_size
+from pgkeep.units import format_size
 
 _COMPUTED: Final = re.compile(r"\s*(\d+)/(\d+) MB \(\d+%\) computed")
 _BLOCKS: Final = re.compile(r"Blocks scanned:\s+(\d+)")
@@ -36,19 +33,18 @@ _TABLES: Final[LiteralString] = (
 )
 
 
-def checksums(binaries: Binaries, directory: Path, progress: Progress, *, on: bool) -> Finding:
+def checksums(copy: Copy) -> Finding:
     """Verify the checksum of every page. The server must have been stopped, and cleanly."""
-    if not on:
+    if not copy.checksums:
         return untested("this cluster has no page checksums (pg_checksums --enable makes them)")
     try:
-        program = binaries.tool("pg_checksums")
+        program = copy.binaries.tool("pg_checksums")
     except PgToolsMissing as error:
         return untested(str(error))
-    progress.phase("verifying page checksums")
+    copy.progress.phase("verifying page checksums", copy.size)
+    directory = copy.data_directory
     command = [program, "--check", "--progress", "-D", str(directory)]
-    said = follow(
-        as_server_user(command, directory), SERVER_ENVIRONMENT, _gauge(progress, _COMPUTED, MIB)
-    )
+    said = follow(as_server_user(command, directory), SERVER_ENVIRONMENT, _gauge(copy, _COMPUTED))
     bad = said.having("checksum verification failed")
     if bad:
         many = f"{len(bad)} pages have" if len(bad) > 1 else "1 page has"
@@ -60,8 +56,8 @@ def checksums(binaries: Binaries, directory: Path, progress: Progress, *, on: bo
     return passed(f"the checksums of {int(blocks):,} pages fit" if blocks != "all" else "all fit")
 
 
-def amcheck(copy: Copy) -> Finding:
-    """Compare every table with its indexes, and both with the rules of their kind."""
+def amcheck(copy: Copy, *, full: bool) -> Finding:
+    """Compare tables and indexes with the rules of their kind; `full`: with each other too."""
     try:
         program = copy.binaries.tool("pg_amcheck")
     except PgToolsMissing as error:
@@ -72,13 +68,14 @@ def amcheck(copy: Copy) -> Finding:
                 f"the contrib module amcheck is not installed beside {copy.binaries} "
                 "(Red Hat: postgresql-contrib)"
             )
-    copy.progress.phase("checking tables and B-trees")
+    copy.progress.phase("checking tables and B-trees", copy.size)
     to = connecting(copy.conninfo, "postgres")
     command = [
-        program, "--all", "--install-missing", "--heapallindexed", "--progress",
-        "--no-password", f"--jobs={copy.jobs}", f"--maintenance-db={to.conninfo}",
+        program, "--all", "--install-missing", "--progress", "--no-password",
+        *(["--heapallindexed"] if full else []),
+        f"--jobs={copy.jobs}", f"--maintenance-db={to.conninfo}",
     ]  # fmt: skip
-    said = follow(command, to.environment, _gauge(copy.progress, _CHECKED, 8192))
+    said = follow(command, to.environment, _gauge(copy, _CHECKED))
     if said.status == 0:
         return passed("tables and B-tree indexes of all databases are sound")
     wrong = [line for line in said.output if not line.startswith("pg_amcheck: ")]
@@ -132,20 +129,15 @@ class _Reader:
         return "error:" not in text and "detail:" not in text and "ERROR" not in text
 
 
-def _gauge(progress: Progress, pattern: re.Pattern[str], unit: int) -> Callable[[str], bool]:
-    """Return what tells progress, and knows it from other lines."""
-    total = 0
+def _gauge(copy: Copy, pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    """Return what tells how far a program is, as a share of the copy's size."""
 
     def line(text: str) -> bool:
-        nonlocal total
         found = pattern.match(text)
         if found is None:
             return False
-        done, all_of_it = (int(number) * unit for number in found.groups())
-        if all_of_it != total:
-            total = all_of_it
-            progress.detail(f"of {format_size(total)}")
-        progress.advance(done)
+        done, all_of_it = map(int, found.groups())
+        copy.progress.advance(copy.size * done // max(1, all_of_it))
         return True
 
     return line
