@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pgkeep.drill.finding import Finding, failed, passed, untested
+from pgkeep.drill.finding import Finding, counted, failed, passed, untested
 from pgkeep.drill.looking.connecting import look
 from pgkeep.drill.looking.queries import Query, ask
 from pgkeep.drill.request import DrillRequest
@@ -37,6 +37,7 @@ from pgkeep.workers.pool import default_jobs
 _CHECKS: Final = (CheckKind.RESTORE, CheckKind.CONNECT, CheckKind.EXPECTED)
 _ESSENTIAL: Final = frozenset({CheckKind.RESTORE, CheckKind.CONNECT})
 _OWN: Final = ("postgres", "template0", "template1")  # every new server has them
+_PREFIX: Final = "pgkeep_drill_"  # of such a database's name in the drill's server
 _ROOM: Final = 256 * MIB  # a new server, and what it writes itself
 
 
@@ -140,7 +141,7 @@ class _Job:
         )
 
     def _name(self, database: str) -> str:
-        return f"pgkeep_drill_{database}" if database in _OWN else database
+        return f"{_PREFIX}{database}" if database in _OWN else database
 
     def tell(self, story: Story, started_at: datetime) -> None:
         tables, rows = (sum(getattr(one, what) for one in self.done) for what in ("tables", "rows"))
@@ -156,7 +157,7 @@ class _Job:
         )
         story.reached = f"as it was at {self.facts.taken_at:%Y-%m-%d %H:%M:%S} UTC"
         story.notes = tuple(note for one in self.done for note in one.notes)
-        many = f"{len(self.done)} of {len(self.facts.databases)} databases"
+        many = f"{len(self.done)} of {counted(len(self.facts.databases), 'database')}"
         story.checks.note(CheckKind.RESTORE, self._restored(many, size), seconds)
         compared = sum(one.compared for one in self.done)
         if self.differs:
@@ -164,7 +165,8 @@ class _Job:
             story.checks.note(CheckKind.EXPECTED, failed(words, self.differs))
         elif self.done and not self.problems:
             words = (
-                f"{compared:,} objects and {rows:,} rows of {tables:,} tables are as inventoried"
+                f"{counted(compared, 'object')} and {counted(rows, 'row')} of "
+                f"{counted(tables, 'table')} are as the dump's inventory says"
             )
             story.checks.note(CheckKind.EXPECTED, passed(words))
 
@@ -176,7 +178,8 @@ class _Job:
         return Finding(bad[0][1].status, f"{many} could be restored", tuple(evidence))
 
     def connect(self) -> Finding:
-        return look(self.server.conninfo, [one.name for one in self.done])[0]
+        found = look(self.server.conninfo, [one.name for one in self.done])[0]
+        return replace(found, words=found.words.replace(_PREFIX, ""))
 
     def ask(self, story: Story) -> None:
         """Ask the user's queries of the databases that are in the dump."""

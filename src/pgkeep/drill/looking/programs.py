@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Final, LiteralString
 
-from pgkeep.drill.finding import Finding, failed, passed, untested
+from pgkeep.drill.finding import Finding, counted, failed, passed, untested
 from pgkeep.drill.looking.copy import Copy
 from pgkeep.drill.looking.following import follow
 from pgkeep.server.binaries import (
@@ -105,7 +105,7 @@ def read_all(copy: Copy) -> Finding:
             bad += [f"database {database}: {_bare(line)}" for line in errors]
     if bad:
         return failed("pg_dump cannot read all data", bad)
-    many = "1 database" if len(copy.databases) == 1 else f"{len(copy.databases)} databases"
+    many = counted(len(copy.databases), "database")
     return passed(f"pg_dump read {many}, {format_size(copy.size)}, to the end")
 
 
