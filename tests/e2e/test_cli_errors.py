@@ -42,7 +42,8 @@ def test_a_misspelt_key_stops_the_program(tmp_path: Path) -> None:
         f"error: cannot use {config}: line 4: clusters.main.coninfo is not an option",
         "hint: did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
         "server_name, may_take_over, jobs, wal_timeout, archive, archive_jobs, "
-        "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention",
+        "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention, "
+        "drill",
         "code: bad-config, exit status 101",
     ]
 

@@ -121,7 +121,9 @@ def test_the_first_day(day: Day) -> None:
     assert day.json("check")["ok"]  # archives what there is
 
     listed = day.json("list")
-    assert set(listed) == {"cluster", "repository", "backups", "unreadable", "coverage", "wal"}
+    assert set(listed) == {
+        "cluster", "repository", "backups", "unreadable", "drills", "coverage", "wal",
+    }  # fmt: skip
     assert set(listed["backups"][0]) == LISTED
     span = listed["coverage"][0]["spans"][0]
     assert span["from"]["lsn"] == backup["stop_lsn"]

@@ -90,9 +90,9 @@ def drill(  # noqa: PLR0913 - the options of the command
     list_only: ListOnly = False,
     show: Show = "",
 ) -> int:
-    """Restore for real, start it, check it, report it; nothing else is left.
+    """Restore for real, start it, check it, and report.
 
-    Exit status: 0 passed, 3 failed, 4 could not be tested.
+    Nothing else is left. Exit status: 0 passed, 3 failed, 4 could not be tested.
     """
     from pgkeep.drill.request import RANDOM, DrillRequest
     from pgkeep.units import parse_rate
