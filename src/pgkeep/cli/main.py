@@ -156,9 +156,9 @@ def build_app(context: Context) -> typer.Typer:
         group(here)
 
     for part in (
-        setup, backup, restore, dump, verify, drill, copy, repair, retention, wal, point, census,
-        cost,
-    ):  # fmt: skip
+        *(setup, backup, restore, dump, verify, drill, copy),
+        *(repair, retention, wal, census, point, cost),
+    ):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)
