@@ -33,6 +33,11 @@ words = "the books do not add up"
 """
 
 
+# With it a drill is at work until somebody ends it.
+ENDLESS = """
+[[clusters.main.drill.checks]]
+query = "SELECT pg_sleep(500)"
+"""
 BOOKS = """
 CREATE TABLE accounts (id int PRIMARY KEY, balance int);
 INSERT INTO accounts SELECT g, 0 FROM generate_series(1, 1000) g
@@ -53,8 +58,8 @@ class Stage:
         self.cluster.sql(BOOKS)
         self.backup: str = self.run("backup", "--json").ok().json["id"]
 
-    def expect(self, balance: int) -> None:
-        more = CHECKS.format(place=self.place, balance=balance)
+    def expect(self, balance: int, more: str = "") -> None:
+        more = CHECKS.format(place=self.place, balance=balance) + more
         write_config(self.config, self.repository, {"main": self.cluster.conninfo}, more)
 
     def run(self, *words: str | Path, **more: Any) -> Result:
@@ -126,10 +131,11 @@ def test_what_a_drill_prints_and_how_it_ends(stage: Stage) -> None:
 @only(17)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_a_drill_that_is_ended(stage: Stage, number: signal.Signals) -> None:
+    stage.expect(balance=0, more=ENDLESS)
     with stage.drilling() as process:
         process.send_signal(number)
         process.wait(60)
-        wait_for(stage.is_clean, what="the sandbox to go")
+        wait_for(stage.is_clean, timeout=60, what="the sandbox to go")
     assert not list((stage.repository / "clusters/main").glob("drills/*"))
 
 
