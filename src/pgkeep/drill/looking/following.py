@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Final, NamedTuple
 
+_NOT_RUN: Final = 127  # as a shell says it
 _KEPT: Final = 2000  # lines of what a program says
 
 
@@ -32,22 +33,24 @@ def follow(
 
     The program never outlives this call.
     """
-    kept: list[str] = []
     quiet = stdout == subprocess.DEVNULL
-    with subprocess.Popen(
-        list(argv),
-        env=dict(environment),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
-        stderr=subprocess.PIPE if quiet else subprocess.STDOUT,
-    ) as process:
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            env=dict(environment),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
+            stderr=subprocess.PIPE if quiet else subprocess.STDOUT,
+        )
+    except OSError as error:
+        return Said(_NOT_RUN, (f"it cannot be run: {error.strerror or error}",))
+    with process:
         try:
             source = process.stderr if quiet else process.stdout
             assert source is not None
-            for line in _lines(source):
-                if not on_line(line) and len(kept) < _KEPT:
-                    kept.append(line)
+            said = (line for line in _lines(source) if not on_line(line))
+            kept = [line for number, line in enumerate(said) if number < _KEPT]
             return Said(process.wait(), tuple(kept))
         finally:
             if process.poll() is None:

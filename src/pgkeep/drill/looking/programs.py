@@ -69,7 +69,7 @@ def amcheck(copy: Copy, *, full: bool) -> Finding:
                 "(Red Hat: postgresql-contrib)"
             )
     copy.progress.phase("checking tables and B-trees", copy.size)
-    to = connecting(copy.conninfo, "postgres")
+    to = connecting(copy.conninfo)
     command = [
         program, "--all", "--install-missing", "--progress", "--no-password",
         *(["--heapallindexed"] if full else []),
