@@ -165,6 +165,22 @@ def test_a_dump_that_shrank_is_kept_and_flagged(scene: DumpScene) -> None:
     assert len(scene.dumps()) == 2
 
 
+def test_databases_that_are_left_out_by_name_are_not_missed(scene: DumpScene) -> None:
+    scene.create()
+    words = ["--exclude-database", "template*"]
+    made = scene.create(*words)
+    assert made["suspicions"] == []
+    assert made["selection"]["exclude_databases"] == ["template*"]
+    shown = scene.run("dump", "list").ok().stdout
+    assert "all databases (exclude databases template*)" in shown
+    scene.cluster.sql("CREATE DATABASE shop")
+    scene.create(*words)
+    scene.cluster.sql("DROP DATABASE shop")
+    result = scene.run("dump", "create", *words)
+    assert result.exit == 250
+    assert "database shop is gone" in result.stderr
+
+
 @contextmanager
 def running(scene: DumpScene, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Start a dump of a table that is locked, so that it waits."""

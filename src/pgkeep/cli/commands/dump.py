@@ -64,10 +64,10 @@ def create(  # noqa: PLR0913 - what pg_dump can choose, by its own names
         exclude_table_data=tuple(exclude_data or ()), schemas=tuple(schemas or ()),
         exclude_schemas=tuple(exclude_schemas or ()), extensions=tuple(extensions or ()),
         foreign_servers=tuple(foreign_data or ()), large_objects=large_objects,
+        exclude_databases=tuple(exclude_databases or ()),
     )  # fmt: skip
     wish = _Wish(
         databases=tuple(databases or ()),
-        exclude=tuple(exclude_databases or ()),
         selection=_with_file(selection, filter_file),
         role_passwords=role_passwords,
         label=label,
@@ -82,7 +82,6 @@ class _Wish(NamedTuple):
     """What was typed."""
 
     databases: tuple[str, ...]
-    exclude: tuple[str, ...]
     selection: Selection
     role_passwords: bool | None
     label: str
@@ -108,7 +107,6 @@ def _create(context: Context, wish: _Wish) -> int:
     wait = parse_duration(wish.lock_wait) if wish.lock_wait else app.config.dump.lock_wait
     chosen = CreateOptions(
         databases=wish.databases,
-        exclude_databases=wish.exclude,
         selection=wish.selection,
         role_passwords=wish.role_passwords,
         label=wish.label,

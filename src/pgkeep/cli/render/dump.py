@@ -33,7 +33,7 @@ def report(made: DumpReport, look: Look) -> str:
         fields(pairs, indent="  "),
     ]
     lines += [f"  note: {safe(note)}" for note in made.notes]
-    if not facts.selection.whole:
+    if not facts.selection.holds_all:
         lines.append(look.weak("  this is not a full backup: it holds what was chosen"))
     return "\n".join(lines)
 
@@ -161,6 +161,12 @@ def difference(found: Difference, look: Look) -> str:
         header = ["DATABASE", "TABLE", "ROWS WERE", "ROWS ARE", "CHANGE", "BYTES"]
         lines.append(table(header, rows, look, right=(2, 3, 4, 5)))
         lines += _more(len(found.counts))
+    was, now = map(safe, found.selections)
+    if was != now:
+        lines.append(
+            f"note: much of this was not chosen, rather than dropped or made: {found.older} holds "
+            f"{was}, {found.newer} {now}"
+        )
     if not found.comparable:
         lines.append(
             "note: another major version of pg_dump made one of them: definitions were not compared"

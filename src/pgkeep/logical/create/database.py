@@ -70,7 +70,7 @@ class Dumper:
         """Dump a database into the folder of this number; return what goes on record of it."""
         name = snapshot.database
         runs = plan_runs(survey.schemas, survey.lock_room)
-        total = self.comparison.data_bytes(name) or survey.bytes
+        total = self.comparison.data_bytes(name) or survey.bytes if self.selection.takes_rows else 0
         self.progress.phase(f"dumping database {name}", total or None)
         try:
             parts = [self._run(snapshot, run, number, place) for place, run in enumerate(runs)]

@@ -87,8 +87,13 @@ class CannotRead(PgkeepError):
         if self.hidden:
             parts.append(f'ALTER ROLE "{role}" BYPASSRLS')
         if self.large_objects:
-            parts.append("for large objects dump as their owner or a superuser")
-        return "; ".join(parts) + "; or leave them out by name (--exclude-table)"
+            parts.append(
+                "for large objects dump as their owner or a superuser, or leave them out "
+                "(--no-large-objects)"
+            )
+        if self.unreadable or self.hidden:
+            parts.append("or leave tables out by name (--exclude-table)")
+        return "; ".join(parts)
 
 
 def _listed(names: tuple[str, ...]) -> str:

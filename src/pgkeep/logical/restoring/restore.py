@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from pgkeep.errors import PgkeepError
 from pgkeep.logical import inventory
 from pgkeep.logical.capture.scratch_space import scratch_space
 from pgkeep.logical.encodings import readable
@@ -40,7 +39,7 @@ from pgkeep.logical.restoring.compare import (
 )
 from pgkeep.logical.restoring.place import DatabaseThere, Place
 from pgkeep.logical.restoring.plan import EntryPlan, NothingChosen, plan_entries
-from pgkeep.logical.restoring.preflight import Checked, Server, check, look
+from pgkeep.logical.restoring.preflight import Checked, Server, check, choose_database, look
 from pgkeep.logical.restoring.report import RestoreReport, RestoreRequest
 from pgkeep.logical.restoring.roles import role_statements
 from pgkeep.logical.restoring.script import refuse_changes, restore_script
@@ -61,24 +60,28 @@ from pgkeep.server.client_programs import ProgramFailed, connecting, run_program
 from pgkeep.server.client_tools import find_tools
 
 
-class WhichDatabase(PgkeepError):
-    """A dump holds several databases, or not the one that is wanted."""
+class RestoreStopped(ProgramFailed):
+    """PostgreSQL did not take a part of a dump. What was made till then is dropped again."""
 
-    code = "which-database"
-    exit_status = 221
+    code = "restore-stopped"
 
     dump: str
-    wanted: str
-    known: tuple[str, ...]
+    partly: str = ""  # what the dump holds, if that is not everything
 
     def __str__(self) -> str:
-        if self.wanted:
-            return f"cannot restore database {self.wanted} of {self.dump}: it is not in it"
-        return f"cannot restore {self.dump} into one database: it holds {len(self.known)}"
+        return f"nothing was restored of {self.dump}: {super().__str__()}"
 
     @property
     def hint(self) -> str:
-        return f"choose one with --database: {', '.join(self.known)}; --all restores every one"
+        if killed := super().hint:
+            return killed
+        if self.partly:
+            return (
+                f"the dump holds only {self.partly}: types, functions and tables that these need "
+                "may not be in it; restore from a dump of everything with -t, or pgkeep dump "
+                "export --format custom and pg_restore into a database that has them"
+            )
+        return "pgkeep dump export --format custom writes what pg_restore can take in part"
 
 
 def restore(
@@ -99,19 +102,12 @@ def restore(
             Place(request.into, request.name or database.name, request.dump)
         )
         job = _Job(cluster, request, progress, manifest, database, place, space.directory)
-        return job.run()
-
-
-def choose_database(manifest: DumpManifest, wanted: str) -> DumpedDatabase:
-    """Return the database that is meant. Raise WhichDatabase."""
-    facts = manifest.facts
-    names = tuple(database.name for database in facts.databases)
-    if not wanted and len(names) == 1:
-        return facts.databases[0]
-    found = facts.database(wanted) if wanted else None
-    if found is None:
-        raise WhichDatabase(facts.id, wanted, names)
-    return found
+        try:
+            return job.run()
+        except ProgramFailed as failed:
+            selection = manifest.facts.selection
+            partly = "" if selection.holds_all else selection.words
+            raise RestoreStopped(**failed.facts(), dump=request.dump, partly=partly) from failed
 
 
 @dataclass
@@ -145,7 +141,7 @@ class _Job:
         self.settings = [entry for entry in entries if entry.desc in SETTINGS]
         self.known = [Name(e.namespace or "", e.tag or "") for e in entries if e.desc in TABLES]
         plan = self._plan(entries)
-        checked = check(request, plan, self.database, server)
+        checked = check(request, plan, self.database, server, self.manifest.facts.selection)
         self.notes += checked.notes
         tables = self._tables(plan)
         report = RestoreReport(
@@ -153,7 +149,7 @@ class _Job:
             database=self.database.name,
             name=place.wanted,
             server=server.version,
-            tables=len(tables),
+            tables=plan.tables,
             rows=sum(table.rows or 0 for table in tables),
             left_out=plan.left_out,
             needed=plan.needed,
