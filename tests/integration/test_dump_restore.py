@@ -443,3 +443,48 @@ def test_all_of_a_server_goes_to_a_new_one(shop: DumpScene, new_cluster: NewClus
     result = shop.run("dump", "restore", "latest", *where)
     assert "has these databases already: postgres\n" in result.stderr
     assert "hint: leave them out with --exclude-database" in result.stderr
+
+
+@only(15, 18)
+def test_rows_of_foreign_tables_are_never_written_to_their_server(
+    pg: ScratchCluster, tmp_path: Path
+) -> None:
+    pg.sql("CREATE TABLE there AS SELECT generate_series(1, 10) AS a")
+    pg.sql("CREATE DATABASE shop")
+    pg.sql(
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw "
+        f"OPTIONS (host '{pg.socket_directory}', port '{pg.port}', dbname 'postgres');"
+        "CREATE USER MAPPING FOR postgres SERVER far;"
+        "CREATE FOREIGN TABLE here (a int) SERVER far OPTIONS (table_name 'there');"
+        "CREATE TABLE own AS SELECT 1 AS a",
+        dbname="shop",
+    )
+    scene = DumpScene.make(pg, tmp_path)
+    made = scene.create("-d", "shop", "--include-foreign-data", "far", "--jobs", "2")
+    assert made["databases"][0]["rows"] == 11
+    made = restore(scene, "-d", "copy")
+    assert (made["tables"], made["rows"]) == (2, 1)
+    why = "rows of foreign table public.here: they would be written to its server"
+    assert made["left_out"] == [why]
+    assert pg.sql("SELECT count(*) FROM there") == [(10,)]
+
+
+@only(15, 18)
+def test_a_part_of_a_database_in_another_encoding(pg: ScratchCluster, tmp_path: Path) -> None:
+    pg.sql("CREATE DATABASE shop TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with pg.connect(dbname="shop", client_encoding="UTF8") as connection:
+        connection.execute("CREATE TABLE größe AS SELECT 'Grün' AS a; CREATE TABLE b (a int)")
+    scene = DumpScene.make(pg, tmp_path)
+    scene.create("-d", "shop")
+    restore(scene, "-d", "part", "-t", "größe")
+    script = tmp_path / "shop.sql"
+    pg.tool("pg_dump", "--file", str(script), "shop")
+    scene.run("dump", "import", script).ok()
+    restore(scene, "-d", "script")
+    for name in ("part", "script"):
+        with pg.connect(dbname=name, client_encoding="UTF8") as connection:
+            found = connection.execute(
+                'SELECT a, pg_encoding_to_char(encoding) FROM "größe", '
+                "pg_database WHERE datname = current_database()"
+            ).fetchall()
+            assert found == [("Grün", "LATIN1")]

@@ -99,7 +99,8 @@ class Dumper:
             run_selection(self.selection, run),
             self.tools.major,
             snapshot=snapshot.exported.name,
-            jobs=self.jobs,
+            # pg_dump refuses rows of foreign tables from several connections.
+            jobs=1 if self.selection.foreign_servers else self.jobs,
             lock_wait_ms=round(self.lock_wait_s * 1000),
         )
         to = self.connecting.to(snapshot.database)

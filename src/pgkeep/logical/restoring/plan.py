@@ -132,6 +132,7 @@ def plan_entries(
         elif entry.desc != STATISTICS and not (schema_only and _is_value(entry)):
             definitions.append(entry)
     whole = chosen is None or chosen.only_excludes
+    data, foreign = _without_foreign(entries, data, encoding)
     broken, lacking = broken_keys(definitions, data, encoding)
     return EntryPlan(
         tuple(entry for entry in definitions if entry.dump_id not in broken),
@@ -139,9 +140,22 @@ def plan_entries(
         tuple(objects),
         tuple(of_database) if whole else (),
         whole,
-        (*left_out, *lacking),
+        (*left_out, *foreign, *lacking),
         tuple(needed),
     )
+
+
+def _without_foreign(
+    entries: Sequence[TocEntry], data: Sequence[TocEntry], encoding: str
+) -> tuple[list[TocEntry], list[str]]:
+    """Return rows but those of foreign tables: loading them would write them to their server."""
+    far = {(e.namespace, e.tag) for e in entries if e.desc == "FOREIGN TABLE"}
+    left_out = [entry for entry in data if (entry.namespace, entry.tag) in far]
+    return [entry for entry in data if (entry.namespace, entry.tag) not in far], [
+        f"rows of foreign table {readable(f'{entry.namespace}.{entry.tag}', encoding)}: they would "
+        "be written to its server"
+        for entry in left_out
+    ]
 
 
 def _all(entries: Iterable[TocEntry]) -> set[int]:

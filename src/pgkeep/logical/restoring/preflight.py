@@ -22,6 +22,9 @@ SELECT current_setting('server_version'), current_user, rolsuper, rolcreatedb OR
        rolcreaterole OR rolsuper
 FROM pg_roles WHERE rolname = current_user
 """
+_ENCODING: Final[LiteralString] = """
+SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template0'
+"""
 _MEMBER: Final[LiteralString] = """
 SELECT rolname FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')
 """
@@ -84,6 +87,7 @@ class Server(NamedTuple):
     tablespaces: frozenset[str]
     extensions: frozenset[str]  # that could be made
     collation_version: str  # of the libraries, for the default collation of a new database
+    encoding: str  # of a new database, unless it says otherwise
 
     @property
     def major(self) -> int:
@@ -104,6 +108,7 @@ def look(session: Session) -> Server:
         frozenset(row[0] for row in session.query("SELECT spcname FROM pg_tablespace")),
         frozenset(row[0] for row in session.query("SELECT name FROM pg_available_extensions")),
         _collation_version(session),
+        str(session.query(_ENCODING)[0][0]),
     )
 
 

@@ -124,6 +124,7 @@ class _Job:
     notes: list[str] = field(default_factory=list)
     phases: list[tuple[str, float]] = field(default_factory=list)
     settings: list[TocEntry] = field(default_factory=list)  # of the archive's text
+    maker: TocEntry | None = None  # of the database
     known: list[Name] = field(default_factory=list)  # tables of the dump, restored or not
 
     def run(self) -> RestoreReport:
@@ -139,6 +140,7 @@ class _Job:
             return self._script(server, tools, began)
         header, entries = self._entries()
         self.settings = [entry for entry in entries if entry.desc in SETTINGS]
+        self.maker = next((entry for entry in entries if entry.desc == "DATABASE"), None)
         self.known = [Name(e.namespace or "", e.tag or "") for e in entries if e.desc in TABLES]
         plan = self._plan(entries)
         checked = check(request, plan, self.database, server, self.manifest.facts.selection)
@@ -177,12 +179,12 @@ class _Job:
         first, last = in_two_steps(entries)
         write_archive(archive, header, first)
         write_archive(self.scratch / "late", header, last)
-        maker = next((entry for entry in plan.of_database if entry.desc == "DATABASE"), None)
         options = database_options(
-            maker,
+            self.maker,
             self.database.encoding,
             request.tablespaces,
-            keep_spaces=request.keep_tablespaces,
+            keep_spaces=request.keep_tablespaces and plan.whole,
+            usual=server.encoding,
         )
         warm_up()
         with self._phase("making the database"):
@@ -435,7 +437,8 @@ class _Job:
         if self.request.dry_run:
             return report
         encoding = self.database.encoding
-        self.place.create(database_options(None, encoding, {}, keep_spaces=False))
+        usual = server.encoding
+        self.place.create(database_options(None, encoding, {}, keep_spaces=False, usual=usual))
         with self._phase("script"):
             restore_script(self.cluster, self.manifest, self.database, tools, self.place.conninfo)
         self._analyze(tools)
