@@ -62,6 +62,8 @@ def test_a_dump_holds_what_pg_dump_writes_of_the_same_snapshot(scene: DumpScene)
     assert content.endswith(b"\n\\.\n\n\n")
     assert items["SEQUENCE SET", "public", "customers_id_seq"].value == "7,true"
     assert b"CREATE ROLE" in b"".join(streams.read("globals.sql"))
+    shown = scene.run("dump", "show", made["id"]).ok().stdout
+    assert "\npostgres  public.orders     1,000" in shown
     assert scene.is_clean()
 
 
@@ -165,12 +167,13 @@ def test_a_dump_that_shrank_is_kept_and_flagged(scene: DumpScene) -> None:
     assert len(scene.dumps()) == 2
 
 
+@only(15, 18)
 def test_databases_that_are_left_out_by_name_are_not_missed(scene: DumpScene) -> None:
     scene.create()
     words = ["--exclude-database", "template*"]
     made = scene.create(*words)
     assert made["suspicions"] == []
-    assert made["selection"]["exclude_databases"] == ["template*"]
+    assert made["selection"] == "exclude databases template*"
     shown = scene.run("dump", "list").ok().stdout
     assert "all databases (exclude databases template*)" in shown
     scene.cluster.sql("CREATE DATABASE shop")

@@ -10,6 +10,7 @@ from pgkeep.cli.commands import dump_files, dump_restore
 from pgkeep.cli.commands import dump_options as options
 from pgkeep.cli.context import NO, Context, error_facts, group, say_problem
 from pgkeep.cli.locking.keeping import lock_after
+from pgkeep.errors import PgkeepError
 from pgkeep.model.dump import Selection
 
 
@@ -156,12 +157,19 @@ def list_dumps(here: typer.Context) -> int:
 def show(here: typer.Context, dump_id: options.Dump = "latest") -> None:
     """Show all that is on record of a dump."""
     from pgkeep.cli.render import dump as render
+    from pgkeep.logical.largest import largest_tables
     from pgkeep.repository import dumps
 
     context: Context = here.obj
     folder = context.app.cluster_to_read
     facts = dumps.read_facts(folder, dumps.find_dump(dumps.dumps(folder), dump_id).id)
-    context.result(render.show_facts(facts), lambda look: render.show(facts, look))
+    try:
+        largest, why_not = largest_tables(folder, facts.id, render.LARGEST), ""
+    except PgkeepError as error:  # what is on record is worth seeing all the same
+        largest, why_not = [], str(error)
+    context.result(
+        render.show_facts(facts, largest), lambda look: render.show(facts, largest, why_not, look)
+    )
 
 
 def diff(
