@@ -399,6 +399,8 @@ def test_a_partitioned_table_comes_with_the_rows_of_its_partitions(parts: DumpSc
 def test_dumps_of_a_part_are_restored_as_far_as_they_go(parts: DumpScene) -> None:
     parts.create("-d", "shop", "--exclude-table-data", "customers")
     made = restore(parts, "-d", "rowless")
+    why = "this dump is not of everything: it holds exclude table data customers"
+    assert made["notes"] == [why]
     why = "foreign key orders orders_customer_fkey: the rows of table public.customers do not come"
     assert made["left_out"] == [why]
     parts.cluster.sql("ALTER TABLE orders DISABLE TRIGGER touch", dbname="shop")

@@ -52,7 +52,13 @@ from pgkeep.progress import Progress, Silent
 from pgkeep.repository import dumps
 from pgkeep.repository.claims import locks
 from pgkeep.repository.manifest.codec import DumpManifest
-from pgkeep.repository.manifest.dump_facts import GLOBALS, INVENTORY, TOC, DumpedDatabase
+from pgkeep.repository.manifest.dump_facts import (
+    GLOBALS,
+    INVENTORY,
+    TOC,
+    DumpedDatabase,
+    DumpFacts,
+)
 from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.binaries import Binaries, PgToolsMissing
@@ -102,12 +108,21 @@ def restore(
             Place(request.into, request.name or database.name, request.dump)
         )
         job = _Job(cluster, request, progress, manifest, database, place, space.directory)
+        job.notes += _warnings(manifest.facts)
         try:
             return job.run()
         except ProgramFailed as failed:
             selection = manifest.facts.selection
             partly = "" if selection.holds_all else selection.words
             raise RestoreStopped(**failed.facts(), dump=request.dump, partly=partly) from failed
+
+
+def _warnings(facts: DumpFacts) -> list[str]:
+    """Say what a dump is, to whoever took the latest for a good one."""
+    found = [f"this dump looks wrong: {why}" for why in facts.suspicions]
+    if not facts.selection.holds_all:
+        found.append(f"this dump is not of everything: it holds {facts.selection.words}")
+    return found
 
 
 @dataclass
