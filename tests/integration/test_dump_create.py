@@ -451,3 +451,19 @@ def test_a_dump_of_chosen_parts(scene: DumpScene) -> None:
     assert made["selection"] != "everything"
     listed = scene.run("dump", "create", "-d", "postgres", "--schema-only").ok().stdout
     assert "this is not a full backup" in listed
+
+
+@only(15, 18)
+def test_a_partitioned_table_that_is_chosen_without_its_partitions(scene: DumpScene) -> None:
+    scene.cluster.sql(
+        "CREATE TABLE log (at int) PARTITION BY RANGE (at);"
+        "CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (1) TO (10);"
+        "CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM (10) TO (20);"
+        "INSERT INTO log SELECT generate_series(1, 19)"
+    )
+    for pattern, rows, notes in (
+        ("log", 0, ["rows of partitions that no -t chooses are not in it: of public.log"]),
+        ("log*", 19, []),
+    ):
+        made = scene.create("-d", "postgres", "-t", pattern)
+        assert (made["databases"][0]["rows"], made["notes"]) == (rows, notes)

@@ -295,6 +295,11 @@ class _Job:
             finally:
                 snapshot.close()
             self._note_collation(snapshot.database, found)
+            if found.partless and not self.options.selection.tables_and_children:
+                self.notes.append(
+                    f"rows of partitions that no -t chooses are not in it: of "
+                    f"{', '.join(found.partless)}"
+                )
 
     def _give_up(self, database: str, error: PgkeepError) -> None:
         """Go on without a database, if there are others: they are worth having all the same."""

@@ -36,9 +36,7 @@ _BELONGING: Final = frozenset(
     }
 )  # fmt: skip
 # These join two things: they come only when both are there.
-_JOINING: Final = frozenset(
-    {FOREIGN_KEY, "TABLE ATTACH", "INDEX ATTACH", "PUBLICATION TABLE", "SEQUENCE OWNED BY"}
-)
+_JOINING: Final = frozenset({FOREIGN_KEY, "TABLE ATTACH", "INDEX ATTACH", "PUBLICATION TABLE"})
 # These bear the name of what they belong to, or that and their own: 'orders orders_pkey'.
 _BEARING: Final = frozenset(
     {
@@ -367,6 +365,8 @@ def _owners(entry: TocEntry, by_id: Mapping[int, TocEntry]) -> list[int]:
     if entry.desc in ATTACHED or entry.desc in _JOINING:
         return found
     relations = [one for one in found if by_id[one].desc in _RELATIONS]
+    if entry.desc == "SEQUENCE OWNED BY":  # its table brings the sequence, never the other way
+        return [one for one in relations if by_id[one].desc != "SEQUENCE"]
     if entry.desc not in _BEARING:
         return relations
     tag = f"{entry.tag or ''} "
