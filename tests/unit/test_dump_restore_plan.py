@@ -23,6 +23,7 @@ def key(dump_id: int, needs: tuple[int, ...], more: str = "") -> TocEntry:
     return needing(dump_id, "FK CONSTRAINT", "orders fk", *needs, definition=text)
 
 
+OWNED = 'ALTER SEQUENCE "shop"."orders_id_seq" OWNED BY "shop"."orders"."id";\n'
 SHOP = [
     entry(1, "EXTENSION", "pg_trgm", namespace=None),
     needing(2, "FUNCTION", "touch()"),
@@ -30,7 +31,7 @@ SHOP = [
     needing(4, "TABLE", "customers"),
     needing(5, "SEQUENCE", "customers_id_seq", 4),  # of an identity column
     needing(6, "TABLE", "orders"),
-    needing(7, "SEQUENCE OWNED BY", "orders_id_seq", 3, 6),
+    needing(7, "SEQUENCE OWNED BY", "orders_id_seq", 3, definition=OWNED),
     needing(8, "DEFAULT", "orders id", 3, 6),
     data(9, "customers", dependencies=("4",)),
     data(10, "orders", dependencies=("6",)),

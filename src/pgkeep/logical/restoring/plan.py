@@ -22,7 +22,7 @@ from pgkeep.postgres.archive.entries import (
     foreign_key,
     subject,
 )
-from pgkeep.postgres.archive.sql import ForeignKey
+from pgkeep.postgres.archive.sql import ForeignKey, NotUnderstood, parse_identifier
 from pgkeep.postgres.archive.toc import TocEntry
 
 _RELATIONS: Final = frozenset({"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"})
@@ -36,7 +36,9 @@ _BELONGING: Final = frozenset(
     }
 )  # fmt: skip
 # These join two things: they come only when both are there.
-_JOINING: Final = frozenset({FOREIGN_KEY, "TABLE ATTACH", "INDEX ATTACH", "PUBLICATION TABLE"})
+_JOINING: Final = frozenset(
+    {FOREIGN_KEY, "TABLE ATTACH", "INDEX ATTACH", "PUBLICATION TABLE", "SEQUENCE OWNED BY"}
+)
 # These bear the name of what they belong to, or that and their own: 'orders orders_pkey'.
 _BEARING: Final = frozenset(
     {
@@ -321,6 +323,8 @@ class _Picker:
             if entry.desc == FOREIGN_KEY:
                 holds = tuple(foreign_key(entry).table) in there
                 holds = holds and self._has_referenced_rows(entry, rows)
+            if entry.desc == "SEQUENCE OWNED BY":  # it names its table, and does not depend on it
+                holds = holds and _owner(entry) in there
             if holds:
                 kept.add(one)
                 about = belonging.get(one, ())
@@ -365,10 +369,21 @@ def _owners(entry: TocEntry, by_id: Mapping[int, TocEntry]) -> list[int]:
     if entry.desc in ATTACHED or entry.desc in _JOINING:
         return found
     relations = [one for one in found if by_id[one].desc in _RELATIONS]
-    if entry.desc == "SEQUENCE OWNED BY":  # its table brings the sequence, never the other way
-        return [one for one in relations if by_id[one].desc != "SEQUENCE"]
     if entry.desc not in _BEARING:
         return relations
     tag = f"{entry.tag or ''} "
     named = [one for one in found if tag.startswith(f"{by_id[one].tag or ''} ")]
     return named or relations  # some tags of old versions are shorter
+
+
+def _owner(entry: TocEntry) -> tuple[str, str]:
+    """Return schema and name of the table that a SEQUENCE OWNED BY names."""
+    _, _, text = (entry.definition or "").partition(" OWNED BY ")
+    names, end = [entry.namespace or ""], -1
+    try:
+        while end < 0 or text[end : end + 1] == ".":
+            name, end = parse_identifier(text, end + 1)
+            names.append(name)
+    except NotUnderstood:
+        return "", ""
+    return names[-3] if len(names) > 2 else "", names[-2]
