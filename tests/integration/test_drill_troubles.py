@@ -74,6 +74,21 @@ def test_a_server_that_does_not_start_fails(scene: Scene) -> None:
     assert "database files are incompatible with server" in words
 
 
+@only(18)
+def test_a_database_that_lets_nobody_in_fails(scene: Scene) -> None:
+    scene.pg.sql("CREATE DATABASE broken")
+    oid = scene.pg.value("SELECT oid FROM pg_database WHERE datname = 'broken'")
+    (scene.pg.data_directory / f"base/{oid}/PG_VERSION").write_text("9.6\n")
+    scene.backup()
+    scene.archive()
+    report = drilled(scene, queries=[query("SELECT 1", "1", database="broken")])
+    assert report.status is Status.FAILED
+    words = failed(report, CheckKind.CONNECT)
+    assert words.startswith("1 of 3 databases let nobody in\nbroken: cannot connect")
+    assert states(report)["query SELECT 1"] == "failed"
+    assert states(report)["checksums"] == "passed"
+
+
 @only(17)
 def test_a_moment_drawn_by_lot_holds_what_was_there_then(
     new_cluster: NewCluster, repository_directory: Path, tmp_path: Path

@@ -12,7 +12,7 @@ from pgkeep.repository.packs.chunks import PackMissing
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.restore.target.unreachable import NothingToRestore, TargetTooLate
-from pgkeep.sandbox.request import SandboxServerFailed, SandboxTooSmall
+from pgkeep.sandbox.request import SandboxFailed, SandboxServerFailed, SandboxTooSmall
 from pgkeep.server.binaries import PgToolsMissing
 from pgkeep.server.session import SessionLost
 
@@ -56,6 +56,12 @@ def test_judge(sketch: str, status: str) -> None:
         (PackMissing("b", "p", "s", "f"), CheckKind.RESTORE, Status.FAILED),
         (NothingToRestore("main", "no backup"), CheckKind.RECOVERY, Status.FAILED),
         (SandboxServerFailed("FATAL", "/x", "a\nb"), CheckKind.RECOVERY, Status.FAILED),
+        (
+            SandboxServerFailed("x: No space left on device", "/x", ""),
+            CheckKind.RECOVERY,
+            Status.NOT_TESTED,
+        ),
+        (SandboxFailed("no superuser was found in it"), CheckKind.CONNECT, Status.FAILED),
         (SandboxTooSmall("why", "/x", 9, 1), CheckKind.RESTORE, Status.NOT_TESTED),
         (StoreFailed("s3://x", "get y", "timeout"), CheckKind.RESTORE, Status.NOT_TESTED),
         (PgToolsMissing("18", None, []), CheckKind.RESTORE, Status.NOT_TESTED),

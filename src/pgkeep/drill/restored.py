@@ -41,6 +41,7 @@ _AFTER_RESTORE = (
     CheckKind.READ,
     CheckKind.EXPECTED,
 )
+_RECOVERED = "the server became consistent and reached the target"
 _NOT_THERE = "there was no server to look at"
 
 
@@ -78,8 +79,10 @@ def _restore(
         return stack.enter_context(open_sandbox(cluster, asked, progress, on_plan=remember))
     except PgkeepError as error:
         kind, finding = judged(error)
-        if kind is CheckKind.RECOVERY and story.of:
+        if kind is not CheckKind.RESTORE and story.of:
             story.checks.note(CheckKind.RESTORE, passed("every file was restored"))
+        if kind is CheckKind.CONNECT:
+            story.checks.note(CheckKind.RECOVERY, passed(_RECOVERED))
         story.checks.note(kind, finding, story.seconds)
         return None
 
@@ -123,7 +126,7 @@ def _reached(sandbox: Sandbox) -> Finding:
     outcome = sandbox.outcome
     if outcome.warnings:
         return failed("recovery did not stop where it was to stop", outcome.warnings)
-    return passed("the server became consistent and reached the target")
+    return passed(_RECOVERED)
 
 
 def _look(
@@ -142,7 +145,6 @@ def _look(
         data_directory=sandbox.data_directory,
         binaries=sandbox.binaries,
         databases=seen.databases,
-        checksums=seen.checksums,
         size=seen.size,
         jobs=request.sandbox.jobs or default_jobs(),
         progress=progress,

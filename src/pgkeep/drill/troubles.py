@@ -27,7 +27,12 @@ from pgkeep.restore.target.unreachable import (
     TargetTooLate,
     WrongTimeline,
 )
-from pgkeep.sandbox.request import SandboxFailed, SandboxMisplaced, SandboxTooSmall
+from pgkeep.sandbox.request import (
+    SandboxFailed,
+    SandboxMisplaced,
+    SandboxServerFailed,
+    SandboxTooSmall,
+)
 from pgkeep.server.client_programs import ProgramFailed
 from pgkeep.server.instance import ServerWontStart
 
@@ -45,7 +50,9 @@ ASKED_WRONG: Final = (
 _LOST: Final = (BadManifest, BlobMissing, Damaged, PackMissing, ShortRead, UnsafePath)
 _UNREACHABLE: Final = (BackupCannotReach, NothingToRestore, TargetBehindDamage, TargetInHole)
 _NO_PLACE: Final = (SandboxMisplaced, SandboxTooSmall)
-_NO_SERVER: Final = (RecoveryFailed, SandboxFailed, ServerWontStart)
+_NO_SERVER: Final = (RecoveryFailed, SandboxServerFailed, ServerWontStart)
+# strerror's words in what a server says: this machine is too small, whatever the backup is.
+_MACHINE: Final = ("No space left on device", "Disk quota exceeded", "Cannot allocate memory")
 _OTHERWISE: Final = (RestoreDiffers, ProgramFailed)
 
 
@@ -60,6 +67,10 @@ def judged(error: PgkeepError) -> tuple[CheckKind, Finding]:
         return CheckKind.RECOVERY, failed(str(error))
     if isinstance(error, _OTHERWISE):
         return CheckKind.RESTORE, failed(str(error))
-    if isinstance(error, _NO_SERVER) and not isinstance(error, _NO_PLACE):
+    if isinstance(error, _NO_SERVER):
+        if any(words in line for line in (str(error), *evidence) for words in _MACHINE):
+            return CheckKind.RECOVERY, untested(str(error), evidence)
         return CheckKind.RECOVERY, failed(str(error), evidence)
+    if isinstance(error, SandboxFailed) and not isinstance(error, _NO_PLACE):
+        return CheckKind.CONNECT, failed(str(error))  # it recovered, and lets no superuser in
     return CheckKind.RESTORE, untested(str(error), evidence)

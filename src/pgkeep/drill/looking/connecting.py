@@ -14,14 +14,12 @@ _DATABASES: Final[LiteralString] = (
     "SELECT datname, datconnlimit = -2 FROM pg_database WHERE datallowconn ORDER BY datname"
 )
 _SIZE: Final[LiteralString] = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
-_CHECKSUMS: Final[LiteralString] = "SELECT current_setting('data_checksums') = 'on'"
 
 
 class Seen(NamedTuple):
     """What a server says of itself."""
 
     databases: tuple[str, ...] = ()
-    checksums: bool = False
     size: int = 0
 
 
@@ -33,7 +31,6 @@ def look(conninfo: str, only: Collection[str] = ()) -> tuple[Finding, Seen]:
     try:
         with Session.connect(conninfo) as session:
             rows = session.query(_DATABASES, doing="list the databases")
-            checksums = bool(session.query(_CHECKSUMS)[0][0])
             size = int(session.query(_SIZE, doing="measure the databases")[0][0])
     except PgkeepError as error:
         return failed("the server lets nobody in", [str(error)]), Seen()
@@ -47,7 +44,7 @@ def look(conninfo: str, only: Collection[str] = ()) -> tuple[Finding, Seen]:
             good.append(name)
         except PgkeepError as error:
             bad.append(f"{name}: {error}")
-    seen = Seen(tuple(good), checksums, size)
+    seen = Seen(tuple(good), size)
     if bad:
         many = f"{len(bad)} of {len(bad) + len(good)} databases let nobody in"
         return failed(many, bad), seen

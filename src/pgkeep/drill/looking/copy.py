@@ -17,7 +17,6 @@ class Copy:
     data_directory: Path
     binaries: Binaries
     databases: tuple[str, ...]  # those that let a session in
-    checksums: bool
     size: int  # bytes of all databases
     jobs: int
     progress: Progress

@@ -8,6 +8,7 @@ from typing import Final, LiteralString
 from pgkeep.drill.finding import Finding, counted, failed, passed, untested
 from pgkeep.drill.looking.copy import Copy
 from pgkeep.drill.looking.following import follow
+from pgkeep.postgres.control import read_control
 from pgkeep.server.binaries import (
     SERVER_ENVIRONMENT,
     PgToolsMissing,
@@ -35,7 +36,7 @@ _TABLES: Final[LiteralString] = (
 
 def checksums(copy: Copy) -> Finding:
     """Verify the checksum of every page. The server must have been stopped, and cleanly."""
-    if not copy.checksums:
+    if not read_control(str(copy.data_directory)).checksums:
         return untested("this cluster has no page checksums (pg_checksums --enable makes them)")
     try:
         program = copy.binaries.tool("pg_checksums")

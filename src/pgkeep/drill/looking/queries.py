@@ -42,6 +42,8 @@ def ask(conninfo: str, query: Query, timeout_s: int) -> Finding:
     except psycopg.errors.QueryCanceled:
         return untested(f"no answer within {timeout_s} s (query_timeout under [drill])")
     except psycopg.Error as error:
+        if (error.sqlstate or "").startswith("53"):  # insufficient_resources: disk, memory
+            return untested("this machine has no room for the query", [str(error)])
         first = str(error).strip().splitlines() or [type(error).__name__]
         return failed(_said(query, "the query itself failed"), first)
     why = query.expect.why_not(rows)
