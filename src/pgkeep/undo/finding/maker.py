@@ -1,0 +1,78 @@
+"""Makes events of what one transaction did: what all kinds of them have in common. Pure."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pgkeep.model.lsn import Lsn
+from pgkeep.postgres.wal_blocks.record import Locator
+from pgkeep.undo.event import Event, EventKind, Hit
+from pgkeep.undo.finding.deed import Deed
+from pgkeep.undo.finding.links import OidKey, Traces
+from pgkeep.undo.finding.names import Known, Names
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the events of a find come from."""
+
+    generation: str
+    timeline: int
+    swapped: frozenset[OidKey] = frozenset()  # indexes that REINDEX CONCURRENTLY replaced
+
+
+@dataclass(frozen=True)
+class Maker:
+    """One transaction, and who knows names."""
+
+    deed: Deed
+    names: Names
+    origin: Origin
+
+    @cached_property
+    def traces(self) -> Traces:
+        return Traces(self.deed)
+
+    def known(self, key: OidKey) -> Known | None:
+        """Return the relation with an OID."""
+        return self.names.by_oid(self.deed.commit, key)
+
+    def known_file(self, file: Locator) -> Known | None:
+        """Return the relation whose file this was."""
+        return self.names.by_file(self.deed.commit, file)
+
+    def stranger(self, key: OidKey, file: Locator | None = None, rows: int = -1) -> Hit:
+        """Return a relation without a name; an OID of 0 is not known either."""
+        tablespace, _, filenode = file or (0, 0, 0)
+        name = self.names.database(self.deed.commit, key[0])
+        return Hit(key[0], key[1], tablespace, filenode, database=name, rows=rows)
+
+    def unknown(self) -> str:
+        """Say why there is no name."""
+        census = self.names.before(self.deed.commit)
+        if census is None:
+            return "no census was taken before it, so nothing tells the name"
+        when = f"{census.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"made after the last census, which was taken at {when}: nothing tells the name"
+
+    def event(
+        self, kind: EventKind, hits: tuple[Hit, ...], *, stop: Lsn | None = None, **more: Any
+    ) -> Event:
+        """Make an event, its hits in order. It gets its number later."""
+        deed, origin = self.deed, self.origin
+        return Event(
+            number=0,
+            kind=kind,
+            xid=deed.xid,
+            commit_time=deed.time,
+            commit_lsn=deed.commit,
+            first_lsn=deed.first,
+            stop_lsn=deed.commit if stop is None else stop,
+            timeline=origin.timeline,
+            generation=origin.generation,
+            hits=tuple(sorted(hits, key=lambda hit: (-hit.rows, -hit.size, hit.title))),
+            began_after=deed.began_after,
+            began_before=deed.began_before,
+            whole=deed.whole,
+            **more,
+        )
