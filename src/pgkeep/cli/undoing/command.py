@@ -3,6 +3,7 @@
 import typer
 
 from pgkeep.cli.context import group
+from pgkeep.cli.undoing import find
 
 
 def register(app: typer.Typer) -> None:
@@ -11,4 +12,5 @@ def register(app: typer.Typer) -> None:
         callback=group,
         invoke_without_command=True,
     )
+    find.register(undo)
     app.add_typer(undo, name="undo")

@@ -11,10 +11,9 @@ from typing import Final
 from pgkeep.postgres.wal_blocks.record import Locator
 from pgkeep.postgres.wal_changes.rows import FIRST_OID
 from pgkeep.undo.event import Event, EventKind, Hit
-from pgkeep.undo.finding.deed import Deed
-from pgkeep.undo.finding.links import NewFile
-from pgkeep.undo.finding.maker import Maker
-from pgkeep.undo.finding.names import Known
+from pgkeep.undo.meaning.links import NewFile
+from pgkeep.undo.meaning.maker import Maker
+from pgkeep.undo.meaning.names import Known
 
 MIN_ROWS: Final = 1000
 FEW_ROWS: Final = 20  # below it, half of a table is nothing: a queue, a table of settings
@@ -41,6 +40,8 @@ class Weight:
 
 def emptied_or_rewritten(maker: Maker) -> Iterator[Event]:
     """TRUNCATE, and what only rewrites."""
+    if maker.dropped and not maker.deed.dropped:
+        return  # before 15 a commit does not tell what it dropped: see Maker.dropped
     emptied, kept, doubtful = _Sorted(maker).sort()
     truncated = (*emptied, *doubtful)
     if truncated:
@@ -60,7 +61,7 @@ class _Sorted:
     def __init__(self, maker: Maker) -> None:
         self._maker = maker
         self._traces = maker.traces
-        self._dropped = frozenset(maker.traces.dropped)
+        self._dropped = frozenset(maker.dropped)
         self._emptied: list[Hit] = []
         self._kept: list[Hit] = []
         self._doubtful: list[Hit] = []
@@ -147,32 +148,34 @@ def _altered(maker: Maker, database: int) -> list[int]:
 
 
 def rows(maker: Maker, weight: Weight) -> Iterator[Event]:
-    """DELETE and UPDATE of many rows."""
+    """DELETE and UPDATE of many rows: all that the transaction hit, if it is much together."""
     for kind, name in ((EventKind.DELETE, "deleted"), (EventKind.UPDATE, "updated")):
-        hits = []
-        for locator, counts in maker.deed.rows.items():
-            count = getattr(counts, name)
-            if count >= weight.floor and _were_there(maker.deed, maker, locator):
-                hits += _hit(maker, weight, locator, count)
-        if hits:
-            named = all(hit.name for hit in hits)
-            notes = () if named else (maker.unknown(),)
-            yield maker.event(kind, tuple(hits), sure=named, notes=notes)
+        hits = [
+            hit
+            for locator, counts in maker.deed.rows.items()
+            if (count := getattr(counts, name)) and _were_there(maker, locator)
+            for hit in _hit(maker, locator, count)
+        ]
+        total = sum(hit.rows for hit in hits)
+        if total < weight.rows and not any(weight.heavy(hit.rows, hit.estimate) for hit in hits):
+            continue
+        named = all(hit.name for hit in hits)
+        notes = () if named else (maker.unknown(),)
+        yield maker.event(kind, tuple(hits), sure=named, notes=notes)
 
 
-def _were_there(deed: Deed, maker: Maker, locator: Locator) -> bool:
+def _were_there(maker: Maker, locator: Locator) -> bool:
     """Tell whether these rows are a user's, older than the transaction, in a file that stays."""
     user = locator[2] >= FIRST_OID and locator[1] != 0
-    return user and locator[1:] not in maker.traces.made and locator not in deed.files
+    return user and locator[1:] not in maker.traces.made and locator not in maker.deed.files
 
 
-def _hit(maker: Maker, weight: Weight, locator: Locator, count: int) -> list[Hit]:
-    """Return a table whose many rows were hit; a TOAST table's are parts of values."""
+def _hit(maker: Maker, locator: Locator, count: int) -> list[Hit]:
+    """Return a table whose rows were hit; a TOAST table's are parts of values."""
     names, known = maker.names, maker.known_file(locator)
     if known is not None:
-        heavy = _is_table(known) and weight.heavy(count, known.relation.rows)
-        return [known.hit(count, locator)] if heavy else []
-    if names.is_toast(locator) or not weight.heavy(count, -1):
+        return [known.hit(count, locator)] if _is_table(known) else []
+    if names.is_toast(locator):
         return []
     key = (locator[1], names.oid_of(locator))
     was_seen = key in (names.born or {}) or key[1] != locator[2]

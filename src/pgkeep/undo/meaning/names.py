@@ -12,7 +12,7 @@ from pgkeep.model.census import Census, Database, Relation
 from pgkeep.model.lsn import Lsn
 from pgkeep.postgres.wal_blocks.record import Locator
 from pgkeep.undo.event import Hit, NamedBy
-from pgkeep.undo.finding.links import FileKey, OidKey
+from pgkeep.undo.meaning.links import FileKey, OidKey
 
 
 class Known(NamedTuple):
@@ -99,10 +99,6 @@ class Names:
         """Return a database's name, '' if nobody knows it."""
         return next((database.name for database, _ in self._databases(lsn, oid)), "")
 
-    def titled(self, title: str) -> bool:
-        """Tell whether a relation of this name is known to anybody."""
-        return any(title in titles(database.name, one) for database, one in self.relations())
-
     def relations(self) -> Iterator[tuple[Database, Relation]]:
         for census in [*self.censuses, *filter(None, [self.live])]:
             yield from census.relations()
@@ -118,9 +114,9 @@ class Names:
                     yield database, by
 
 
-def titles(database: str, relation: Relation) -> tuple[str, ...]:
+def titles(database: str, schema: str, name: str) -> tuple[str, ...]:
     """Return the ways to write a relation's name, in full or in part, quoted or not."""
-    plain = (database, relation.schema, relation.name)
+    plain = (database, schema, name)
     quoted = tuple(_quoted(part) for part in plain)
     found = [".".join(parts[n:]) for parts in (plain, quoted) for n in range(3)]
     return tuple(dict.fromkeys(found))

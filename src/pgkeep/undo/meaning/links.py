@@ -8,11 +8,12 @@ relation of its own and drops it when both have changed files (make_new_heap in 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from pgkeep.postgres.wal_blocks.record import Locator
 from pgkeep.postgres.wal_changes.few import Locked, Made
-from pgkeep.undo.finding.deed import Deed, Rows
+from pgkeep.undo.meaning.deed import Deed, Rows
 
 MAIN: Final = 0  # MAIN_FORKNUM
 
@@ -72,7 +73,7 @@ class Traces:
         steps: list[Locked | Made] = [*self.locked, *(m for m in self.deed.made if m.fork == MAIN)]
         steps.sort(key=lambda step: step.lsn)
         found = []
-        for before, after in zip(steps, steps[1:], strict=False):
+        for before, after in pairwise(steps):
             if not isinstance(before, Locked) or not isinstance(after, Made):
                 continue
             key, locator = (before.database, before.oid), after.locator

@@ -6,10 +6,11 @@ from typing import Any
 
 from pgkeep.model.lsn import Lsn
 from pgkeep.postgres.wal_blocks.record import Locator
+from pgkeep.postgres.wal_changes.piece import PG_CLASS
 from pgkeep.undo.event import Event, EventKind, Hit
-from pgkeep.undo.finding.deed import Deed
-from pgkeep.undo.finding.links import OidKey, Traces
-from pgkeep.undo.finding.names import Known, Names
+from pgkeep.undo.meaning.deed import Deed
+from pgkeep.undo.meaning.links import OidKey, Traces
+from pgkeep.undo.meaning.names import Known, Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,24 @@ class Maker:
     @cached_property
     def traces(self) -> Traces:
         return Traces(self.deed)
+
+    @cached_property
+    def dropped(self) -> list[OidKey]:
+        """The relations that were there and are gone, in the order of dropping.
+
+        Before 15 a commit names files only: they are of dropped relations when rows of pg_class
+        went and none came.
+        """
+        catalog = [rows for (_, _, file), rows in self.deed.rows.items() if file == PG_CLASS]
+        if self.deed.dropped or not any(rows.deleted for rows in catalog):
+            return self.traces.dropped
+        if self.deed.made or any(rows.inserted for rows in catalog):
+            return []
+        found = [(file, self.known_file(file)) for file in self.traces.lost]
+        return [
+            (file[1], known.relation.oid if known else self.names.oid_of(file))
+            for file, known in found
+        ]
 
     def known(self, key: OidKey) -> Known | None:
         """Return the relation with an OID."""

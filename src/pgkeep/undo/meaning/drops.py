@@ -1,7 +1,6 @@
 """Everything that DROP leaves in WAL. Pure.
 
-A commit tells the OIDs of relations that it dropped (from 15 on; before, that rows of pg_class went
-with their files), and the census their names.
+A commit tells the OIDs of relations that it dropped, and the census their names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,9 @@ from typing import Final
 from pgkeep.postgres.wal_changes.piece import PG_NAMESPACE
 from pgkeep.postgres.wal_changes.rows import FIRST_OID
 from pgkeep.undo.event import Event, EventKind, Hit, NamedBy
-from pgkeep.undo.finding.links import OidKey
-from pgkeep.undo.finding.maker import Maker
-from pgkeep.undo.finding.names import Known
+from pgkeep.undo.meaning.links import OidKey
+from pgkeep.undo.meaning.maker import Maker
+from pgkeep.undo.meaning.names import Known
 
 _KINDS: Final = (
     (EventKind.DROP_TABLE, "rp"),
@@ -57,7 +56,7 @@ def relations(maker: Maker) -> Iterator[Event]:
     """DROP TABLE and its like, one event for all that went together."""
     known: list[Known] = []
     strangers: list[OidKey] = []
-    for key in maker.traces.dropped:
+    for key in maker.dropped:
         found = maker.known(key)
         if found is not None and found.by is NamedBy.CENSUS:
             known.append(found)

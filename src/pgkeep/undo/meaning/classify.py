@@ -6,11 +6,11 @@ Pure. The signatures were taken from servers of 15, 17 and 18; docs/architecture
 from collections.abc import Iterator
 
 from pgkeep.undo.event import Event
-from pgkeep.undo.finding import changes, drops
-from pgkeep.undo.finding.changes import Weight
-from pgkeep.undo.finding.deed import Deed
-from pgkeep.undo.finding.maker import Maker, Origin
-from pgkeep.undo.finding.names import Names
+from pgkeep.undo.meaning import changes, drops
+from pgkeep.undo.meaning.changes import Weight
+from pgkeep.undo.meaning.deed import Deed
+from pgkeep.undo.meaning.maker import Maker, Origin
+from pgkeep.undo.meaning.names import Names
 
 
 def events_of(deed: Deed, names: Names, weight: Weight, origin: Origin) -> Iterator[Event]:
