@@ -33,6 +33,8 @@ CREATE TYPE pair AS (a integer, b integer);
 CREATE TABLE fresh AS SELECT generate_series(1, 500) AS id;
 CREATE TABLE known AS SELECT generate_series(1, 5000) AS id;
 ANALYZE known;
+INSERT INTO parted SELECT generate_series(0, 9);
+ANALYZE parted;
 CREATE TABLE elsewhere (id integer) TABLESPACE space;
 """
 
@@ -81,6 +83,7 @@ def test_every_kind_of_relation_is_found_with_its_file(pg: ScratchCluster, tmp_p
     assert relation_of(here, f"{toast.name}_index", "pg_toast").parent == toast.oid
     parted, part = relation_of(here, "parted"), relation_of(here, "parted_1")
     assert (parted.kind, parted.filenode, parted.key) == ("p", 0, ("at",))
+    assert (parted.size, parted.rows) == (0, 10.0)
     assert (part.parent, part.key) == (parted.oid, ("at",))
     assert relation_of(here, "parted_1_pkey").parent == part.oid
     assert relation_of(here, "parted_pkey").kind == "I"

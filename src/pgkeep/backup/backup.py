@@ -19,7 +19,7 @@ from pgkeep.backup.record import CopiedFiles, describe
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
 from pgkeep.backup.wait_wal import GatheredWal, WalCollector, segments_between, wait_for_wal
-from pgkeep.census.take import CLOSED
+from pgkeep.census.take import refused
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
@@ -265,11 +265,7 @@ class _Job:
         except PgkeepError as error:
             notes.append(f"no census was taken, so undo will miss names: {error}")
             return ""
-        notes += [
-            f"the census lacks database {bad.name}: {bad.why}"
-            for bad in facts.unread
-            if bad.why != CLOSED
-        ]
+        notes += [f"the census lacks database {bad.name}: {bad.why}" for bad in refused(facts)]
         return facts.id
 
     def _setup(self, past: Past) -> CopierSetup:

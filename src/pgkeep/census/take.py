@@ -10,7 +10,7 @@ from typing import Any, Final, LiteralString
 from pgkeep.model.census import Census, Database, Relation, new_census_id
 from pgkeep.model.cluster import generation_id
 from pgkeep.model.lsn import Lsn
-from pgkeep.repository.census.codec import CensusFacts
+from pgkeep.repository.census.codec import CensusFacts, Unread
 from pgkeep.repository.census.shelf import Head, encoder, store_census
 from pgkeep.repository.repository import ClusterFolder, UnknownGeneration
 from pgkeep.server.connecting import CannotConnect
@@ -18,7 +18,7 @@ from pgkeep.server.session import QueryFailed, Session, SessionLost
 
 Add = Callable[[int, str, Iterable[Relation]], object]
 
-CLOSED: Final = "it allows no connections"  # why a database is not read: as its owner wants it
+CLOSED: Final = "it allows no connections"  # as its owner wants it
 _BEAT: Final = 1000  # rows between two heartbeats: some milliseconds
 _STATS_SINCE: Final = 15  # stats_fetch_consistency
 
@@ -36,14 +36,15 @@ SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
 """
 # Joins of whole catalogs, because a million index scans take longer. pg_relation_filenode() only
 # for mapped catalogs: it goes through a cache that would hold every relation. Before 14 reltuples
-# is 0 where nobody knows. pg_index.indkey begins with the key; behind it come included columns.
+# is 0 where nobody knows; relpages of an analyzed partitioned table is -1 (analyze.c). pg_index's
+# indkey begins with the key; behind it come included columns.
 _RELATIONS: Final[LiteralString] = """
 SELECT c.oid, n.nspname, c.relname, c.relkind::text,
        CASE WHEN c.relfilenode <> 0 THEN c.relfilenode
             WHEN c.relkind IN ('r', 'i', 't', 'S', 'm')
             THEN coalesce(pg_relation_filenode(c.oid), 0) ELSE 0 END,
        CASE WHEN c.reltablespace <> 0 THEN c.reltablespace ELSE d.dattablespace END,
-       c.relpages::bigint * current_setting('block_size')::bigint,
+       greatest(c.relpages, 0)::bigint * current_setting('block_size')::bigint,
        CASE WHEN c.reltuples > 0 OR c.relpages > 0 OR c.relkind NOT IN ('r', 'm') THEN c.reltuples
             WHEN pg_stat_get_live_tuples(c.oid) > 0 THEN pg_stat_get_live_tuples(c.oid)
             WHEN current_setting('server_version_num')::integer >= 140000 THEN c.reltuples
@@ -88,6 +89,11 @@ def take(conninfo: str) -> Census:
         databases=tuple(databases),
         unread=head.unread,
     )
+
+
+def refused(facts: CensusFacts) -> list[Unread]:
+    """Return the databases that could not be read although they allow connections."""
+    return [one for one in facts.unread if one.why != CLOSED]
 
 
 def record(

@@ -1,0 +1,127 @@
+"""`pgkeep undo find` on real servers: each accident is found, with its transaction, and only those.
+
+WAL is read from pg_wal, so that no backup and no archive are needed.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from pgkeep.server.binaries import give_to_server_user
+from pgkeep.undo.event import EventKind, NamedBy
+from support.accidents import KEEP_WAL, Site, make_site, others_working, same
+from support.clusters import NewCluster, only
+
+TABLES = """
+CREATE SCHEMA shop;
+CREATE TABLE shop.users (id int PRIMARY KEY, name text, note text, extra text);
+CREATE TABLE shop.orders (id serial PRIMARY KEY, customer int REFERENCES shop.users ON DELETE CASCADE);
+CREATE TABLE shop."odd ""name"".x" (a int, b text);
+CREATE TABLE shop.twice (a int, b text);
+CREATE TABLE shop.reloaded (a int, b text);
+CREATE TABLE shop.half (a int);
+CREATE UNLOGGED TABLE shop.volatile (a int);
+CREATE MATERIALIZED VIEW shop.summary AS SELECT count(*) FROM shop.orders;
+CREATE SEQUENCE shop.numbers;
+CREATE INDEX users_name ON shop.users (name);
+CREATE TABLE shop.parts (id int, body text) PARTITION BY RANGE (id);
+CREATE TABLE shop.parts_1 PARTITION OF shop.parts FOR VALUES FROM (0) TO (1000);
+CREATE TABLE shop.parts_2 PARTITION OF shop.parts FOR VALUES FROM (1000) TO (2000);
+CREATE SCHEMA old;
+CREATE TABLE old.one (a int PRIMARY KEY, b text);
+CREATE TABLE old.two (a int REFERENCES old.one);
+INSERT INTO shop.users SELECT g, 'user ' || g, repeat(md5(g::text), 100), '' FROM generate_series(1, 3000) g;
+INSERT INTO shop.orders (customer) SELECT g FROM generate_series(1, 3000) g;
+INSERT INTO shop."odd ""name"".x" SELECT g, '' FROM generate_series(1, 1500) g;
+INSERT INTO shop.twice SELECT g, repeat('y', 5000) FROM generate_series(1, 10) g;
+INSERT INTO shop.reloaded SELECT g, '' FROM generate_series(1, 500) g;
+INSERT INTO shop.half SELECT g FROM generate_series(1, 100) g;
+INSERT INTO shop.parts SELECT g, '' FROM generate_series(0, 1999) g;
+INSERT INTO old.one SELECT g, '' FROM generate_series(1, 100) g;
+ALTER TABLE shop.users ALTER note SET STORAGE EXTERNAL
+"""
+
+
+@pytest.fixture
+def site(new_cluster: NewCluster) -> Site:
+    return make_site(new_cluster(settings=KEEP_WAL))
+
+
+def test_every_kind_of_accident_is_found_and_nothing_else(site: Site, tmp_path: Path) -> None:
+    site.sql(TABLES)
+    site.sql("CREATE DATABASE lost")
+    site.sql("CREATE TABLE things AS SELECT g FROM generate_series(1, 10) g", dbname="lost")
+    place = tmp_path / "tablespace"
+    place.mkdir()
+    give_to_server_user(place)
+    site.pg.sql(f"CREATE TABLESPACE far LOCATION '{place}'")
+    with others_working(site):
+        site.census()
+        cause_accidents(site)
+    before_drop = site.pg.value("SELECT pg_current_wal_insert_lsn()")
+    site.outside("drop-database", "lost", "DROP DATABASE lost")
+    site.outside("drop-tablespace", "", "DROP TABLESPACE far")
+
+    found = site.find()
+
+    shown = tuple(e for e in found.events if e.kind is not EventKind.DROP_TABLESPACE)
+    same(shown, [one for one in site.expected if one[0] != "drop-tablespace"])
+    assert [e.kind for e in found.events].count(EventKind.DROP_TABLESPACE) == 1
+    assert found.blind == ()
+    assert all(event.whole and event.sure for event in shown)
+    for event in shown:
+        stop_is_commit = event.stop_lsn == event.commit_lsn
+        assert stop_is_commit is (event.kind is not EventKind.DROP_DATABASE)
+        assert all(hit.named_by is NamedBy.CENSUS for hit in event.hits)
+    dropped = next(e for e in shown if e.kind is EventKind.DROP_DATABASE)
+    assert dropped.stop_lsn <= dropped.first_lsn < dropped.commit_lsn
+    assert str(dropped.stop_lsn) >= str(before_drop) or len(str(before_drop)) != len(
+        str(dropped.stop_lsn)
+    )
+    assert [hit.name for hit in dropped.hits] == ["things"]
+    assert dict(found.not_shown)[EventKind.REWRITE] >= 6
+    column = next(e for e in shown if e.kind is EventKind.DROP_COLUMN)
+    assert column.columns == (4,)
+
+
+def cause_accidents(site: Site) -> None:
+    """Destroy things in every way there is, and note what must be found."""
+    site.happen(
+        "delete",
+        "postgres.shop.orders and 1 more",
+        "DELETE FROM shop.users WHERE id <= 1500",
+        rows=3000,
+    )
+    site.happen("update", "postgres.shop.users", "UPDATE shop.users SET name = 'x'", rows=1500)
+    site.happen("delete", "postgres.shop.half", "DELETE FROM shop.half WHERE a > 40", rows=60)
+    odd = 'postgres.shop.odd "name".x'
+    parts = """
+        DELETE FROM shop."odd ""name"".x" WHERE a <= 500;
+        SAVEPOINT a; DELETE FROM shop."odd ""name"".x" WHERE a > 500 AND a <= 1000;
+        SAVEPOINT b; DELETE FROM shop."odd ""name"".x" WHERE a > 1000; ROLLBACK TO b;
+        RELEASE a
+    """
+    site.happen("delete", odd, parts, rows=1000)
+    xid = site.prepared("later", "DELETE FROM shop.parts WHERE id < 1500")
+    site.happen("drop-table", "postgres.shop.volatile", "DROP TABLE shop.volatile")
+    site.pg.sql("COMMIT PREPARED 'later'")
+    site.expected.append(("delete", xid, "postgres.shop.parts (2 partitions)", 1500))
+    site.happen("truncate", "postgres.shop.twice", "TRUNCATE shop.twice", rows=10)
+    site.happen("drop-table", "postgres.shop.twice", "DROP TABLE shop.twice", rows=10)
+    site.happen(
+        "truncate",
+        "postgres.shop.reloaded",
+        "TRUNCATE shop.reloaded; INSERT INTO shop.reloaded VALUES (1, ''), (2, '')",
+        rows=500,
+    )
+    site.happen(
+        "truncate", "postgres.shop.users and 1 more", "TRUNCATE shop.users CASCADE", rows=6000
+    )
+    site.happen("drop-index", "postgres.shop.users_name", "DROP INDEX shop.users_name")
+    site.happen("drop-column", "postgres.shop.users", "ALTER TABLE shop.users DROP extra")
+    site.happen("drop-matview", "postgres.shop.summary", "DROP MATERIALIZED VIEW shop.summary")
+    site.happen("drop-sequence", "postgres.shop.numbers", "DROP SEQUENCE shop.numbers")
+    site.happen(
+        "drop-table", "postgres.shop.parts (2 partitions)", "DROP TABLE shop.parts", rows=2000
+    )
+    site.happen("drop-schema", "postgres.old", "DROP SCHEMA old CASCADE")
