@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from typing import Any
 
 import psycopg
@@ -91,7 +92,7 @@ class Site:
         """Look for everything, in pg_wal and the archive."""
 
         def refuse() -> Any:
-            raise CannotConnect("postgres", "nobody listens", "")
+            raise CannotConnect("nowhere", "nobody", "postgres", "nobody listens")
 
         request = FindRequest(
             wanted=Wanted(**wanted),
@@ -132,9 +133,14 @@ def told(event: Event) -> Told:
 def same(found: tuple[Event, ...], expected: list[Told]) -> None:
     """Fail unless exactly these were found, in this order; rows that are not told may be any."""
     got = [told(event) for event in found]
-    assert [one[:3] for one in got] == [one[:3] for one in expected]
+    difference = "\n".join(unified_diff(_lines(expected), _lines(got), lineterm="", n=0))
+    assert not difference, f"what should be found (-) and was (+):\n{difference}"
     for (_, _, relation, rows), (*_, wanted) in zip(got, expected, strict=True):
         assert wanted in (-1, rows), relation
+
+
+def _lines(those: list[Told]) -> list[str]:
+    return [f"{kind} {relation} by {xid}" for kind, xid, relation, _ in those]
 
 
 _WORK = """

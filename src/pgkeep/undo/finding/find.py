@@ -27,10 +27,11 @@ from pgkeep.undo.meaning.choose import Chosen, Wanted, choose, strangers
 from pgkeep.undo.meaning.classify import events_of
 from pgkeep.undo.meaning.deed import Deed
 from pgkeep.undo.meaning.fold import Fold
-from pgkeep.undo.meaning.links import links
-from pgkeep.undo.meaning.maker import Origin
+from pgkeep.undo.meaning.links import OidKey
+from pgkeep.undo.meaning.maker import Maker, Origin
 from pgkeep.undo.meaning.names import Names
 
+_FIRST_WAL: Final = 0x1000000  # where initdb begins, whatever a segment's size
 DEFAULT_SPAN: Final = timedelta(hours=24)  # before the newest transaction on record
 
 
@@ -175,6 +176,8 @@ def _deeds(read: Read, seen: _Seen, thread: Thread, *, is_last: bool) -> Iterato
         pieces = list(thread.join(read))
     if seen.start is None:
         seen.start = read.piece.start
+        if seen.start <= _FIRST_WAL:
+            seen.fold.nothing_before()
     for piece in pieces:
         if piece.samples and seen.blind and seen.blind[-1].before is None:
             behind = to_time(piece.samples[0].time_us)
@@ -210,7 +213,6 @@ def _named(
     found = censuses_for(scene.cluster, scene.record.generation.id, scene.line.history, span, only)
     names = Names(
         censuses=found.censuses,
-        links={key: oid for deed in seen.deeds for key, oid in links(deed)},
         toast=frozenset(seen.fold.toast),
         born=seen.fold.born,
     )
@@ -240,11 +242,19 @@ def _databases(deeds: Sequence[Deed]) -> set[int]:
 
 
 def _events(scene: _Scene, wanted: Wanted, seen: _Seen, names: Names) -> Iterator[Event]:
-    swapped = frozenset(seen.fold.swapped)
-    for deed in seen.deeds:
-        timeline = scene.line.history.timeline_at(deed.commit)
-        origin = Origin(scene.record.generation.id, timeline, swapped)
-        yield from events_of(deed, names, wanted.weight, origin)
+    makers = [
+        Maker(deed, names, _origin(scene, deed, frozenset(seen.fold.swapped)))
+        for deed in seen.deeds
+    ]
+    for maker in makers:
+        maker.learn()
+    for maker in makers:
+        yield from events_of(replace(maker), wanted.weight)  # with all that was learned
+
+
+def _origin(scene: _Scene, deed: Deed, swapped: frozenset[OidKey]) -> Origin:
+    timeline = scene.line.history.timeline_at(deed.commit)
+    return Origin(scene.record.generation.id, timeline, swapped)
 
 
 def _any_nameless(made: Sequence[Event]) -> bool:

@@ -11,7 +11,6 @@ from typing import Final
 from pgkeep.postgres.wal_blocks.record import Locator
 from pgkeep.postgres.wal_changes.rows import FIRST_OID
 from pgkeep.undo.event import Event, EventKind, Hit
-from pgkeep.undo.meaning.links import NewFile
 from pgkeep.undo.meaning.maker import Maker
 from pgkeep.undo.meaning.names import Known
 
@@ -67,46 +66,40 @@ class _Sorted:
         self._doubtful: list[Hit] = []
 
     def sort(self) -> tuple[tuple[Hit, ...], tuple[Hit, ...], tuple[Hit, ...]]:
-        told = set()
-        for new in self._traces.new_files:
-            told.add((new.database, new.oid))
-            self._with_new_file(new)
-        for file in self._traces.lost:
+        for old, new in self._maker.replaced:
+            self._with_new_file(old, new)
+        for file in self._traces.lost if not self._maker.replaced else ():
             known = self._maker.known_file(file)
-            if known is None or (known.database.oid, known.relation.oid) in told | self._dropped:
-                continue
-            self._without(known, file)
+            if known is not None and (known.database.oid, known.relation.oid) not in self._dropped:
+                self._without(known, file)
         return tuple(self._emptied), tuple(self._kept), tuple(self._doubtful)
 
-    def _with_new_file(self, new: NewFile) -> None:
-        """Judge a relation whose new file is known."""
-        key, emptied = (new.database, new.oid), self._traces.emptied(new)
-        known, old = self._maker.known(key), self._old_file(new)
-        if key in self._dropped:
-            return
+    def _with_new_file(self, old: Locator, new: Locator) -> None:
+        """Judge a relation whose old and new files are known."""
+        emptied = self._traces.emptied(new) and old[0] == new[0]
+        key = (old[1], self._maker.names.oid_of(old))
+        known = self._maker.known_file(old) or self._maker.known(key)
         if known is None:
             toast = self._traces.is_toast(new) or key in self._maker.names.toast
-            if emptied and not toast and old is not None:
+            if emptied and not toast:
                 self._emptied.append(self._maker.stranger(key, old))
         elif _is_table(known):
-            moved = old is not None and old[0] != new.locator[0]
-            (self._emptied if emptied and not moved else self._kept).append(known.hit(locator=old))
+            (self._emptied if emptied else self._kept).append(known.hit(locator=old))
 
     def _without(self, known: Known, file: Locator) -> None:
-        """Judge a relation that lost its file to a rewrite, or was locked long before."""
+        """Judge a relation that lost its file beside other work: which new one is its, if any?"""
         if known.relation.kind == "m":
             self._kept.append(known.hit(locator=file))
         elif _is_table(known):
-            doubtful = self._traces.emptied_without_lock
-            (self._doubtful if doubtful else self._kept).append(known.hit(locator=file))
-
-    def _old_file(self, new: NewFile) -> Locator | None:
-        for file in self._traces.lost:
-            known = self._maker.known_file(file)
-            oid = known.relation.oid if known else self._maker.names.oid_of(file)
-            if (file[1], oid) == (new.database, new.oid):
-                return file
-        return None
+            new = next(
+                (n for n in self._traces.new_files if n[:2] == (file[1], known.relation.oid)), None
+            )
+            hit = known.hit(locator=file)
+            if new is not None:
+                emptied = self._traces.emptied(new.locator) and new.locator[0] == file[0]
+                (self._emptied if emptied else self._kept).append(hit)
+            else:
+                (self._doubtful if self._traces.any_emptied else self._kept).append(hit)
 
 
 def _is_table(known: Known) -> bool:
@@ -115,9 +108,8 @@ def _is_table(known: Known) -> bool:
 
 def _refilled(maker: Maker) -> tuple[str, ...]:
     """Say that rows were put into the emptied tables at once."""
-    rows = maker.deed.rows
-    counts = (rows[new.locator].inserted for new in maker.traces.new_files if new.locator in rows)
-    total = sum(counts)
+    rows, made = maker.deed.rows, maker.deed.made
+    total = sum(rows[one.locator].inserted for one in made if one.locator in rows)
     return (f"{total:,} rows were put in afterwards, in the same transaction",) if total else ()
 
 
@@ -178,5 +170,5 @@ def _hit(maker: Maker, locator: Locator, count: int) -> list[Hit]:
     if names.is_toast(locator):
         return []
     key = (locator[1], names.oid_of(locator))
-    was_seen = key in (names.born or {}) or key[1] != locator[2]
+    was_seen = key in names.born or key[1] != locator[2]
     return [maker.stranger(key if was_seen else (key[0], 0), locator, count)]

@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from pgkeep.undo.event import Event
 from pgkeep.undo.meaning import changes, drops
 from pgkeep.undo.meaning.changes import Weight
-from pgkeep.undo.meaning.deed import Deed
-from pgkeep.undo.meaning.maker import Maker, Origin
-from pgkeep.undo.meaning.names import Names
+from pgkeep.undo.meaning.maker import Maker
 
 
-def events_of(deed: Deed, names: Names, weight: Weight, origin: Origin) -> Iterator[Event]:
+def events_of(maker: Maker, weight: Weight) -> Iterator[Event]:
     """Yield what one transaction destroyed; its events have no numbers yet."""
-    maker = Maker(deed, names, origin)
     yield from drops.databases(maker)
     yield from drops.tablespaces(maker)
     yield from drops.relations(maker)

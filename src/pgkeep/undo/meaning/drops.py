@@ -60,7 +60,7 @@ def relations(maker: Maker) -> Iterator[Event]:
         found = maker.known(key)
         if found is not None and found.by is NamedBy.CENSUS:
             known.append(found)
-        else:
+        elif key not in maker.origin.swapped:
             strangers.append(key)
     yield from _known(maker, known)
     # What has no name and had no file was a view or a temporary table.

@@ -60,6 +60,10 @@ class Fold:
         self._marks: list[RowOfDatabase] = []  # changes of pg_database's rows in place
         self._known_from: Running | None = None
 
+    def nothing_before(self) -> None:
+        """Say that no transaction began before the WAL that comes: initdb made its beginning."""
+        self._known_from = Running(Lsn(0), 0)
+
     def gap(self) -> None:
         """Say that WAL is missing here: what is open may have ended there, or done more."""
         self._known_from = None
@@ -187,6 +191,8 @@ class Fold:
         known = self._known_from
         if known is None:
             return False
+        if not known.lsn:
+            return True
         xids = (end.xid, *end.subxacts)
         return all((xid - known.next_xid) % (2 * _HALF) < _HALF for xid in xids)
 
@@ -218,16 +224,16 @@ class Fold:
     def _note_swaps(self, piece: Piece) -> None:
         """Remember which indexes gave their names to new ones: a commit changed both, and no file.
 
-        Both have their rows in pg_class updated; index_concurrently_swap in index.c.
+        The old one's row in pg_class is updated, then the new one's: index_concurrently_swap in
+        index.c. Behind them comes their table.
         """
         for lsn, details in piece.details.items():
-            fresh = [key for key in details.changed if key in self.born]
-            if not fresh or details.files or len(details.changed) not in (2, 3):
+            if details.files or len(details.changed) != 3 or details.changed[1] not in self.born:
                 continue
             xid = piece.ends.xid[np.searchsorted(piece.ends.lsn, np.uint64(lsn))]
             updates = piece.rows.updated[(piece.rows.xid == xid) & (piece.rows.file == PG_CLASS)]
             if updates.tolist() == [2]:
-                self.swapped.update(key for key in details.changed if key not in fresh)
+                self.swapped.add(details.changed[0])
 
 
 def _large(piece: Piece, floor: int) -> set[int]:

@@ -1,14 +1,14 @@
-"""Which file was whose, as far as one transaction's own records tell.
+"""What became of files, as far as one transaction's own records tell.
 
-Pure. A relation that gets a new file is locked, then its file is made (RelationSetNewRelfilelocator
-in relcache.c); the old files are listed at the commit, the last one first. A rewrite fills a
-relation of its own and drops it when both have changed files (make_new_heap in cluster.c).
+Pure. A relation that gets a new file has it made, and then its old one listed for removal
+(RelationSetNewRelfilelocator in relcache.c): both in the same order, but a commit tells the last
+one first. A rewrite fills a relation of its own, and drops it when both have changed files
+(make_new_heap in cluster.c).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from pgkeep.postgres.wal_blocks.record import Locator
@@ -69,69 +69,65 @@ class Traces:
 
     @cached_property
     def new_files(self) -> list[NewFile]:
-        """The relations that got new files, in order."""
+        """Whose a new file surely is: the only relation that was locked right before it was made.
+
+        TRUNCATE locks all its tables first, but their indexes and TOAST tables one by one.
+        """
         steps: list[Locked | Made] = [*self.locked, *(m for m in self.deed.made if m.fork == MAIN)]
         steps.sort(key=lambda step: step.lsn)
         found = []
-        for before, after in pairwise(steps):
-            if not isinstance(before, Locked) or not isinstance(after, Made):
+        for earlier, before, after in zip([None, *steps], steps, steps[1:], strict=False):
+            alone = isinstance(before, Locked) and not isinstance(earlier, Locked)
+            if not alone or not isinstance(after, Made) or not isinstance(before, Locked):
                 continue
             key, locator = (before.database, before.oid), after.locator
             if key != (locator[1], locator[2]) and key not in self.made:
                 found.append(NewFile(*key, locator))
         return found
 
+    def replaced(self, stays: Callable[[Locator], bool]) -> list[tuple[Locator, Locator]]:
+        """Return old and new files that belong together; `stays`: of a relation not dropped.
+
+        Nothing, when there is something else among them: a rewrite, or new tables.
+        """
+        old = [file for file in reversed(self.lost) if stays(file)]
+        new = [made.locator for made in self.deed.made if made.fork == MAIN]
+        simple = not self.passing and len(old) == len(new)
+        return list(zip(old, new, strict=True)) if simple else []
+
+    def whose(self, new: Locator) -> int:
+        """Return the OID of the relation that got this file, if its lock tells; else 0."""
+        return next((one.oid for one in self.new_files if one.locator == new), 0)
+
     @property
     def is_rewrite(self) -> bool:
         """Tell whether a relation came and went, and files that were there before went as well."""
         return bool(self.passing and self.lost)
 
-    def emptied(self, new: NewFile) -> bool:
+    def emptied(self, new: Locator) -> bool:
         """Tell whether a new file stayed empty, or was filled row by row.
 
         Indexes are never empty: their first page is written even for an empty table. What is
         moved to another tablespace, or built anew, is written page by page.
         """
-        rows = self.deed.rows.get(new.locator, Rows())
+        rows = self.deed.rows.get(new, Rows())
         return bool(rows.inserted) or not rows.pages
 
-    def is_toast(self, new: NewFile) -> bool:
+    def is_toast(self, new: Locator) -> bool:
         """Tell whether it is a TOAST table's: its index, with the next OID, comes behind it."""
-        at = self.new_files.index(new)
-        following = self.new_files[at + 1 : at + 2]
-        return any(one[:2] == (new.database, new.oid + 1) for one in following)
+        at = next((n for n, one in enumerate(self.new_files) if one.locator == new), None)
+        if at is None:
+            return False
+        database, oid, _ = self.new_files[at]
+        return any(one[:2] == (database, oid + 1) for one in self.new_files[at + 1 : at + 2])
 
     @cached_property
-    def emptied_without_lock(self) -> bool:
-        """Tell whether an empty new file is that of a relation which was locked long before."""
-        told = {new.locator for new in self.new_files}
+    def any_emptied(self) -> bool:
+        """Tell whether one of the files that stay is of no new relation, and empty."""
         return any(
             made.fork == MAIN
-            and made.locator not in told
             and key not in self.passing
             and key not in self.locked_oids
-            and self.emptied(NewFile(key[0], 0, made.locator))
+            and self.emptied(made.locator)
             for key, made in self.made.items()
         )
-
-
-def links(deed: Deed) -> Iterator[tuple[FileKey, int]]:
-    """Yield whose a file is, or was: database and number of it, and the relation's OID."""
-    traces = Traces(deed)
-    for new in traces.new_files:
-        yield (new.database, new.locator[2]), new.oid
-    if not traces.passing and len(traces.lost) == len(traces.new_files):
-        for old, new in zip(reversed(traces.lost), traces.new_files, strict=True):
-            yield (old[1], old[2]), new.oid
-    if not deed.made and len(traces.lost) == len(traces.dropped):
-        for old, (_, oid) in zip(traces.lost, traces.dropped, strict=True):
-            yield (old[1], old[2]), oid
-    if traces.is_rewrite:
-        whose = next((lock.oid for lock in traces.locked if _is_old(lock, traces)), None)
-        heads = [key for key in traces.passing if key in traces.locked_oids]
-        if whose is not None and heads:
-            yield min(heads), whose
-
-
-def _is_old(lock: Locked, traces: Traces) -> bool:
-    return (lock.database, lock.oid) not in traces.made

@@ -52,6 +52,32 @@ class Maker:
             for file, known in found
         ]
 
+    def stays(self, file: Locator) -> bool:
+        """Tell whether a file that was lost is of a relation that was not dropped."""
+        known = self.known_file(file)
+        oid = known.relation.oid if known else self.names.oid_of(file)
+        return (file[1], oid) not in self.dropped
+
+    @cached_property
+    def replaced(self) -> list[tuple[Locator, Locator]]:
+        """Old and new files of relations that were given new ones."""
+        return self.traces.replaced(self.stays)
+
+    def learn(self) -> None:
+        """Teach `names` whose the files are that this transaction made."""
+        traces, links = self.traces, self.names.links
+        for new in traces.new_files:
+            links[new.database, new.locator[2]] = new.oid
+        for old, file in self.replaced:
+            known = self.known_file(old)
+            oid = known.relation.oid if known else traces.whose(file) or self.names.oid_of(old)
+            links[old[1], old[2]] = links[file[1], file[2]] = oid
+        lost = [self.known_file(file) for file in traces.lost if traces.is_rewrite]
+        tables = [one for one in lost if one and one.relation.kind in "rm"]
+        heads = [key for key in traces.passing if key in traces.locked_oids]
+        if len(tables) == 1 and heads:
+            links[min(heads)] = tables[0].relation.oid
+
     def known(self, key: OidKey) -> Known | None:
         """Return the relation with an OID."""
         return self.names.by_oid(self.deed.commit, key)

@@ -5,7 +5,7 @@ name what an earlier one could not know, as long as it was still there.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pgkeep.model.census import Census, Database, Relation
@@ -59,9 +59,9 @@ class Names:
 
     censuses: Sequence[Census] = ()  # by their place in WAL
     live: Census | None = None
-    links: Mapping[FileKey, int] | None = None  # whose a file is, as WAL tells
+    links: dict[FileKey, int] = field(default_factory=dict)  # whose a file is, as WAL tells
     toast: frozenset[FileKey] = frozenset()  # made as TOAST tables, as WAL tells
-    born: Mapping[OidKey, Lsn] | None = None  # relations whose making was seen
+    born: Mapping[OidKey, Lsn] = field(default_factory=dict)  # relations whose making was seen
 
     def before(self, lsn: Lsn) -> Census | None:
         """Return the newest census before a place in WAL."""
@@ -89,7 +89,7 @@ class Names:
     def oid_of(self, locator: Locator) -> int:
         """Return whose a file is; before its first rewrite a relation's file bears its OID."""
         key = (locator[1], locator[2])
-        return (self.links or {}).get(key, locator[2])
+        return self.links.get(key, locator[2])
 
     def is_toast(self, locator: Locator) -> bool:
         """Tell whether WAL has shown a file to be a TOAST table's."""
