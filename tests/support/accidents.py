@@ -1,5 +1,6 @@
 """A cluster on which accidents happen while others work, each known by its transaction."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pgkeep.census.take import record, take
 from pgkeep.postgres.control import read_control
 from pgkeep.progress import Silent
 from pgkeep.repository.repository import ClusterFolder, Repository
-from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.repository.store.open import make_store
 from pgkeep.server.connecting import CannotConnect
 from pgkeep.server.scratch import ScratchCluster
 from pgkeep.undo.event import Event
@@ -72,6 +73,7 @@ class Site:
             answer = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
             connection.execute(script.encode())
             connection.execute(f"PREPARE TRANSACTION '{name}'".encode())
+            connection.execute("CHECKPOINT")  # its WAL may go
         assert answer is not None
         return int(answer[0])
 
@@ -120,8 +122,9 @@ class Site:
         return read_control(str(self.pg.data_directory)).generation.id
 
 
-def make_site(pg: ScratchCluster) -> Site:
-    folder = Repository.create(MemoryStore(), "none", None).cluster("main")
+def make_site(pg: ScratchCluster, repository: str = "") -> Site:
+    store = make_store(repository or f"memory:{os.urandom(6).hex()}")
+    folder = Repository.create(store, "none", None).cluster("main")
     folder.add_generation(read_control(str(pg.data_directory)).generation)
     return Site(pg, folder)
 

@@ -52,10 +52,12 @@ class Setup(NamedTuple):
         return self.source.open().wal(self.generation)
 
 
-def scanned(numbers: Sequence[int], setup: Setup, jobs: int) -> Iterator[Read]:
+def scanned(
+    numbers: Sequence[int], setup: Setup, jobs: int, *, worth: int = _WORTH
+) -> Iterator[Read]:
     """Yield what each segment tells, in the order of `numbers`. Raise what the store raises."""
     size = setup.line.segment_size
-    if jobs <= 1 or len(numbers) * size < _WORTH:
+    if jobs <= 1 or len(numbers) * size < worth:
         archive = setup.open()
         for number in numbers:
             yield read_one(archive, setup.line, number)

@@ -170,5 +170,6 @@ def _hit(maker: Maker, locator: Locator, count: int) -> list[Hit]:
     if names.is_toast(locator):
         return []
     key = (locator[1], names.oid_of(locator))
-    was_seen = key in names.born or key[1] != locator[2]
+    born = key in names.born and key not in names.passing
+    was_seen = born or key[1] != locator[2]
     return [maker.stranger(key if was_seen else (key[0], 0), locator, count)]

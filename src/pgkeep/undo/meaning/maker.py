@@ -72,11 +72,21 @@ class Maker:
             known = self.known_file(old)
             oid = known.relation.oid if known else traces.whose(file) or self.names.oid_of(old)
             links[old[1], old[2]] = links[file[1], file[2]] = oid
-        lost = [self.known_file(file) for file in traces.lost if traces.is_rewrite]
-        tables = [one for one in lost if one and one.relation.kind in "rm"]
+        self.names.passing.update(traces.passing)
         heads = [key for key in traces.passing if key in traces.locked_oids]
-        if len(tables) == 1 and heads:
-            links[min(heads)] = tables[0].relation.oid
+        rewritten = self._rewritten() if traces.is_rewrite and heads else 0
+        if rewritten:
+            links[min(heads)] = rewritten
+
+    def _rewritten(self) -> int:
+        """Return the OID of the one table that was rewritten; 0: there are several, or none."""
+        known = [self.known_file(file) for file in self.traces.lost]
+        tables = [one.relation.oid for one in known if one and one.relation.kind in "rm"]
+        if any(known):
+            return tables[0] if len(tables) == 1 else 0
+        files = {(file[1], self.names.oid_of(file)) for file in self.traces.lost}
+        locked = ((lock.database, lock.oid) for lock in self.traces.locked)
+        return next((key[1] for key in locked if key in files), 0)
 
     def known(self, key: OidKey) -> Known | None:
         """Return the relation with an OID."""

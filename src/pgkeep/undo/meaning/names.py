@@ -61,6 +61,7 @@ class Names:
     live: Census | None = None
     links: dict[FileKey, int] = field(default_factory=dict)  # whose a file is, as WAL tells
     toast: frozenset[FileKey] = frozenset()  # made as TOAST tables, as WAL tells
+    passing: set[OidKey] = field(default_factory=set)  # of rewrites: no OIDs of what stays
     born: Mapping[OidKey, Lsn] = field(default_factory=dict)  # relations whose making was seen
 
     def before(self, lsn: Lsn) -> Census | None:
