@@ -172,6 +172,7 @@ def test_what_no_census_knows_is_named_by_later_ones_or_the_server_or_by_its_num
     assert [e.hits[0].named_by for e in later.events[:2]] == [NamedBy.LATER] * 2
 
 
+@only(17)
 def test_a_hole_in_wal_is_told_and_what_lies_around_it_is_found(site: Site) -> None:
     site.sql("CREATE TABLE t AS SELECT g FROM generate_series(1, 5000) g")
     site.sql("CREATE TABLE u AS SELECT g FROM generate_series(1, 5000) g")
@@ -197,6 +198,7 @@ def test_a_hole_in_wal_is_told_and_what_lies_around_it_is_found(site: Site) -> N
     assert found.live_segments >= 1
 
 
+@only(15)
 def test_archived_wal_and_the_servers_own_give_one_answer(site: Site, tmp_path: Path) -> None:
     """A transaction's records cross from the archive into pg_wal, and from segment to segment."""
     site.sql("CREATE TABLE t AS SELECT g, repeat('x', 100) AS v FROM generate_series(1, 40000) g")

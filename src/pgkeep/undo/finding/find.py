@@ -31,7 +31,6 @@ from pgkeep.undo.meaning.links import OidKey
 from pgkeep.undo.meaning.maker import Maker, Origin
 from pgkeep.undo.meaning.names import Names
 
-_FIRST_WAL: Final = 0x1000000  # where initdb begins, whatever a segment's size
 DEFAULT_SPAN: Final = timedelta(hours=24)  # before the newest transaction on record
 
 
@@ -176,7 +175,7 @@ def _deeds(read: Read, seen: _Seen, thread: Thread, *, is_last: bool) -> Iterato
         pieces = list(thread.join(read))
     if seen.start is None:
         seen.start = read.piece.start
-        if seen.start <= _FIRST_WAL:
+        if read.segment.number == 1:
             seen.fold.nothing_before()
     for piece in pieces:
         if piece.samples and seen.blind and seen.blind[-1].before is None:
