@@ -125,7 +125,9 @@ def test_what_the_role_may_not_see_is_named_and_the_rest_is_read(pg: ScratchClus
 
 @only(15, 18)
 def test_rows_are_counted_before_anybody_analyzed(pg: ScratchCluster) -> None:
-    pg.sql("CREATE TABLE fresh AS SELECT generate_series(1, 500) AS id")
+    # Nor does autovacuum.
+    pg.sql("CREATE TABLE fresh (id integer) WITH (autovacuum_enabled = false)")
+    pg.sql("INSERT INTO fresh SELECT generate_series(1, 500)")
     pg.sql("TRUNCATE fresh")
     pg.sql("INSERT INTO fresh SELECT generate_series(1, 700)")
 
@@ -198,3 +200,22 @@ def test_a_backup_leaves_a_census_from_before_its_end(pg: ScratchCluster, tmp_pa
     assert backup.started_at <= census.taken_at <= backup.stopped_at
     assert relation_of(database_of(census, "postgres"), "orders").key == ("id",)
     assert cluster.store.stat(names.census("main", found.id)).size < 32 << 10
+
+
+@only(17)
+def test_a_standby_tells_how_far_it_has_replayed(new_cluster: NewCluster, tmp_path: Path) -> None:
+    primary = new_cluster()
+    primary.sql("CREATE TABLE orders (id integer PRIMARY KEY)")
+    copy = tmp_path / "standby"
+    primary.server_tool(
+        "pg_basebackup", "-d", primary.conninfo, "-D", str(copy), "--write-recovery-conf"
+    )
+    with ScratchCluster.over(primary.binaries, copy) as standby:
+        cluster = folder_of(standby)
+        replaying = read_census(cluster, record(standby.conninfo, cluster).id)
+        standby.value("SELECT pg_promote()")
+        promoted = take(standby.conninfo)
+    assert relation_of(database_of(replaying, "postgres"), "orders").key == ("id",)
+    assert (replaying.timeline, promoted.timeline) == (1, 2)
+    assert Lsn(0) < replaying.lsn <= promoted.lsn
+    assert replaying.generation == promoted.generation == folder_of(primary).generation_ids()[0]
