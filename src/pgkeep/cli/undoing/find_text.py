@@ -8,6 +8,7 @@ from pgkeep.undo.finding.report import Blind, Found
 from pgkeep.units import format_duration, format_size
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
+_SHORTEST: Final = 0.1  # seconds that are told apart
 _SHOWN: Final = 10  # relations of one event that are listed; --json has them all
 
 
@@ -84,9 +85,8 @@ def _took(event: Event) -> str:
     """Say how long it took at most: only commits carry a time, and one stood before it."""
     if event.began_after is None:
         return ""
-    return (
-        f"<= {format_duration(max(0.0, (event.commit_time - event.began_after).total_seconds()))}"
-    )
+    seconds = (event.commit_time - event.began_after).total_seconds()
+    return f"<= {format_duration(seconds)}" if seconds >= _SHORTEST else f"< {_SHORTEST} s"
 
 
 def _details(event: Event) -> list[str]:
@@ -139,7 +139,8 @@ def _blind(blind: Blind, look: Look) -> str:
 
 def _not_shown(found: Found) -> list[str]:
     return [
-        f"{plural(count, 'rewrite')} kept their rows and are not shown (VACUUM FULL, CLUSTER, "
-        f"REFRESH, ALTER TABLE): --kind {kind.value}"
+        f"{plural(count, 'rewrite')} kept {'its' if count == 1 else 'their'} rows and "
+        f"{'is' if count == 1 else 'are'} not shown (VACUUM FULL, CLUSTER, REFRESH, ALTER TABLE): "
+        f"--kind {kind.value}"
         for kind, count in found.not_shown
     ]
