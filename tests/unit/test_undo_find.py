@@ -349,3 +349,10 @@ def test_nothing_found_is_an_answer() -> None:
         "nothing found between 2026-11-28 11:00:00 UTC and 2026-11-28 12:00:00 UTC\n"
         "searched 1 GiB of WAL of cluster main in 4.0 s"
     )
+    late = report(found(events=(), since=NOON + timedelta(hours=1), live_segments=0), Look(UTC))
+    assert late.startswith(
+        "nothing found since 2026-11-28 13:00:00 UTC: the newest transaction on record ended at "
+        "2026-11-28 12:00:00 UTC\n"
+    )
+    empty = report(found(events=(), first=None, last=None, activity=None), Look(UTC))
+    assert empty.startswith("nothing found: no transaction ended in this WAL\n")

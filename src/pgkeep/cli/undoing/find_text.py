@@ -41,9 +41,12 @@ def _head(found: Found, look: Look) -> str:
     if found.live_segments:
         searched += f", {plural(found.live_segments, 'segment')} of it not archived yet"
     if found.first is None or found.last is None:
-        return f"{look.bold('nothing found')}: no transaction ended in this time\n{searched}"
-    start, end = found.since or found.first, found.until or found.last
-    between = f"between {look.when(max(start, min(found.first, end)))} and {look.when(end)}"
+        return f"{look.bold('nothing found')}: no transaction ended in this WAL\n{searched}"
+    if found.since is not None and found.last < found.since:
+        newest = f"the newest transaction on record ended at {look.when(found.last)}"
+        return f"{look.bold('nothing found')} since {look.when(found.since)}: {newest}\n{searched}"
+    start, end = max(found.since or found.first, found.first), found.until or found.last
+    between = f"between {look.when(min(start, end))} and {look.when(end)}"
     if not found.events:
         return f"{look.good('nothing found')} {between}\n{searched}"
     return f"{look.bold(plural(len(found.events), 'event'))} {between}\n{searched}"
