@@ -143,6 +143,8 @@ def test_what_no_census_knows_is_named_by_later_ones_or_the_server_or_by_its_num
     for table in ("kept", "rewritten", "gone"):
         site.sql(f"CREATE TABLE {table} (" + made.format(table))
     site.sql("VACUUM FULL rewritten")
+    site.sql("CREATE SEQUENCE numbers")
+    site.sql("ALTER SEQUENCE numbers RESTART")  # into a new file, too
     numbers = {
         name: site.pg.sql(f"SELECT '{name}'::regclass::oid, pg_relation_filenode('{name}')")[0]
         for name in ("kept", "rewritten", "gone")
