@@ -38,7 +38,7 @@ def code(word: str, message: str = "") -> str:
             "Bulk delete request failed for key x: The specified container does not exist. "
             "(code: 404)",
             errors.BucketMissing,
-            "there is no bucket box",
+            "there is no container box",
             id="container, of a batch",
         ),
         pytest.param(

@@ -78,6 +78,17 @@ class Answer(NamedTuple):
         return self.status == 416 or any(mark in self.text for mark in marks)
 
     @property
+    def unexplained(self) -> bool:
+        """Whether the service refused without a word of why. That something is missing says it."""
+        redirected = "redirect without LOCATION" in self.text
+        return not self.code and (redirected or (400 <= self.status < 500 and self.status != 404))
+
+    @property
+    def explains(self) -> bool:
+        """Whether it says why a request was refused, and not just something about the object."""
+        return bool(self.code) and not self.key_missing and not self.beyond_end
+
+    @property
     def ambiguous(self) -> bool:
         """Whether the request may have been carried out although it failed."""
         # object_store aborts an upload whose completion got no answer, and tells only of that.
@@ -115,7 +126,7 @@ def _kind(
 ) -> tuple[type[StoreFailed], str, str]:
     code = answer.code
     if code in _NO_BUCKET or "specified container does not exist" in answer.text:
-        return BucketMissing, f"there is no bucket {options.bucket}", _no_bucket(options)
+        return BucketMissing, *_no_bucket(options)
     if code in _REGIONS or answer.status in (301, 307):
         return WrongRegion, *_region(answer, options)
     if code in _SKEWED or "too skewed" in answer.message:
@@ -175,9 +186,9 @@ def _where_from(options: BucketOptions) -> str:
     return f"the proxy {options.proxy}" if options.proxy else "the network"
 
 
-def _no_bucket(options: BucketOptions) -> str:
-    what = "container" if options.scheme == "az" else "bucket"
-    return f"make the {what} {options.bucket} first, or correct the url; pgkeep makes none"
+def _no_bucket(options: BucketOptions) -> tuple[str, str]:
+    what = f"{'container' if options.scheme == 'az' else 'bucket'} {options.bucket}"
+    return f"there is no {what}", f"make the {what} first, or correct the url; pgkeep makes none"
 
 
 def _region(answer: Answer, options: BucketOptions) -> tuple[str, str]:
