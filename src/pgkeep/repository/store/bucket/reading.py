@@ -48,6 +48,9 @@ _DENIED: Final = frozenset(
      "AuthorizationPermissionMismatch", "AuthorizationFailure", "InsufficientAccountPermissions"}
 )  # fmt: skip
 _SKEWED: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+# Azure has one code for all that is wrong with a signature, and the reason in a sentence.
+_SKEWED_WORDS: Final = ("too skewed", "Request date header too old")
+_SIGNATURE_ENDED: Final = "Signature not valid in the specified time frame"
 _SLOW: Final = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests",
      "ServerBusy", "BandwidthLimitExceeded", "EgressIsOverAccountLimit"}
@@ -129,15 +132,17 @@ def _kind(
         return BucketMissing, *_no_bucket(options)
     if code in _REGIONS or answer.status in (301, 307):
         return WrongRegion, *_region(answer, options)
-    if code in _SKEWED or "too skewed" in answer.message:
+    if code in _SKEWED or any(words in answer.text for words in _SKEWED_WORDS):
         return ClockSkewed, "this host's clock is wrong", "set it: timedatectl, chronyc tracking"
-    if code in _EXPIRED:
+    if code in _EXPIRED or _SIGNATURE_ENDED in answer.text:
         advice = "renew them where they come from; pgkeep reads them anew by itself"
         return CredentialsExpired, "the credentials have expired", advice
     if code in _KEY:
         return CredentialsRefused, "the access key is not known there", _which_key(options)
     if code in _SECRET or "failed to authenticate" in answer.message:
-        return CredentialsRefused, "the secret is not the access key's", _which_key(options)
+        azure = f"the key or signature is not that of account {options.account}"
+        why = azure if options.scheme == "az" else "the secret is not the access key's"
+        return CredentialsRefused, why, _which_key(options)
     if code in _SLOW or answer.status == 429:
         return StoreThrottled, "it asks for fewer requests", "run it again later, with fewer jobs"
     if code in _LACKS or answer.status == 501:
