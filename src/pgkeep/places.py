@@ -13,6 +13,7 @@ from pgkeep.repository.marker import NotARepository
 from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.metering.prices import Prices, Tariff, list_prices
 from pgkeep.repository.repository import Repository
+from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.access import LIST_PRICE, RepositoryConfig
 from pgkeep.repository.store.base import Store, StoreFailed
 from pgkeep.repository.store.copies import Copies
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pgkeep.repository.copies.make import Made
 
 AWAY = (StoreFailed, NotARepository)  # not there, not now, or not yet
+UNUSABLE = (Damaged, FormatTooNew, KeyNeeded, WrongKey)  # there, and of no use to this run
 
 
 class NotACopy(PgkeepError):
@@ -136,6 +138,9 @@ def open_copies(places: Sequence[Place]) -> OpenedCopies:
             unopened.append((store, error))
         except NotARepository as error:  # it answered: there is nothing in it
             away.append((place, error))
+        except UNUSABLE as error:  # there may be more in it than anybody can tell
+            away.append((place, error))
+            unopened.append((store, StoreFailed(store.url, "open the repository", str(error))))
     if not opened:
         raise away[0][1]
     first = opened[0]

@@ -1,6 +1,7 @@
 """Two copies of a repository under one config: what is intact is read, what works is written."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,7 @@ def test_a_restore_takes_each_object_from_whoever_has_it_intact(two: Two) -> Non
     for segment in sorted(near.glob("wal/*/*/*/*")):
         if segment.name != last:  # which only `near` has
             damage(segment)
+            os.truncate(segment, 100)  # no WAL object is so short
     result = two.restore().ok()
     assert two.restored_rows() == 4
     for object in ("manifest", "packs"):
@@ -133,13 +135,33 @@ def test_recovery_stops_while_a_repository_that_may_have_more_is_away(two: Two) 
     assert "timeline 1: restorable" in listed.stdout
     assert "warning: repository near was not asked" in listed.stderr
     failed = two.restore()
-    assert failed.exit != 0
+    assert failed.exit == 92, failed.stderr
+    written, _, ended = failed.stderr.partition("restoring files")
+    assert "recovery cannot end while near cannot be asked: WAL is only called missing" in written
+    assert "if it is gone for good: pgkeep --repository far restore ..." in written
+    assert "failed at about" in ended
+    assert "restore_command: cannot read pgkeep.json in" in ended
+    assert "hint: is " in ended
+    assert "; mended, start the server again: recovery goes on where it was" in ended
     log = (two.folder / "restored.log").read_text()
     assert "recovery stops here, so that nothing is lost" in log
     assert "selected new timeline" not in log
     (two.folder / "unmounted").rename(two.near)
     two.restore().ok()
     assert two.restored_rows() == 4
+
+
+@only(18)
+def test_a_copy_that_cannot_be_opened_does_not_stand_in_the_way_of_the_others(two: Two) -> None:
+    os.truncate(two.near / "pgkeep.json", 10)
+    listed = two.run("list").ok()
+    assert "timeline 1: restorable" in listed.stdout
+    assert "warning: repository near was not asked, what only it has is not shown" in listed.stderr
+    assert "it is damaged" in listed.stderr
+    two.restore("--repository", "far").ok()
+    assert two.restored_rows() == 3
+    damage(two.far / "pgkeep.json")
+    assert two.run("list").exit == 26
 
 
 @only(18)

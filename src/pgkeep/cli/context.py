@@ -69,6 +69,10 @@ class Context:
         """Leave the screen as it was found, and tell which copies did not do their part."""
         if "progress" in self.__dict__:
             self.progress.close()
+        self.tell_copies()
+
+    def tell_copies(self) -> None:
+        """Tell which copies have not done their part so far."""
         if "app" in self.__dict__:
             for text in self.app.copies_notes():
                 say(f"warning: {safe(text)}")
