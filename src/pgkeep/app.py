@@ -266,6 +266,11 @@ class App:
         by_name = {place.name: place for place in self.places}
         return tuple(by_name[name] for name in wanted) or self.places
 
+    @property
+    def writes_everywhere(self) -> bool:
+        """Whether all that is written must be in each of `writing`, and not in the first alone."""
+        return bool(self.config.write) and self._address is None
+
     @cached_property
     def cluster_name(self) -> str:
         """The cluster that is meant: one of the config's, else one of the repository's.
@@ -288,6 +293,12 @@ class App:
     def cluster(self) -> ClusterFolder:
         """The cluster's part of the repository that is meant; of several, of the first."""
         return self.repository.cluster(self.cluster_name)
+
+    def cluster_in(self, place: Place) -> ClusterFolder:
+        """The cluster's part of the repository in one place."""
+        if place.address == self.place.address:
+            return self.cluster
+        return place.open().cluster(self.cluster_name)
 
     @property
     def cluster_to_read(self) -> ClusterFolder:

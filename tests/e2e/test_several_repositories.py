@@ -185,7 +185,16 @@ def test_all_that_must_have_it_have_it(two: Two) -> None:
     two.archived(segment)
     assert list(two.near.rglob(segment))
     assert list(two.far.rglob(segment))
+    found = checks(two)
+    assert found["repository far"]["state"] == "ok"
+    assert "was in all repositories after" in found["delivery"]["says"]
     two.far.rename(two.folder / "unmounted")
+    found = checks(two, exit=3)
+    assert found["repository far"]["state"] == "failed"
+    assert "the repository's directory is not there" in found["repository far"]["says"]
+    assert found["delivery"]["says"] == (
+        "not checked: WAL must be in repository far, too, which cannot be used"
+    )
     waiting = two.archive()
     ready = two.pg.data_directory / "pg_wal/archive_status" / f"{waiting}.ready"
     wait_for(lambda: list(two.near.rglob(waiting)), what="the healthy one has it")
@@ -194,6 +203,25 @@ def test_all_that_must_have_it_have_it(two: Two) -> None:
     (two.folder / "unmounted").rename(two.far)
     two.archived(waiting)
     assert list(two.far.rglob(waiting))
+
+
+def checks(two: Two, exit: int = 0) -> dict[str, Any]:
+    """Return what `check` says, by the names of its questions."""
+    result = two.run("check", "--json")
+    assert result.exit == exit, result.stdout
+    return {row["name"]: row for row in result.json["checks"]}
+
+
+@only(18)
+def test_who_cannot_stand_in_is_noted(two: Two) -> None:
+    two.far.rename(two.folder / "unmounted")
+    found = checks(two)
+    assert found["repository far"]["state"] == "note"
+    assert found["repository far"]["says"].startswith("it could not stand in for the one before: ")
+    assert found["delivery"]["state"] == "ok"
+    (two.folder / "unmounted").rename(two.far)
+    shutil.rmtree(two.far / "clusters/main/generations")
+    assert "does not know this cluster yet" in checks(two)["identity of far"]["says"]
 
 
 @only(18)

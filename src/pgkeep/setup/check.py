@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pgkeep.coverage.listing import list_cluster
 from pgkeep.coverage.lost_wal import losses_on_record
@@ -26,6 +26,7 @@ from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.setup import verdicts
 from pgkeep.setup.init import look_at_settings, user_name
+from pgkeep.setup.other_places import Opened, Other, look_at_others
 from pgkeep.setup.plan import plan_generation
 from pgkeep.setup.store_test import store_test
 from pgkeep.setup.verdicts import State, Verdict, failed, not_checked, note, ok
@@ -90,6 +91,7 @@ class Subject:
     data_directory: str = ""  # if not where the server says
     pg_bin: str | None = None
     locks: bool = False  # objects are to be locked
+    others: tuple[Other, ...] = ()  # where WAL and backups go, too, or instead
     switch: bool = True  # force a segment to see it arrive
     seconds: float = 60.0  # to wait for it
 
@@ -98,9 +100,11 @@ def check(subject: Subject, progress: Progress) -> CheckReport:
     """Ask everything; what one failure makes unanswerable is noted as not checked."""
     found: list[Verdict] = []
     folder = _repository(subject, found, progress)
+    others = look_at_others(subject.others, found, progress)
+    places = None if folder is None else _Places(folder, tuple(others))
     try:
         with subject.connect() as session:
-            _server(subject, session, folder, found, progress)
+            _server(subject, session, places, found, progress)
     except PgkeepError as error:
         name = "version" if isinstance(error, UnsupportedVersion) else "connection"
         found.append(_failure(name, error))
@@ -191,13 +195,34 @@ def _coverage(folder: ClusterFolder, found: list[Verdict]) -> Verdict:
 # The server's side
 
 
+class _Places(NamedTuple):
+    """The repositories that can be used."""
+
+    first: ClusterFolder
+    others: tuple[Opened, ...]
+
+    def without(self, segment: str, generation: str) -> list[str]:
+        """Return who must have a segment and has not; '' is the first."""
+        lacking = [
+            opened.other.title
+            for opened in self.others
+            if opened.other.needed and not opened.folder.wal(generation).has(segment)
+        ]
+        if self.first.wal(generation).has(segment):
+            return lacking
+        instead = (opened for opened in self.others if not opened.other.needed)
+        arrived = any(opened.folder.wal(generation).has(segment) for opened in instead)
+        return lacking if arrived else ["", *lacking]
+
+
 def _server(
     subject: Subject,
     session: Session,
-    folder: ClusterFolder | None,
+    places: _Places | None,
     found: list[Verdict],
     progress: Progress,
 ) -> None:
+    folder = None if places is None else places.first
     found.append(ok("connection", f"role {session.role}, database {session.database}"))
     missing = privileges.check(session)
     superuser = session.query("SELECT current_setting('is_superuser') = 'on'")[0][0]
@@ -218,21 +243,27 @@ def _server(
     found.append(_clock(session))
     plan = look_at_settings(session, facts, subject.archive_command())
     found.extend(verdicts.of_settings(plan, facts.settings, checksums=facts.data_checksums))
-    if folder is None:
+    if folder is None or places is None:
         found.append(not_checked("delivery", "the repository cannot be used"))
         return
     _tried("identity", found, lambda: _identity(folder, facts))
+    found += _strangers(places, facts)
     if not facts.in_recovery:
         _tried("writer", found, lambda: _writer(subject, session, folder, facts))
     _tried("room", found, lambda: _room(folder, session))
+    needed = {other.title for other in subject.others if other.needed}
+    away = sorted(needed - {opened.other.title for opened in places.others})
     if not plan.archives_to_us:
         found.append(not_checked("delivery", "the server does not archive to pgkeep yet"))
     elif facts.in_recovery:
         found.append(note("delivery", "the server is a standby: its primary archives"))
+    elif away:
+        why = f"WAL must be in repository {' and '.join(away)}, too, which cannot be used"
+        found.append(not_checked("delivery", why))
     elif not subject.switch:
         found.append(not_checked("delivery", "--no-switch was given"))
     else:
-        _tried("delivery", found, lambda: _delivery(subject, session, facts, folder, progress))
+        _tried("delivery", found, lambda: _delivery(subject, session, facts, places, progress))
 
 
 def _given_up(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
@@ -271,6 +302,15 @@ def _identity(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
     return verdicts.of_identity(plan_generation(known, facts.generation).says)
 
 
+def _strangers(places: _Places, facts: ServerFacts) -> list[Verdict]:
+    """Return who of the others does not know this server: its WAL is refused there."""
+    found: list[Verdict] = []
+    for other, folder in places.others:
+        _tried("identity", found, lambda folder=folder: _identity(folder, facts))  # type: ignore[misc]
+        found[-1] = other.named(found[-1])
+    return [verdict for verdict in found if verdict.state is not State.OK]
+
+
 def _writer(
     subject: Subject, session: Session, folder: ClusterFolder, facts: ServerFacts
 ) -> Verdict:
@@ -299,7 +339,7 @@ def _delivery(
     subject: Subject,
     session: Session,
     facts: ServerFacts,
-    folder: ClusterFolder,
+    places: _Places,
     progress: Progress,
 ) -> Verdict:
     """Have the server finish a segment with something in it, and wait until it has arrived."""
@@ -308,16 +348,17 @@ def _delivery(
     written = Lsn.parse(session.query(statement, doing="write a WAL record")[0][0])
     session.switch_wal()
     segment = Segment.ending(written, facts.timeline, facts.segment_size)
-    archive = folder.wal(facts.generation.id)
+    everywhere = any(opened.other.needed for opened in places.others)
     progress.phase(f"waiting up to {format_duration(subject.seconds)} for {segment} to be archived")
     began = time.monotonic()
     while (waited := time.monotonic() - began) < subject.seconds:
-        if archive.has(segment.name):
-            return verdicts.of_delivery(segment.name, waited)
+        lacking = places.without(segment.name, facts.generation.id)
+        if not lacking:
+            return verdicts.of_delivery(segment.name, waited, everywhere=everywhere)
         time.sleep(_POLL)
     stats = session.archiver_stats()
     last_failure = ""
     if stats.last_failed_wal and stats.last_failed_time:
         when = f"{stats.last_failed_time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
         last_failure = f"the last failure was {stats.last_failed_wal} at {when}"
-    return verdicts.of_no_delivery(segment.name, subject.seconds, last_failure)
+    return verdicts.of_no_delivery(segment.name, subject.seconds, last_failure, lacking)

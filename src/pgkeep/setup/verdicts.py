@@ -195,13 +195,21 @@ def of_tools(folder: str, found: str, server: str) -> Verdict:
     return ok("tools", f"{folder}, PostgreSQL {found}")
 
 
-def of_delivery(segment: str, seconds: float) -> Verdict:
-    says = f"a forced segment, {segment}, was in the repository after {format_duration(seconds)}"
+def of_delivery(segment: str, seconds: float, *, everywhere: bool = False) -> Verdict:
+    """`everywhere`: it had to be in several repositories, and was."""
+    where = "all repositories" if everywhere else "the repository"
+    says = f"a forced segment, {segment}, was in {where} after {format_duration(seconds)}"
     return ok("delivery", says)
 
 
-def of_no_delivery(segment: str, waited: float, last_failure: str) -> Verdict:
-    says = f"segment {segment} did not arrive in the repository within {format_duration(waited)}"
+def of_no_delivery(
+    segment: str, waited: float, last_failure: str, lacking: Sequence[str] = ("",)
+) -> Verdict:
+    """`lacking` are the repositories that do not have it; '' is the first."""
+    where = " and ".join(f"repository {one}" if one else "the first repository" for one in lacking)
+    if list(lacking) == [""]:
+        where = "the repository"
+    says = f"segment {segment} did not arrive in {where} within {format_duration(waited)}"
     if last_failure:
         says += f"; {last_failure}"
     fix = (

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -168,6 +169,7 @@ def check(
     from pgkeep.cli.render import setup as render_setup
     from pgkeep.setup.check import Subject
     from pgkeep.setup.check import check as run
+    from pgkeep.setup.other_places import Other
     from pgkeep.units import parse_duration
 
     context: Context = here.obj
@@ -177,16 +179,21 @@ def check(
     settings = app.settings
     if rule_321:
         return _check_321(context)
+    first, *others = app.writing
     subject = Subject(
         cluster=app.cluster_name,
         connect=app.connect,
-        open_cluster=lambda: app.cluster,
+        open_cluster=lambda: app.cluster_in(first),
         archive_command=app.archive_command,
         secret_is_only_here=lambda: app.secret_is_only_here,
         server_name=settings.server_name,
         data_directory=settings.data_directory,
         pg_bin=settings.pg_bin or None,
-        locks=app.place.section.lock != "none",
+        locks=first.section.lock != "none",
+        others=tuple(
+            Other(place.title, partial(app.cluster_in, place), needed=app.writes_everywhere)
+            for place in others
+        ),
         switch=not no_switch,
         seconds=min(60, settings.wal_timeout) if timeout is None else parse_duration(timeout),
     )
