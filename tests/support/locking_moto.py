@@ -1,8 +1,8 @@
 """A program: moto's S3, completed by what it lacks of S3 Object Lock, until its input ends.
 
 moto knows no GetObjectRetention and lets locks be shortened; and it asks for a header that AWS does
-not need when a checksum is sent, nor for a copy, which has no content. Who may do what is checked, by moto's own
-means, once a test has switched that on.
+not need when a checksum is sent, nor for a copy, which has no content. Who may do what is checked,
+by moto's own means, once a test has switched that on.
 """
 
 import logging
