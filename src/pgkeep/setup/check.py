@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from pgkeep.coverage.listing import list_cluster
 from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.errors import PgkeepError
+from pgkeep.model.cluster import GenerationId
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.control import read_control
@@ -102,15 +103,17 @@ def check(subject: Subject, progress: Progress) -> CheckReport:
     folder = _repository(subject, found, progress)
     others = look_at_others(subject.others, found, progress)
     places = None if folder is None else _Places(folder, tuple(others))
+    facts = None
     try:
         with subject.connect() as session:
-            _server(subject, session, places, found, progress)
+            facts = _server(subject, session, places, found, progress)
     except PgkeepError as error:
         name = "version" if isinstance(error, UnsupportedVersion) else "connection"
         found.append(_failure(name, error))
         found.append(not_checked("server", "it cannot be asked"))
     if folder is not None:
-        _tried("coverage", found, lambda: _coverage(folder, found))
+        generation = facts.generation.id if facts else None
+        _tried("coverage", found, lambda: _coverage(folder, generation, found))
     return CheckReport(subject.cluster, tuple(found))
 
 
@@ -179,17 +182,24 @@ def _locks(folder: ClusterFolder) -> list[Verdict]:
     return judge_locks(protection(folder.store))
 
 
-def _coverage(folder: ClusterFolder, found: list[Verdict]) -> Verdict:
+def _coverage(
+    folder: ClusterFolder, generation: GenerationId | None, found: list[Verdict]
+) -> Verdict:
+    """Judge what is on record of the server's own generation: what was before it is not it."""
     listing = list_cluster(folder)
     for bad in listing.record.unreadable:
         says = f"backup {bad.id} cannot be read: {bad.why}"
         found.append(failed("manifest", says, bad.error.hint or "pgkeep list"))
-    newest = listing.record.newest
+    own = [part for part in listing.record.generations if part.generation.id == generation]
+    newest = own[0] if own else listing.record.newest
     backups = newest.backups if newest else ()
+    older = len(listing.backups) - len(backups)
     if backups and (pages := verdicts.of_pages(backups[-1])):
         found.append(pages)
     now = datetime.now(UTC)
-    return verdicts.of_coverage(newest.coverage if newest else None, backups, listing.newest, now)
+    moment = listing.newest_of(newest)
+    coverage = newest.coverage if newest else None
+    return verdicts.of_coverage(coverage, backups, moment, now, older=older)
 
 
 # The server's side
@@ -221,7 +231,8 @@ def _server(
     places: _Places | None,
     found: list[Verdict],
     progress: Progress,
-) -> None:
+) -> ServerFacts | None:
+    """Ask everything of the server; return what it is, if it says so."""
     folder = None if places is None else places.first
     found.append(ok("connection", f"role {session.role}, database {session.database}"))
     missing = privileges.check(session)
@@ -232,12 +243,14 @@ def _server(
         facts = session.facts()
     except PgkeepError as error:
         found.append(not_checked("settings", str(error)))
-        return
+        return None
     found.append(ok("version", f"PostgreSQL {facts.version}"))
     _tried("data directory", found, lambda: _data_directory(subject, facts))
     if (pg_wal := look_at_pg_wal(subject.data_directory or facts.data_directory)) is not None:
         found.append(verdicts.of_wal_room(pg_wal))
-    if folder is not None:
+    if pg_wal is not None and pg_wal.given_up:
+        found.append(verdicts.of_given_up(pg_wal.given_up))
+    elif folder is not None:
         _tried("given up", found, lambda: _given_up(folder, facts))
     _tried("tools", found, lambda: _tools(subject, facts))
     found.append(_clock(session))
@@ -245,7 +258,7 @@ def _server(
     found.extend(verdicts.of_settings(plan, facts.settings, checksums=facts.data_checksums))
     if folder is None or places is None:
         found.append(not_checked("delivery", "the repository cannot be used"))
-        return
+        return facts
     _tried("identity", found, lambda: _identity(folder, facts))
     found += _strangers(places, facts)
     if not facts.in_recovery:
@@ -264,6 +277,7 @@ def _server(
         found.append(not_checked("delivery", "--no-switch was given"))
     else:
         _tried("delivery", found, lambda: _delivery(subject, session, facts, places, progress))
+    return facts
 
 
 def _given_up(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
