@@ -290,6 +290,21 @@ def test_a_backup_that_is_locked_is_not_deleted(bucket: LockingBucket, small: Sm
     assert _ids(small) == [first, second]
 
 
+@pytest.mark.parametrize(
+    ("address", "instead"),
+    [
+        ("az://box/p?account=me", "use the container's version-level immutability"),
+        ("gs://box/p", "use the bucket's soft delete and versioning"),
+        ("sftp://me@box/p", "have snapshots made on that host"),
+        ("/srv/p", "keep a copy in a bucket that locks: pgkeep copy"),
+    ],
+)
+def test_where_pgkeep_sets_no_locks_it_says_what_to_use_instead(address: str, instead: str) -> None:
+    with pytest.raises(NoLocks, match="in buckets of S3 and its kin alone") as caught:
+        open_vault(open_store(address))
+    assert caught.value.hint.startswith(f"take lock = ... out, and {instead}")
+
+
 # Attacks
 
 

@@ -225,6 +225,24 @@ def test_who_cannot_stand_in_is_noted(two: Two) -> None:
 
 
 @only(18)
+def test_what_is_done_in_one_of_them_is_not_taken_for_all(two: Two) -> None:
+    backup = two.run("list", "--json").ok().json["backups"][0]["id"]
+    for words in (
+        ["verify"],
+        ["expire", "--dry-run"],
+        ["pin", backup, "--reason", "year end"],
+        ["pin", "--remove", backup],
+    ):
+        done = two.run(*words).ok()
+        assert "note: that was repository near alone; the others: pgkeep --repository far " in (
+            done.stderr
+        )
+        assert f"--repository far {words[0]}" in done.stderr
+        quiet = two.run("--repository", "far", *words[:1], *words[1:])
+        assert "alone" not in quiet.stderr
+
+
+@only(18)
 def test_a_repository_of_its_own_is_no_copy(two: Two) -> None:
     shutil.rmtree(two.far)
     two.configure("far")

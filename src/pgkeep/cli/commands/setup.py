@@ -227,9 +227,9 @@ def _check_321(context: Context) -> int:
     name = app.cluster_name
 
     def kept(place: Place) -> Kept:
-        return Kept(
-            place.title, place.address, place.section.site, lambda: place.open().cluster(name)
-        )
+        # Its name, or the address without what follows it: how to get there.
+        title = place.name or place.address.partition("?")[0]
+        return Kept(title, place.address, place.section.site, lambda: place.open().cluster(name))
 
     copies = [kept(place) for place in app.places]
     report = look_at_copies(name, directory, copies, datetime.now(UTC))
