@@ -146,9 +146,15 @@ class App:
 
         The server runs pgkeep-wal in an environment of its own.
         """
-        section = self.place.section
-        lasting = section.passphrase_file or section.passphrase_command
-        return self.repository.key is not None and not lasting
+        return self.repository.key is not None and not self.place.secret_lasts
+
+    @property
+    def some_secret_is_only_here(self) -> bool:
+        """Whether that is so of one of the copies that are read."""
+        away = [place for place, _ in self.copies.away]
+        read = [place for place in self.places if place not in away]
+        lasting = all(place.secret_lasts for place in read)
+        return self.copies.repository.key is not None and not lasting
 
     @cached_property
     def store(self) -> Store:

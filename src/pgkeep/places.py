@@ -74,6 +74,11 @@ class Place(NamedTuple):
         ]
         return Tariff(Prices(*prices), listed=LIST_PRICE in structs.astuple(given))
 
+    @property
+    def secret_lasts(self) -> bool:
+        """Whether the config says what opens it: the environment is this process's alone."""
+        return bool(self.section.passphrase_file or self.section.passphrase_command)
+
     def secret(self) -> str | None:
         """Return the passphrase or recovery key, or None where none is given."""
         if self.read_secret is None:

@@ -223,7 +223,7 @@ def _carry_out(
     if start:
         # Told at once: what follows may take hours or fail, and the files are there.
         context.note(render_restore.written(report))
-    elif context.app.secret_is_only_here:
+    elif context.app.some_secret_is_only_here:
         context.note(f"note: {render_restore.LOCKED_OUT}")
     outcome = _start(context, report.plan, port, programs) if start else None
     context.close()

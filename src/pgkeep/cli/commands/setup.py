@@ -266,6 +266,7 @@ def key_add(
     new = secret_from_file(new_passphrase_file) if new_passphrase_file else _ask_twice()
     slot = add_passphrase(repository, new, label)
     context.result({"slot": slot}, lambda _: f"added key slot {slot}")
+    context.tell_alone("key add")
 
 
 def _ask_twice() -> str:
@@ -289,6 +290,7 @@ def key_recovery(
     context: Context = here.obj
     key = add_recovery_key(context.app.repository, label)
     context.result({"recovery_key": key}, lambda look: render_setup.recovery_key(key, look))
+    context.tell_alone("key recovery")
 
 
 def key_remove(
@@ -306,3 +308,4 @@ def key_remove(
     context: Context = here.obj
     remove_slot(context.app.store, slot)
     context.result({"removed": slot}, lambda _: f"removed key slot {slot}")
+    context.tell_alone("key list")
