@@ -12,6 +12,7 @@ from pgkeep.config import ClusterConfig, Config, RetentionConfig, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import (
     AWAY,
+    NoSuchRepository,
     OpenedCopies,
     OpenPlace,
     Place,
@@ -206,6 +207,10 @@ class App:
         except config_file.ConfigMissing:
             return Place("", absolute(wanted), RepositoryConfig(url=wanted), None)
         named = [place for place in configured if wanted in (place.name, place.address)]
+        names = tuple(place.name for place in configured if place.name)
+        if not named and names and not ("/" in wanted or ":" in wanted):
+            # A name that was typed wrong must not become a directory, or a copy in one.
+            raise NoSuchRepository(wanted, known=names)
         return named[0] if named else configured[0]._replace(name="", address=absolute(wanted))
 
     def others(

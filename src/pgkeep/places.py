@@ -49,6 +49,21 @@ class NotACopy(PgkeepError):
         )
 
 
+class NoSuchRepository(NotARepository):
+    """A repository is meant by a name that none of the config's has."""
+
+    code = "no-such-repository"
+
+    known: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"cannot find repository {self.store}: the config has {', '.join(self.known)}"
+
+    @property
+    def hint(self) -> str:
+        return f"name one of them; a directory of that name here is written ./{self.store}"
+
+
 class Place(NamedTuple):
     """A repository that the config, or the command line, names."""
 

@@ -244,6 +244,20 @@ def test_what_is_done_in_one_of_them_is_not_taken_for_all(two: Two) -> None:
         assert "alone" not in quiet.stderr
 
 
+def test_a_name_that_is_typed_wrong_is_no_directory(tmp_path: Path) -> None:
+    config = tmp_path / "pgkeep.toml"
+    parts = [f'[[repository]]\nname = "{name}"\nurl = "{name}"\n' for name in ("near", "far")]
+    config.write_text("\n".join([*parts, "[clusters.main]\n"]))
+    for words in (["--repository", "fra", "list"], ["copy", "--to", "fra"]):
+        failed = run_pgkeep(*words, config=config, cwd=tmp_path)
+        assert failed.exit == 28
+        assert "cannot find repository fra: the config has near, far" in failed.stderr
+        assert "a directory of that name here is written ./fra" in failed.stderr
+    failed = run_pgkeep("--repository", "./fra", "list", config=config, cwd=tmp_path)
+    assert f"{tmp_path}/fra: the repository's directory is not there" in failed.stderr
+    assert not (tmp_path / "fra").exists()
+
+
 @only(18)
 def test_a_repository_of_its_own_is_no_copy(two: Two) -> None:
     shutil.rmtree(two.far)
