@@ -134,8 +134,7 @@ def test_recovery_stops_while_a_repository_that_may_have_more_is_away(two: Two) 
     listed = two.run("list").ok()
     assert "timeline 1: restorable" in listed.stdout
     assert "warning: repository near was not asked" in listed.stderr
-    written = two.restore(start=False).ok()
-    assert "restored " in written.stdout
+    assert "restored " in two.restore(start=False).ok().stdout
     failed = two.restore()
     assert failed.exit == 92, failed.stderr
     written, _, ended = failed.stderr.partition("restoring files")
