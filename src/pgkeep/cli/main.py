@@ -31,6 +31,7 @@ from pgkeep.cli.context import (
 )
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
+from pgkeep.cli.undoing import command as undo
 from pgkeep.errors import PgkeepError
 
 BROKEN_PIPE: Final = 141  # what a shell shows for a program that SIGPIPE ended
@@ -151,7 +152,7 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal, cost):
+    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal, cost, undo):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

@@ -97,6 +97,10 @@ class RecoveryOutcome:
     log_file: str
     seconds: float
     warnings: tuple[str, ...] = ()
+    fetched_files: int = 0  # from the archive, history files among them
+    replayed: tuple[Lsn, Lsn] | None = (
+        None  # from the first record to the last, where both are told
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as --json shows it."""
@@ -187,7 +191,15 @@ def _outcome(
         options.log_file,
         seconds,
         tuple(_surprises(now, plan)),
+        now.fetched_files,
+        _replayed(now, plan),
     )
+
+
+def _replayed(now: Recovery, plan: RestorePlan) -> tuple[Lsn, Lsn] | None:
+    """Return where replay began and ended: at the target, when the server waits there."""
+    end = now.last_record or (plan.stop.lsn if plan.stop else None)
+    return None if now.redo is None or end is None else (now.redo, end)
 
 
 def _ending(now: Recovery, plan: RestorePlan) -> Ending | None:
