@@ -27,6 +27,7 @@ _PACK: Final = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
 # What pgkeep puts into a cluster's part beside packs; the WAL archive itself tells of wal/.
 _EXPLAINED: Final = re.compile(
     r"generations/[^/]+(?:\.writer/[^/]+)?\.json|lost/[^/]+/[^/]+\.json|backups/[^/]+/manifest|locks/[^/]+\.json"
+    r"|census/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}"
     r"|proofs/[^/]+\.json|pins/[^/]+/[^/]+\.json|dumps/[^/]+/manifest|attempts/[^/]+\.json|wal/([^/]+)/.+"
 )
 _BATCH: Final = 1 << 17  # chunks of a manifest that are looked at together
