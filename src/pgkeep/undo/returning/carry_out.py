@@ -144,7 +144,7 @@ class _Work:
     def demand_all_there(self) -> None:
         """Raise CountsDiffer unless every table has the rows that were sent to it."""
         for target, sent in self.done.copied.items():
-            there = self.live.value(f"SELECT count(*) FROM ONLY {target}")  # noqa: S608  # quoted
+            there = self.live.value(f"SELECT count(*) FROM ONLY {target}")  # quoted
             if there != sent:
                 raise CountsDiffer(
                     f"bring back {target}", f"{there:,} rows arrived, and {sent:,} were sent"

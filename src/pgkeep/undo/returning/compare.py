@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from pgkeep.postgres.archive.sql import always_quoted
 from pgkeep.progress import Progress
 from pgkeep.undo.errors import CannotUndo
-from pgkeep.undo.returning.found import Found, row_hash, same_columns, same_key
+from pgkeep.undo.returning.found import Column, Found, row_hash, same_columns, same_key
 from pgkeep.undo.returning.look import CUT
 from pgkeep.undo.returning.names import columns_sql
 from pgkeep.undo.returning.side import Side
@@ -57,100 +57,160 @@ class Difference:
         return self.rows_then - self.missing - self.changed
 
 
-def compare(
-    recovered: Side, live: Side, then: Found, now: Found, where: str, progress: Progress
-) -> Difference | None:
-    """Compare two tables; None without a key. `where` chooses rows of then, in SQL.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A table on two servers."""
 
-    Leaves the keys of the live rows in the recovered copy's session: see `missing_rows`.
-    """
-    key = then.key
-    shared = same_columns(then, now)
-    names = tuple(column.name for column in shared)
-    if not key or not set(key) <= set(names):
-        return None
-    encoding = recovered.value("SELECT pg_catalog.current_setting('server_encoding')")
-    progress.phase(f"comparing with the live {now.name}")
-    rows_now = _send_keys(recovered, live, then, now, encoding, progress)
-    hashed = row_hash(shared, "t")
-    chosen = f"(SELECT * FROM {then.source}{_where(where)}) t"
-    joined = f"{chosen} LEFT JOIN {_LIVE} l ON {same_key(key, 't', 'l')}"
-    rows_then, missing, changed = recovered.run(
-        "SELECT count(*), count(*) FILTER (WHERE l.pgkeep_hash IS NULL),"
-        f" count(*) FILTER (WHERE l.pgkeep_hash <> {hashed}) FROM {joined}",
-        doing=f"compare {then.name}",
-    )[0]
-    keys = ", ".join(f"pg_catalog.left(t.{always_quoted(k)}::text, {CUT})" for k in key)
-    order = columns_sql(key, "t.")
-    sample = f"ORDER BY {order} LIMIT {SAMPLES}"
-    gone = recovered.run(f"SELECT {keys} FROM {joined} WHERE l.pgkeep_hash IS NULL {sample}")
-    whole = ", ".join(f"t.{always_quoted(name)}::pg_catalog.text" for name in key)
-    other = recovered.run(
-        f"SELECT {whole} FROM {joined} WHERE l.pgkeep_hash <> {hashed} {sample}"  # noqa: S608
-    )
-    new, new_sample = None, list[tuple[str | None, ...]]()
-    if not where:
-        fresh = (
-            f"{_LIVE} t WHERE NOT EXISTS (SELECT FROM {then.source} o"
-            f" WHERE {same_key(key, 'o', 't')})"
+    recovered: Side
+    live: Side
+    then: Found
+    now: Found
+    where: str  # which rows of then, in SQL; '': all
+
+    def run(self, progress: Progress) -> Difference | None:
+        """Compare; None without a key that both have.
+
+        Leaves the keys of the live rows in the recovered copy's session: see `missing_rows`.
+        """
+        then, key = self.then, self.then.key
+        names = tuple(column.name for column in self._shared)
+        if not key or not set(key) <= set(names):
+            return None
+        progress.phase(f"comparing with the live {self.now.name}")
+        rows_now = self._send_keys(progress)
+        rows_then, missing, changed = self._counts()
+        new, new_sample = self._new()
+        everything = dict.fromkeys(column.name for column in (*then.columns, *self.now.columns))
+        return Difference(
+            key=key,
+            rows_then=rows_then,
+            rows_now=rows_now,
+            missing=missing,
+            changed=changed,
+            new=new,
+            missing_sample=tuple(self._missing_sample()),
+            changed_sample=tuple(map(self._changed_row, self._changed_keys())),
+            new_sample=tuple(new_sample),
+            compared=names,
+            left_out=tuple(name for name in everything if name not in names),
         )
-        new = recovered.value(f"SELECT count(*) FROM {fresh}")
-        new_sample = recovered.run(f"SELECT {keys} FROM {fresh} {sample}")
-    everything = dict.fromkeys([c.name for c in then.columns] + [c.name for c in now.columns])
-    return Difference(
-        key=key,
-        rows_then=rows_then,
-        rows_now=rows_now,
-        missing=missing,
-        changed=changed,
-        new=new,
-        missing_sample=tuple(gone),
-        changed_sample=tuple(_changed_row(recovered, live, then, now, row) for row in other),
-        new_sample=tuple(new_sample),
-        compared=names,
-        left_out=tuple(name for name in everything if name not in names),
-    )
+
+    @property
+    def _shared(self) -> list[Column]:
+        return same_columns(self.then, self.now)
+
+    def _send_keys(self, progress: Progress) -> int:
+        """Bring keys and hashes of all live rows into a temporary table; return how many."""
+        then, now, recovered = self.then, self.now, self.recovered
+        if recovered.value("SELECT pg_catalog.pg_is_in_recovery()"):
+            raise CannotUndo(
+                f"compare {then.name}", "the recovered copy still takes no changes of its own"
+            )
+        recovered.run(f"DROP TABLE IF EXISTS {_LIVE}")
+        recovered.run(
+            f"CREATE TEMPORARY TABLE pgkeep_live AS SELECT {columns_sql(then.key)},"
+            f" 0::bigint AS pgkeep_hash FROM {then.source} LIMIT 0"
+        )
+        encoding = recovered.value("SELECT pg_catalog.current_setting('server_encoding')")
+        values = f"{columns_sql(then.key, 't.')}, {row_hash(self._shared, 't')}"
+        query = f"(SELECT {values} FROM {now.source} t)"
+        blocks = _counted(
+            self.live.copy_out(query, encoding, f"read the live {now.name}"), progress
+        )
+        sent = recovered.copy_in(_LIVE, encoding, blocks, f"note the rows of {now.name}")
+        recovered.run(f"ANALYZE {_LIVE}")
+        return sent
+
+    @property
+    def _joined(self) -> str:
+        chosen = _chosen(self.then, self.where)
+        return f"{chosen} LEFT JOIN {_LIVE} l ON {same_key(self.then.key, 't', 'l')}"
+
+    @property
+    def _is_changed(self) -> str:
+        return f"l.pgkeep_hash <> {row_hash(self._shared, 't')}"
+
+    @property
+    def _first_ones(self) -> str:
+        return f"ORDER BY {columns_sql(self.then.key, 't.')} LIMIT {SAMPLES}"
+
+    @property
+    def _key_texts(self) -> str:
+        cut = (f"pg_catalog.left(t.{always_quoted(k)}::text, {CUT})" for k in self.then.key)
+        return ", ".join(cut)
+
+    def _counts(self) -> tuple[int, int, int]:
+        """Return how many rows there were, are missing, and are otherwise now."""
+        statement = (
+            "SELECT count(*), count(*) FILTER (WHERE l.pgkeep_hash IS NULL),"
+            f" count(*) FILTER (WHERE {self._is_changed}) FROM {self._joined}"
+        )
+        rows, missing, changed = self.recovered.run(statement, doing=f"compare {self.then.name}")[0]
+        return rows, missing, changed
+
+    def _missing_sample(self) -> list[tuple[str | None, ...]]:
+        gone = f"{self._joined} WHERE l.pgkeep_hash IS NULL"
+        return self.recovered.run(f"SELECT {self._key_texts} FROM {gone} {self._first_ones}")
+
+    def _changed_keys(self) -> list[tuple[str, ...]]:
+        whole = ", ".join(f"t.{always_quoted(k)}::pg_catalog.text" for k in self.then.key)
+        other = f"{self._joined} WHERE {self._is_changed}"
+        return self.recovered.run(f"SELECT {whole} FROM {other} {self._first_ones}")
+
+    def _new(self) -> tuple[int | None, list[tuple[str | None, ...]]]:
+        """Return the rows that were not there then; where rows were chosen nobody can say."""
+        if self.where:
+            return None, []
+        then = self.then
+        old = f"SELECT FROM {then.source} o WHERE {same_key(then.key, 'o', 't')}"
+        fresh = f"{_LIVE} t WHERE NOT EXISTS ({old})"
+        count = self.recovered.value(f"SELECT count(*) FROM {fresh}")
+        sample = self.recovered.run(f"SELECT {self._key_texts} FROM {fresh} {self._first_ones}")
+        return count, sample
+
+    def _changed_row(self, key: tuple[str, ...]) -> ChangedRow:
+        """Return how one row differs; the live one may be gone meanwhile."""
+        columns = self._shared
+        types = {column.name: column.type for column in columns}
+        same = " AND ".join(
+            f"{_literally(always_quoted(k))} = %s::{_literally(types[k])}" for k in self.then.key
+        )
+        texts = ", ".join(f"{always_quoted(column.name)}::pg_catalog.text" for column in columns)
+
+        def read(side: Side, source: str) -> tuple[str | None, ...]:
+            query = _literally(f"SELECT {texts} FROM {source}")
+            rows = side.run(f"{query} WHERE {same}", *key)
+            return rows[0] if rows else (None,) * len(columns)
+
+        old, new = read(self.recovered, self.then.source), read(self.live, self.now.source)
+        changes = [
+            Change(column.name, _cut(before), _cut(after))
+            for column, before, after in zip(columns, old, new, strict=True)
+            if before != after
+        ]
+        return ChangedRow(tuple(map(_cut, key)), tuple(changes))
 
 
 def demand_condition(recovered: Side, then: Found, where: str) -> int:
     """Return how many rows a condition chooses. Raise CannotUndo for one that is no SQL."""
     # Sent so that the server takes one statement: nothing can follow the condition.
-    statement = f"SELECT count(*) FROM {then.source}{_where(where)}"  # noqa: S608  # that is asked for
+    statement = f"SELECT count(*) FROM {then.source}{_where(where)}"  # that is asked for
     return int(recovered.single(statement, doing=f"read --where {where!r}"))
 
 
 def missing_rows(then: Found, columns: Iterable[str], where: str) -> str:
     """Return the query of the recovered copy for rows that the live table had not."""
-    chosen = f"(SELECT * FROM {then.source}{_where(where)}) t"
     gone = f"NOT EXISTS (SELECT FROM {_LIVE} l WHERE {same_key(then.key, 't', 'l')})"
-    return f"SELECT {columns_sql(columns, 't.')} FROM {chosen} WHERE {gone}"  # noqa: S608  # quoted
+    return f"SELECT {columns_sql(columns, 't.')} FROM {_chosen(then, where)} WHERE {gone}"
+
+
+def _chosen(then: Found, where: str) -> str:
+    return f"(SELECT * FROM {then.source}{_where(where)}) t"
 
 
 def _where(where: str) -> str:
     # The line end closes a comment that the condition may end with.
     return f" WHERE ({where}\n)" if where else ""
-
-
-def _send_keys(
-    recovered: Side, live: Side, then: Found, now: Found, encoding: str, progress: Progress
-) -> int:
-    """Bring keys and hashes of all live rows into a temporary table; return how many."""
-    shared = same_columns(then, now)
-    if recovered.value("SELECT pg_catalog.pg_is_in_recovery()"):
-        raise CannotUndo(
-            f"compare {then.name}", "the recovered copy still takes no changes of its own"
-        )
-    recovered.run(f"DROP TABLE IF EXISTS {_LIVE}")
-    keys = columns_sql(then.key)
-    recovered.run(
-        f"CREATE TEMPORARY TABLE pgkeep_live AS SELECT {keys}, 0::bigint AS pgkeep_hash"  # noqa: S608
-        f" FROM {then.source} LIMIT 0"
-    )
-    query = f"(SELECT {columns_sql(then.key, 't.')}, {row_hash(shared, 't')} FROM {now.source} t)"  # noqa: S608
-    blocks = _counted(live.copy_out(query, encoding, f"read the live {now.name}"), progress)
-    sent = recovered.copy_in(_LIVE, encoding, blocks, f"note the rows of {now.name}")
-    recovered.run(f"ANALYZE {_LIVE}")
-    return sent
 
 
 def _counted(blocks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
@@ -159,27 +219,6 @@ def _counted(blocks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
         done += len(block)
         progress.advance(done)
         yield block
-
-
-def _changed_row(
-    recovered: Side, live: Side, then: Found, now: Found, key: tuple[str, ...]
-) -> ChangedRow:
-    """Return how one row differs; the live one may be gone meanwhile."""
-    columns = same_columns(then, now)
-    types = {column.name: column.type for column in columns}
-    same = " AND ".join(f"{_literally(always_quoted(k))} = %s::{types[k]}" for k in then.key)
-    texts = ", ".join(f"{always_quoted(column.name)}::pg_catalog.text" for column in columns)
-
-    def read(side: Side, source: str) -> tuple[str | None, ...]:
-        query = _literally(f"SELECT {texts} FROM {source}")  # noqa: S608  # quoted
-        rows = side.run(f"{query} WHERE {same}", *key)
-        return rows[0] if rows else (None,) * len(columns)
-
-    pairs = zip(columns, read(recovered, then.source), read(live, now.source), strict=True)
-    changes = [
-        Change(column.name, _cut(old), _cut(new)) for column, old, new in pairs if old != new
-    ]
-    return ChangedRow(tuple(map(_cut, key)), tuple(changes))
 
 
 def _literally(text: str) -> str:

@@ -214,7 +214,7 @@ def look_recovered(side: Side, name: TableName, moment: str) -> Found:
             else "it was dropped or renamed before, or not made yet: pgkeep undo find "
             f"--table {name.table} shows when, and --before takes the transaction",
         )
-    counted = side.value(f"SELECT count(*) FROM {found.source}", doing=f"count {name}")  # noqa: S608
+    counted = side.value(f"SELECT count(*) FROM {found.source}", doing=f"count {name}")
     return replace(found, rows=counted, first_rows=_first_rows(side, found))
 
 
@@ -246,7 +246,7 @@ def _sequences(side: Side, oid: int) -> tuple[Sequence, ...]:
     found = []
     for schema, name, column, increment, start in side.run(_SEQUENCES, oid):
         where = relation_sql(schema, name)
-        last, called = side.run(f"SELECT last_value, is_called FROM {where}")[0]  # noqa: S608
+        last, called = side.run(f"SELECT last_value, is_called FROM {where}")[0]
         found.append(Sequence(schema, name, column, last, called, increment, start))
     return tuple(found)
 
@@ -260,5 +260,5 @@ def _first_rows(side: Side, found: Found) -> tuple[tuple[str | None, ...], ...]:
         for column in found.columns
     )
     order = f" ORDER BY {columns_sql(found.key)}" if found.key else ""
-    query = f"SELECT {values} FROM {found.source}{order} LIMIT {FIRST_ROWS}"  # noqa: S608
+    query = f"SELECT {values} FROM {found.source}{order} LIMIT {FIRST_ROWS}"
     return tuple(side.run(query, doing=f"read {found.name}"))

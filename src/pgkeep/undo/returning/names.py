@@ -58,13 +58,13 @@ def parse_table(text: str) -> TableName:
         while True:
             name, at = parse_identifier(text, at)
             names.append(name)
-            if at == len(text):
+            if text[at : at + 1] != ".":
                 break
-            if text[at] != ".":
-                raise NotUnderstood(f"there is {text[at : at + 20]!r} behind {name!r}")
             at += 1
     except NotUnderstood as error:
         raise _bad(text, str(error)) from error
+    if at < len(text):
+        raise _bad(text, f"there is {text[at : at + 20]!r} behind {names[-1]!r}")
     if len(names) != 3:
         why = f"it has {len(names)} part{'s' * (len(names) > 1)}, not three"
         instead = f"app.public.{quote_identifier(names[0])}" if len(names) == 1 else ""

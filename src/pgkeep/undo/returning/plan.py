@@ -136,7 +136,9 @@ def plan_beside(
     lines, notes = [], list[str]()
     for column in then.columns:
         kind = "pg_catalog.text" if column.type in lost else column.type
-        collation = f" COLLATE {column.collation}" if column.collation and kind == column.type else ""
+        collation = (
+            f" COLLATE {column.collation}" if column.collation and kind == column.type else ""
+        )
         lines.append(f"{always_quoted(column.name)} {kind}{collation}")
         if column.type in lost:
             notes.append(
@@ -153,7 +155,7 @@ def plan_beside(
         CopyRows(
             f"rows of {then.name}",
             "as they were, values of generated columns too",
-            f"(SELECT {columns_sql(names)} FROM {then.source}{chosen})",  # noqa: S608  # quoted
+            f"(SELECT {columns_sql(names)} FROM {then.source}{chosen})",  # quoted
             into.sql,
             names,
         ),
@@ -237,9 +239,7 @@ def _made(one: Returning, live: LiveFacts, notes: list[str]) -> list[Step]:
     space = entry.tablespace or ""
     if space and statements[0] and space not in live.tablespaces:
         notes.append(f"{one.words} is in the default tablespace: {space} is gone")
-    made: list[Step] = [
-        Run(one.words, one.reason, tuple(filter(None, statements)), one.required)
-    ]
+    made: list[Step] = [Run(one.words, one.reason, tuple(filter(None, statements)), one.required)]
     if entry.desc in _GRANTABLE:
         kind = "SEQUENCE" if entry.desc == "SEQUENCE" else "TABLE"
         reason = "only those that it had"
@@ -253,7 +253,7 @@ def _rows(then: Found) -> list[Step]:
         CopyRows(
             f"rows of {member.schema}.{member.name}",
             "before indexes and triggers",
-            f"(SELECT {columns_sql(member.columns)} FROM {member.source})",  # noqa: S608  # quoted
+            f"(SELECT {columns_sql(member.columns)} FROM {member.source})",  # quoted
             member.sql,
             member.columns,
         )
@@ -288,7 +288,7 @@ def _edge(table: Found, owned: OwnedSequence | None, most: str) -> str:
     column = table.column(owned.column) if owned is not None else None
     if column is None or not column.type.startswith(_NUMBERS):
         return "NULL"
-    return f"(SELECT {most}({always_quoted(column.name)})::bigint FROM {table.name.sql})"  # noqa: S608
+    return f"(SELECT {most}({always_quoted(column.name)})::bigint FROM {table.name.sql})"
 
 
 def _key(one: Returning) -> AddKey:
@@ -310,7 +310,7 @@ def _violators(key: ForeignKey) -> str:
     pairs = zip(key.columns, key.referenced_columns, strict=True)
     same = " AND ".join(f"o.{always_quoted(b)} = t.{always_quoted(a)}" for a, b in pairs)
     return (
-        f"SELECT count(*) FROM {table} t WHERE {filled}"  # noqa: S608  # quoted
+        f"SELECT count(*) FROM {table} t WHERE {filled}"  # quoted
         f" AND NOT EXISTS (SELECT FROM {other} o WHERE {same})"
     )
 
@@ -338,19 +338,23 @@ def plan_merge(
             "a row that is in the way is left alone, and COPY knows no such exception",
             (
                 f"CREATE TEMPORARY TABLE {STAGE} ON COMMIT DROP AS"
-                f" SELECT {listed} FROM {target} LIMIT 0",  # noqa: S608  # quoted
+                f" SELECT {listed} FROM {target} LIMIT 0",  # quoted
             ),
         ),
         CopyRows(
-            f"rows that {'match and ' * bool(where)}are gone", "by key", f"({missing})", stage, names
+            f"rows that {'match and ' * bool(where)}are gone",
+            "by key",
+            f"({missing})",
+            stage,
+            names,
         ),
         *_silenced(target, triggers, "DISABLE"),
         Merge(
             f"rows of {now.name}",
             "only where nothing is in the way",
-            f"INSERT INTO {target} ({listed}) OVERRIDING SYSTEM VALUE"  # noqa: S608  # quoted
+            f"INSERT INTO {target} ({listed}) OVERRIDING SYSTEM VALUE"  # quoted
             f" SELECT {listed} FROM {stage} ON CONFLICT DO NOTHING",
-            f"SELECT count(*) FROM {stage} s JOIN {target} t ON {same_key(then.key, 's', 't')}"  # noqa: S608
+            f"SELECT count(*) FROM {stage} s JOIN {target} t ON {same_key(then.key, 's', 't')}"
             f" WHERE ROW({columns_sql((c.name for c in shared), 's.')})::pg_catalog.text"
             f" = ROW({columns_sql((c.name for c in shared), 't.')})::pg_catalog.text",
         ),
