@@ -28,7 +28,9 @@ from pgkeep.repository.store.open import make_store
 from pgkeep.zone import SessionZone, zone_named
 
 if TYPE_CHECKING:
+    from pgkeep.model.target import RecoveryTarget
     from pgkeep.repository.copies.make import Made
+    from pgkeep.sandbox.request import SandboxRequest
     from pgkeep.server.session import Session
 
 NO_FILE: Final = "the command line"
@@ -358,6 +360,33 @@ class App:
         else:
             origin = ("--config", self.loaded.file)
         return (find_program(), *origin, "--cluster", self.cluster_name, "fetch")
+
+    def sandbox_request(
+        self, recovery: "RecoveryTarget", purpose: str, scratch: str | None, pg_bin: str | None
+    ) -> "SandboxRequest":
+        """Return what a sandbox of this cluster needs to know; replace() adds the rest.
+
+        `scratch` and `pg_bin` are the command line's, which goes before the config.
+        """
+        from pgkeep.sandbox.request import SandboxRequest
+
+        return SandboxRequest(
+            recovery,
+            directory=scratch or self.config.sandbox.directory,
+            jobs=self.jobs,
+            fetch_command=self.fetch_command(),
+            environment=self._secrets(),
+            pg_bin=pg_bin or self.settings.pg_bin or None,
+            purpose=purpose,
+        )
+
+    def _secrets(self) -> tuple[tuple[str, str], ...]:
+        """Return what opens the repository for fetch_command(), which may not read the config."""
+        secrets = config_file.secrets_in_environment()
+        if self.loaded.file == NO_FILE or self._address is not None:
+            secret = self.secret()
+            secrets |= {} if secret is None else {config_file.SECRET_VARIABLE: secret}
+        return tuple(sorted(secrets.items()))
 
     @property
     def jobs(self) -> int:

@@ -24,7 +24,12 @@ def scene(new_cluster: NewCluster, repository_directory: Path, tmp_path: Path) -
 
 @contextmanager
 def sandbox(
-    scene: Scene, to: str = "latest", *, action: str = "promote", inclusive: bool = True, **more: Any
+    scene: Scene,
+    to: str = "latest",
+    *,
+    action: str = "promote",
+    inclusive: bool = True,
+    **more: Any,
 ) -> Iterator[Sandbox]:
     recovery = RecoveryTarget(parse_target(to, UTC), inclusive, action=Action(action))
     request = SandboxRequest(

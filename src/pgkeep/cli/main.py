@@ -29,6 +29,7 @@ from pgkeep.cli.context import (
     say,
     say_error,
 )
+from pgkeep.cli.pointing import command as point
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.cli.undoing import command as undo
@@ -152,7 +153,10 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal, cost, undo):
+    parts = (
+        setup, backup, restore, dump, verify, copy, repair, retention, wal, point, cost, undo,
+    )  # fmt: skip
+    for part in parts:
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

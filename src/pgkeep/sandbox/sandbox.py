@@ -145,11 +145,13 @@ def open_sandbox(
     request: SandboxRequest,
     progress: Progress | None = None,
     *,
+    on_plan: Callable[[RestorePlan], object] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Sandbox]:
     """Make a sandbox for a `with` block, which begins when recovery has ended, then remove it.
 
-    What others left behind in the directory is removed first. Raise why the target cannot be
+    What others left behind in the directory is removed first. `on_plan` is called when the plan is
+    made: what fails afterwards failed with that backup. Raise why the target cannot be
     reached or what is wrong with the backup (as prepare() and carry_out() do), SandboxTooSmall
     and SandboxMisplaced before anything is written, SandboxServerFailed with the server's words.
     """
@@ -165,7 +167,7 @@ def open_sandbox(
     watchdog = Watchdog(place.data_directory, place.made)
     kept = False
     try:
-        sandbox = _make(cluster, request, place, progress)
+        sandbox = _make(cluster, request, place, progress, on_plan)
         sandbox.measured = replace(sandbox.measured, seconds=clock() - began)
         yield sandbox
         if sandbox.kept_until is not None:
@@ -179,13 +181,18 @@ def open_sandbox(
 
 
 def _make(
-    cluster: ClusterFolder, request: SandboxRequest, place: Place, progress: Progress
+    cluster: ClusterFolder,
+    request: SandboxRequest,
+    place: Place,
+    progress: Progress,
+    on_plan: Callable[[RestorePlan], object],
 ) -> Sandbox:
     with ExitStack() as stack:
         # Until recovery is over: it needs WAL that no expire may take meanwhile.
         lock = locks.keep_from_expiring(cluster, "restore", request.purpose, progress, stack)
         beating = _Beating(progress, lock)
         prepared = _prepare(cluster, request, place, beating)
+        on_plan(prepared.plan)
         # Looked for before the first byte is written.
         binaries = find_binaries(prepared.plan.backup.generation.major, request.pg_bin)
         report = carry_out(cluster, prepared, now=datetime.now(UTC), progress=beating)
