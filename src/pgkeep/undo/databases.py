@@ -122,8 +122,7 @@ class DatabaseReturn:
         """Return what the database was. Raise DatabaseNotThere, DatabaseThere."""
         request = self.request
         into = request.wanted or request.name
-        if Place(self.live, into, "").exists():
-            raise DatabaseThere(into)
+        demand_free(self.live, into)
         with self._open_recovered() as side:
             self.progress.phase(f"counting the rows of {request.name}")
             size = side.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
@@ -252,6 +251,12 @@ class DatabaseReturn:
         maker = next((entry for entry in plan.of_database if entry.desc == "DATABASE"), None)
         owner = (maker.owner if maker is not None else None) or ""
         place.restore_visibility([*settings, *own], encoding_of(entries), owner)
+
+
+def demand_free(live: str, name: str) -> None:
+    """Raise DatabaseThere if the live server has a database of this name."""
+    if Place(live, name, "").exists():
+        raise DatabaseThere(name)
 
 
 def _content(

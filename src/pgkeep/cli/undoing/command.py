@@ -3,6 +3,7 @@
 import typer
 
 from pgkeep.cli.context import group
+from pgkeep.cli.undoing import database, sandbox, table
 
 
 def register(app: typer.Typer) -> None:
@@ -11,4 +12,6 @@ def register(app: typer.Typer) -> None:
         callback=group,
         invoke_without_command=True,
     )
+    for part in (table, database, sandbox):
+        part.register(undo)
     app.add_typer(undo, name="undo")

@@ -244,6 +244,14 @@ def open_return(
         yield Returning(request, copy, server, Seen(then, now, difference, request.where), progress)
 
 
+def demand_database(live: str, table: TableName) -> None:
+    """Raise CannotUndo unless the live server has the table's database and takes changes.
+
+    For before a copy is recovered, which can take hours.
+    """
+    _open_live(live, table).close()
+
+
 def _open_recovered(conninfo: str, request: ReturnRequest) -> Side:
     database = request.table.database
     try:
