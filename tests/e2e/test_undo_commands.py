@@ -19,7 +19,8 @@ CREATE TABLE countries (code text PRIMARY KEY);
 INSERT INTO countries VALUES ('de'), ('fr');
 CREATE TABLE users (
     id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text UNIQUE NOT NULL,
-    country text REFERENCES countries, note text, length int GENERATED ALWAYS AS (length(note)) STORED
+    country text REFERENCES countries, note text,
+    length int GENERATED ALWAYS AS (length(note)) STORED
 );
 INSERT INTO users (email, country, note)
     SELECT 'user' || g, 'de', repeat('x', g % 100) FROM generate_series(1, 3000) g;

@@ -58,8 +58,15 @@ class Pair:
 
 
 def make_pair(live: ScratchCluster, place: Path, script: str) -> Pair:
-    """Run a script in a new database, and copy the cluster as it is then."""
+    """Run a script in a new database, and copy the cluster as it is then.
+
+    There is a tablespace besides PostgreSQL's own: elsewhere.
+    """
     live.sql(f"CREATE DATABASE {DATABASE}")
+    with live.connect() as connection:
+        # In the data directory, so that the copy has one of its own.
+        connection.execute("SET allow_in_place_tablespaces = on")
+        connection.execute("CREATE TABLESPACE elsewhere LOCATION ''")
     with live.connect(dbname=DATABASE) as connection:
         connection.execute(script.encode())
     live.stop()

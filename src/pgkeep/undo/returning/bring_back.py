@@ -82,7 +82,7 @@ class Returning:
             return UndoReport(self.seen, plan)
         # Before the first change: undo itself can be undone.
         point = make_restore_point(self.live.conninfo, request.table, now)
-        done = carry_out(plan, self.recovered, self.live, request.lock_timeout, self.progress)
+        done = carry_out(plan, self.recovered, self.live, self.progress)
         return UndoReport(self.seen, plan, restore_point=point, done=done)
 
     @property
@@ -233,6 +233,7 @@ def open_return(
     with ExitStack() as stack:
         copy = stack.enter_context(_open_recovered(recovered, request))
         server = stack.enter_context(_open_live(live, table))
+        server.run(f"SET lock_timeout = '{round(request.lock_timeout * 1000)}ms'")
         progress.phase(f"looking at {table}")
         then = look_recovered(copy, table, request.moment)
         if request.where:

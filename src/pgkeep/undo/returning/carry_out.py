@@ -76,9 +76,7 @@ def make_restore_point(conninfo: str, table: TableName, now: datetime) -> Restor
         return RestorePointMade(name, session.create_restore_point(name))
 
 
-def carry_out(
-    plan: ReturnPlan, recovered: Side, live: Side, lock_timeout: float, progress: Progress
-) -> Done:
+def carry_out(plan: ReturnPlan, recovered: Side, live: Side, progress: Progress) -> Done:
     """Carry a plan out, or leave the live server as it was: then raise CannotUndo.
 
     CommitUnknown alone leaves open which of the two it is.
@@ -86,7 +84,6 @@ def carry_out(
     work = _Work(recovered, live, progress)
     try:
         live.run("BEGIN", doing=f"bring back {plan.table}")
-        live.run(f"SET LOCAL lock_timeout = '{round(lock_timeout * 1000)}ms'")
         for step in plan.steps:
             progress.phase(step.what)
             work.carry_out(step)

@@ -15,7 +15,6 @@ class Column(NamedTuple):
     not_null: bool
     generated: str  # '', 's' stored, 'v' virtual: its values are computed, never copied
     identity: str  # '', 'a' always, 'd' by default
-    default: str
     collation: str  # COLLATE clause's name, where it is not the type's own
     comment: str
 

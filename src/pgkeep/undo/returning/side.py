@@ -4,6 +4,7 @@ COPY is always text. Binary COPY would carry the numbers of types in arrays and 
 differ when a type had to be made anew, and spares little: most of the time goes into indexes.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -33,6 +34,8 @@ _SETTINGS: Final[tuple[tuple[int, str], ...]] = (
     (0, "SET client_min_messages = error"),
     (0, "SET client_encoding = 'UTF8'"),
 )
+# psycopg writes into its log what it also raises: nobody is to read it twice.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 _BLOCK: Final = 1 << 18  # bytes that are handed on at once
 
 _HINTS: Final = {
