@@ -1,6 +1,7 @@
 """The shelf of censuses: listed by name, found by position, each refused that is not itself."""
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -104,11 +105,20 @@ def test_one_is_never_replaced() -> None:
         write_census(cluster, some_census(databases=()))
 
 
-def test_names_that_would_not_be_read_again_are_never_stored() -> None:
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"name": "a\0b"}, "have not the names that they say"),
+        ({"size": -8192}, "hold a number that has no room"),
+        ({"oid": 1 << 32}, "hold a number that has no room"),
+        ({"rows": float("nan")}, "hold an estimate that is no number"),
+    ],
+)
+def test_what_would_not_be_read_again_is_never_stored(change: dict[str, Any], why: str) -> None:
     cluster = cluster_folder()
     database = some_census().databases[1]
-    broken = replace(database, relations=(replace(database.relations[0], name="a\0b"),))
-    with pytest.raises(BadCensus, match="have not the names that they say"):
+    broken = replace(database, relations=(replace(database.relations[0], **change),))
+    with pytest.raises(BadCensus, match=why):
         write_census(cluster, some_census(databases=(broken,)))
     assert listed(cluster) == []
 

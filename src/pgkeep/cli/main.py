@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from pgkeep import __version__
+from pgkeep.cli.census import command as census
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
     FAILED,
@@ -154,7 +155,8 @@ def build_app(context: Context) -> typer.Typer:
         group(here)
 
     parts = (
-        setup, backup, restore, dump, verify, copy, repair, retention, wal, point, cost, undo,
+        setup, backup, restore, dump, verify, copy, repair, retention, wal, census, point, cost,
+        undo,
     )  # fmt: skip
     for part in parts:
         part.register(app)

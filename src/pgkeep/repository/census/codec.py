@@ -170,7 +170,11 @@ class Encoder:
             self._seal()
 
     def _seal(self) -> None:
-        block = self._sealer.seal(CENSUS_ROWS, encode_rows(self._pending))
+        try:
+            content = encode_rows(self._pending)
+        except BadRows as error:
+            raise BadCensus("a new census", f"its relations {error}") from error
+        block = self._sealer.seal(CENSUS_ROWS, content)
         if _read_rows(block.data, self._sealer, "a new census") != self._pending:
             raise BadCensus("a new census", "its relations would not be read as they were written")
         self._sealed.append(block)

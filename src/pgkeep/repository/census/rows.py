@@ -41,7 +41,10 @@ def text_size(relation: Relation) -> int:
 
 
 def encode_rows(relations: Sequence[Relation]) -> bytes:
-    """Return a block of up to ROWS relations. Bytes that are no UTF-8 are surrogates in names."""
+    """Return a block of up to ROWS relations. Bytes that are no UTF-8 are surrogates in names.
+
+    Raise BadRows for numbers that have no room.
+    """
     heaps = [
         _heap([relation.schema for relation in relations]),
         _heap([relation.name for relation in relations]),
@@ -113,7 +116,10 @@ def _column(name: str, dtype: str, relations: Sequence[Relation]) -> bytes:
         values = [ord(getattr(relation, name)) for relation in relations]
     else:
         values = [getattr(relation, name) for relation in relations]
-    return np.array(values, dtype).tobytes()
+    try:
+        return np.array(values, dtype).tobytes()
+    except OverflowError as error:
+        raise BadRows(f"hold a number that has no room: {error}") from error
 
 
 def _heap(texts: Sequence[str]) -> bytes:

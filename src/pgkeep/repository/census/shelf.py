@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Final, NamedTuple, TypeVar
 
 from pgkeep.errors import PgkeepError
@@ -13,6 +14,7 @@ from pgkeep.repository.catalog import LATEST, NoMatch, UnknownBackup, match_id
 from pgkeep.repository.census.codec import (
     BadCensus,
     CensusFacts,
+    CountedDatabase,
     Encoder,
     Opened,
     Unread,
@@ -53,6 +55,21 @@ class UnknownCensus(UnknownBackup):
         return f"did you mean {' or '.join(self.nearest)}? pgkeep census list shows all"
 
 
+class NotInCensus(UnknownCensus):
+    """A census has no database of that name, or could not read it."""
+
+    code = "not-in-census"
+
+    def __str__(self) -> str:
+        return f"cannot show database {self.wanted!r} of cluster {self.cluster}: {self.why}"
+
+    @property
+    def hint(self) -> str:
+        if not self.nearest:
+            return "pgkeep census show tells which databases there were"
+        return f"did you mean {' or '.join(self.nearest)}? pgkeep census show tells all"
+
+
 class Listed(NamedTuple):
     """What a name tells of a census."""
 
@@ -86,6 +103,19 @@ def find_census(cluster: ClusterFolder, text: str) -> CensusId:
         return CensusId(match_id(text, ids))
     except NoMatch as no:
         raise UnknownCensus(cluster.name, text, no.nearest, *no.why) from None
+
+
+def database_named(facts: CensusFacts, name: str) -> CountedDatabase:
+    """Return the database of this name. Raise NotInCensus."""
+    for database in facts.databases:
+        if database.name == name:
+            return database
+    why = f"census {facts.id} has none of that name"
+    for unread in facts.unread:
+        if unread.name == name:
+            why = f"it is not in census {facts.id}: {unread.why}"
+    known = [database.name for database in facts.databases]
+    raise NotInCensus(facts.cluster, name, tuple(get_close_matches(name, known)), why)
 
 
 def encoder(cluster: ClusterFolder) -> Encoder:
