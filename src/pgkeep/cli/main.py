@@ -154,11 +154,8 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    parts = (
-        setup, backup, restore, dump, verify, copy, repair, retention, wal, census, point, cost,
-        undo,
-    )  # fmt: skip
-    for part in parts:
+    parts = (setup, backup, restore, dump, verify, copy, repair, retention, wal)
+    for part in (*parts, census, point, cost, undo):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

@@ -107,8 +107,10 @@ class Event:
             return f"{database or f'database {self.database_oid}'}.{self.schema}"
         if not self.hits:
             return self.notes[0] if self.notes else ""
-        more = len(self.hits) - 1
-        return f"{self.hits[0].title} and {more} more" if more else self.hits[0].title
+        more, first = len(self.hits) - 1, self.hits[0]
+        if more and first.root and all(hit.root == first.root for hit in self.hits):
+            return f"{first.database}.{first.root} ({more + 1} partitions)"
+        return f"{first.title} and {more} more" if more else first.title
 
     @property
     def rows(self) -> int:

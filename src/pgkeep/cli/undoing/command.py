@@ -3,7 +3,7 @@
 import typer
 
 from pgkeep.cli.context import group
-from pgkeep.cli.undoing import database, sandbox, table
+from pgkeep.cli.undoing import database, find, sandbox, table
 
 
 def register(app: typer.Typer) -> None:
@@ -12,6 +12,6 @@ def register(app: typer.Typer) -> None:
         callback=group,
         invoke_without_command=True,
     )
-    for part in (table, database, sandbox):
+    for part in (find, table, database, sandbox):
         part.register(undo)
     app.add_typer(undo, name="undo")

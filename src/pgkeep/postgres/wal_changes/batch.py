@@ -34,7 +34,7 @@ class Class(IntEnum):
     DATABASE = 9  # files of one dropped
     TABLESPACE = 10  # dropped
     LOCK = 11  # AccessExclusive
-    RUNNING = 12  # which transactions run
+    RUNNING = 12  # which transactions run, or that none does
 
 
 ROWS: Final = (Class.DELETE, Class.UPDATE, Class.INSERT, Class.MULTI_INSERT, Class.PAGE)
@@ -52,6 +52,8 @@ def _classes(major: int) -> NDArray[np.uint8]:
         if what in (0x00, 0x20, 0x30, 0x40):
             found[1 << 8 | info] = Class.END
         whole = info & 0xF0
+        if whole == 0x00:  # XLOG_CHECKPOINT_SHUTDOWN
+            found[info] = Class.RUNNING
         if whole in (0xA0, 0xB0):  # XLOG_FPI_FOR_HINT, XLOG_FPI
             found[info] = Class.PAGE
         if whole == 0x10:

@@ -1,7 +1,7 @@
 """The records that are looked at one by one, because they are few.
 
-Pure. Source: storage_xlog.h, standbydefs.h, dbcommands_xlog.h, tablespace.h, heapam_xlog.h,
-htup_details.h, bufpage.h; heap.c (RemoveAttributeById) names what DROP COLUMN leaves behind.
+Pure. Source: storage_xlog.h, standbydefs.h, pg_control.h, dbcommands_xlog.h, tablespace.h,
+heapam_xlog.h, htup_details.h, bufpage.h; heap.c (RemoveAttributeById) names dropped columns.
 """
 
 import re
@@ -18,6 +18,7 @@ from pgkeep.postgres.wal_blocks.record import (
 )
 
 _DROPPED_COLUMN: Final = re.compile(rb"\.{8}pg\.dropped\.(\d{1,5})\.{8}")
+_RM_XLOG: Final = 0
 _NAME_AT, _NAME_SIZE = 4, 64  # attname in pg_attribute's row, behind attrelid
 
 
@@ -90,8 +91,10 @@ def locked(record: bytes, lsn: Lsn, major: int) -> list[Locked]:
 
 
 def running(record: bytes, lsn: Lsn, major: int) -> Running | None:
+    """Read which transaction is next: of a snapshot of those that run, or a shutdown."""
     data = _data(record, major)
-    return Running(lsn, struct.unpack_from("<I", data, 12)[0]) if len(data) >= 16 else None
+    at = 24 if record[17] == _RM_XLOG else 12  # CheckPoint.nextXid, xl_running_xacts.nextXid
+    return Running(lsn, struct.unpack_from("<I", data, at)[0]) if len(data) >= at + 4 else None
 
 
 def dropped_database(record: bytes, lsn: Lsn, major: int) -> DroppedFolder | None:

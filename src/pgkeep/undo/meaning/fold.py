@@ -25,10 +25,10 @@ from pgkeep.postgres.wal_changes.few import (
     RowOfDatabase,
     Running,
 )
-from pgkeep.postgres.wal_changes.piece import Piece, Sample
+from pgkeep.postgres.wal_changes.piece import PG_CLASS, Piece, Sample
 from pgkeep.postgres.wal_changes.rows import FIRST_OID, RowCounts
 from pgkeep.postgres.wal_decode import Kind, Transaction, to_time
-from pgkeep.undo.finding.deed import Deed, Rows
+from pgkeep.undo.meaning.deed import Deed, Rows
 
 _HALF: Final = 1 << 31  # transaction ids are compared on a circle of 2^32
 _MAIN: Final = 0  # MAIN_FORKNUM
@@ -54,10 +54,15 @@ class Fold:
         self.samples: list[Sample] = []
         self.toast: set[tuple[int, int]] = set()  # database and OID of tables made as such
         self.born: dict[tuple[int, int], Lsn] = {}  # relations whose making was seen
+        self.swapped: set[tuple[int, int]] = set()  # indexes that REINDEX CONCURRENTLY replaced
         self._floor = max(1, floor)
         self._open: dict[int, _Open] = {}
         self._marks: list[RowOfDatabase] = []  # changes of pg_database's rows in place
         self._known_from: Running | None = None
+
+    def nothing_before(self) -> None:
+        """Say that no transaction began before the WAL that comes: initdb made its beginning."""
+        self._known_from = Running(Lsn(0), 0)
 
     def gap(self) -> None:
         """Say that WAL is missing here: what is open may have ended there, or done more."""
@@ -73,6 +78,7 @@ class Fold:
             self._known_from = piece.running
         self.samples += piece.samples
         self._note_births(piece)
+        self._note_swaps(piece)
         self._marks += [row for row in piece.database_rows if not row.deleted]
         ends = self._worth(piece)
         self._open_up(piece, ends)
@@ -170,11 +176,8 @@ class Fold:
     def _matters(self, deed: Deed) -> bool:
         if deed.files or deed.columns or deed.databases or deed.folders:
             return True
-        return any(
-            max(rows.deleted, rows.updated) >= self._floor
-            for (_, _, file), rows in deed.rows.items()
-            if file >= FIRST_OID
-        )
+        counts = [rows for (_, _, file), rows in deed.rows.items() if file >= FIRST_OID]
+        return sum(rows.deleted + rows.updated for rows in counts) >= self._floor
 
     def _mark(self, databases: tuple[RowOfDatabase, ...]) -> Lsn | None:
         """Return where the row that was deleted then was changed in place last: DROP DATABASE."""
@@ -188,6 +191,8 @@ class Fold:
         known = self._known_from
         if known is None:
             return False
+        if not known.lsn:
+            return True
         xids = (end.xid, *end.subxacts)
         return all((xid - known.next_xid) % (2 * _HALF) < _HALF for xid in xids)
 
@@ -215,6 +220,20 @@ class Fold:
                 continue
             if following.locator[1:] == (key[0], key[1] + 1) and following.xid == one.xid:
                 self.toast.add(key)
+
+    def _note_swaps(self, piece: Piece) -> None:
+        """Remember which indexes gave their names to new ones: a commit changed both, and no file.
+
+        The old one's row in pg_class is updated, then the new one's: index_concurrently_swap in
+        index.c. Behind them comes their table.
+        """
+        for lsn, details in piece.details.items():
+            if details.files or len(details.changed) != 3 or details.changed[1] not in self.born:
+                continue
+            xid = piece.ends.xid[np.searchsorted(piece.ends.lsn, np.uint64(lsn))]
+            updates = piece.rows.updated[(piece.rows.xid == xid) & (piece.rows.file == PG_CLASS)]
+            if updates.tolist() == [2]:
+                self.swapped.add(details.changed[0])
 
 
 def _large(piece: Piece, floor: int) -> set[int]:
