@@ -1,5 +1,7 @@
 """Composition: config in, wired objects out. The one place that knows how the parts fit."""
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from pgkeep.server.session import Session
 
 NO_FILE: Final = "the command line"
+# What a server of ours must not take from our environment: libpq's, and how it speaks.
+_SERVERS_OWN: Final = re.compile(r"PG(?!KEEP_)|LC_|(LANG|LANGUAGE|TZ|HOME|PATH)$")
 
 
 class NoConnection(PgkeepError):
@@ -369,24 +373,32 @@ class App:
         `scratch` and `pg_bin` are the command line's, which goes before the config.
         """
         from pgkeep.sandbox.request import SandboxRequest
+        from pgkeep.server.connecting import user_in
 
         return SandboxRequest(
             recovery,
             directory=scratch or self.config.sandbox.directory,
             jobs=self.jobs,
-            fetch_command=self.fetch_command(),
-            environment=self._secrets(),
+            # Its stores may keep credentials there. The server itself must find no ~/.pgpass.
+            fetch_command=("env", f"HOME={os.path.expanduser('~')}", *self.fetch_command()),
+            environment=self._for_stores(),
+            role=user_in(self.settings.conninfo.reveal()),
             pg_bin=pg_bin or self.settings.pg_bin or None,
             purpose=purpose,
         )
 
-    def _secrets(self) -> tuple[tuple[str, str], ...]:
-        """Return what opens the repository for fetch_command(), which may not read the config."""
-        secrets = config_file.secrets_in_environment()
+    def _for_stores(self) -> tuple[tuple[str, str], ...]:
+        """Return what of our environment opens the repository for a restore_command of ours."""
+        found = {
+            name: value
+            for name, value in config_file.environment().items()
+            if not _SERVERS_OWN.match(name)
+        }
         if self.loaded.file == NO_FILE or self._address is not None:
+            # pgkeep-wal then reads no config that could name a file or a command.
             secret = self.secret()
-            secrets |= {} if secret is None else {config_file.SECRET_VARIABLE: secret}
-        return tuple(sorted(secrets.items()))
+            found |= {} if secret is None else {config_file.SECRET_VARIABLE: secret}
+        return tuple(sorted(found.items()))
 
     @property
     def jobs(self) -> int:

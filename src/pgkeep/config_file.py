@@ -302,11 +302,6 @@ def secret_from_environment(name: str = "") -> str | None:
     return None
 
 
-def secrets_in_environment() -> dict[str, str]:
-    """Return every variable with a passphrase: for a server whose restore_command needs them."""
-    return {name: value for name, value in os.environ.items() if name.startswith(SECRET_VARIABLE)}
-
-
 def secret_from_file(file: str) -> str:
     """Return the one line of a file that nobody else may read. Raise SecretUnreadable."""
     return _secret_of_file(os.path.abspath(file))

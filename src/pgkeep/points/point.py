@@ -19,6 +19,7 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import ShortRead, StoreFailed
 from pgkeep.repository.wal_archive import WalArchive, WalMissing
+from pgkeep.server import privileges
 from pgkeep.server.facts import ServerFacts
 from pgkeep.server.processes import wait_until
 from pgkeep.server.session import Session
@@ -33,6 +34,9 @@ def set_point(cluster: ClusterFolder, session: Session, name: str) -> Point:
     check_name(name)
     facts = session.facts()
     check_server(name, _server(facts), cluster.generation_ids())
+    for privilege in (privileges.RESTORE_POINT, privileges.SWITCH_WAL):
+        if not session.query("SELECT " + privilege.test)[0][0]:
+            raise privilege.missing(session.role, session.database)
     size, generation = facts.generation.segment_size, facts.generation.id
     here = Segment.containing(session.insert_lsn(), facts.timeline, size)
     searched = _search(cluster.wal(generation), here, name)

@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pgkeep.repository.claims.locks import has_ended
+from pgkeep.repository.claims import locks
 from pgkeep.sandbox.mark import PREFIX, Fate, Mark, judge
-from pgkeep.sandbox.place import Place, read_mark
+from pgkeep.sandbox.place import Place, is_held, read_mark
 from pgkeep.server import processes
 from pgkeep.server.instance import PidFile
 from pgkeep.server.processes import Process
@@ -43,7 +43,7 @@ def sandboxes_in(directory: str, now: datetime) -> Iterator[Found]:
             continue
         if not root.is_symlink():
             mark = read_mark(root)
-            gone = None if mark is None else has_ended(mark.owner)
+            gone = None if mark is None else _is_gone(root, mark.owner)
             age = time.time() - facts.st_mtime
             yield Found(root, mark, judge(mark, gone, now, age))
 
@@ -52,8 +52,9 @@ def clean(directory: str, now: datetime) -> list[str]:
     """Remove what killed processes left, with servers that still run; return what was done."""
     told = []
     for found in sandboxes_in(directory, now):
-        if found.fate is Fate.STRANGE:
-            told.append(f"{found.root} may be another container's sandbox: it is left alone")
+        if found.fate is Fate.STRANGE and found.mark is not None:
+            host = found.mark.owner.host
+            told.append(f"{found.root} is a sandbox of host {host}: it is left alone")
         if found.fate is Fate.LEFT_BEHIND:
             stopped = remove(found.root, found.mark)
             server = ", with a server that still ran," if stopped else ""
@@ -74,6 +75,16 @@ def remove(root: Path, mark: Mark | None) -> bool:
     return stopped
 
 
+def _is_gone(root: Path, owner: locks.Process) -> bool | None:
+    """Tell whether a sandbox's owner has ended; None when that cannot be seen from here."""
+    ended, here = locks.has_ended(owner), locks.this_process()
+    if ended is not None:
+        return ended
+    if owner.boot_id == here.boot_id:
+        return not is_held(root)  # in another container, whose processes are not to be seen
+    return True if owner.host == here.host else None  # from before this machine was started
+
+
 def end_servers(data_directory: Path) -> bool:
     """Kill every server process that works in a data directory; tell whether there was one.
 
@@ -88,6 +99,8 @@ def end_servers(data_directory: Path) -> bool:
         found = True
         for member in members:
             processes.kill_tree(member)
+            # One of our own would stay as a zombie, whose number a new server takes for alive.
+            processes.reap(member.pid)
     if found and file is not None:
         processes.remove_shared_memory(file.shared_memory)
     return found

@@ -1,4 +1,7 @@
-"""As whom, and to which database, one connects to a server of which nothing is known."""
+"""As whom, and to which database, one connects to a server of which nothing is known.
+
+And what its databases expect of the machine that it came to.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -42,3 +45,23 @@ def find_login(connect: Callable[[Login], Session], candidates: Iterable[str]) -
             why = "none of its superusers may log in"
     names = ", ".join(tried)
     raise SandboxFailed(f"no superuser was found in it, tried {names}: {why}")
+
+
+def collation_notes(session: Session) -> list[str]:
+    """Say which databases sort by another version of a library than at their source.
+
+    Their indexes on text may then look broken, or find nothing, without being so at the source.
+    """
+    if session.major < 15:
+        return []  # not on record there
+    rows = session.query(
+        "SELECT datname, datcollversion, coalesce(v, 'none') FROM pg_catalog.pg_database,"
+        " pg_catalog.pg_database_collation_actual_version(oid) v"
+        " WHERE datallowconn AND datcollversion IS NOT NULL AND datcollversion IS DISTINCT FROM v"
+        " ORDER BY datname"
+    )
+    return [
+        f"database {name} was sorted by version {recorded} of its collation and is by {here} here: "
+        "indexes on text may look broken"
+        for name, recorded, here in rows
+    ]

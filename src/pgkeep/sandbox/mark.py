@@ -88,9 +88,10 @@ def judge(mark: Mark | None, gone: bool | None, now: datetime, age: float) -> Fa
     """
     if mark is None:
         return Fate.LEFT_BEHIND if age > _UNMARKED_S else Fate.IN_USE
-    if mark.kept_until is not None:
-        # The owner has let go of it: only the time counts, whoever has its number by now.
-        return Fate.KEPT if now < mark.kept_until else Fate.LEFT_BEHIND
+    if mark.kept_until is not None and now < mark.kept_until:
+        return Fate.KEPT
+    if mark.kept_until is not None and gone is None:
+        return Fate.LEFT_BEHIND  # its owner has let go of it, wherever it was
     if gone is None:
         return Fate.STRANGE
     return Fate.LEFT_BEHIND if gone else Fate.IN_USE

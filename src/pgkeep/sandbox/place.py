@@ -1,7 +1,10 @@
 """Where sandboxes are: a directory for each, with a mark in it that says whose it is."""
 
+import fcntl
 import json
 import os
+import pwd
+import subprocess
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,9 +16,11 @@ from pgkeep.restore.preflight import unwritable
 from pgkeep.restore.tablespaces import is_within
 from pgkeep.sandbox.mark import MARK, PREFIX, BadMark, Mark
 from pgkeep.sandbox.request import SandboxMisplaced
+from pgkeep.server.binaries import as_server_user
 
-# sun_path holds 108 bytes with its last one 0; below the directory comes '/.s.PGSQL.65535.lock'.
-_LONGEST_FOR_SOCKETS: Final = 107 - len("/.s.PGSQL.65535.lock")
+# sun_path holds 108 bytes, of which the last is 0.
+_LONGEST_FOR_SOCKETS: Final = 107 - len("/.s.PGSQL.65535")
+_HELD: Final = "held"
 _SHORT: Final = "/tmp"  # noqa: S108  # a directory of our own is made in it
 
 
@@ -25,6 +30,12 @@ class Place:
 
     root: Path
     mark: Mark
+    hold: int | None = None  # an open file that is locked as long as its owner lives
+
+    def let_go(self) -> None:
+        """Say to whoever cannot see our process that nobody uses this place any more."""
+        if self.hold is not None:
+            os.close(self.hold)
 
     @property
     def data_directory(self) -> Path:
@@ -87,11 +98,30 @@ def make_place(directory: str, cluster: str, purpose: str, now: datetime) -> Pla
     sockets = root / "s"
     if len(os.fsencode(sockets)) > _LONGEST_FOR_SOCKETS:
         sockets = Path(tempfile.mkdtemp(prefix="pgkeep-", dir=_SHORT))
-    place = Place(root, Mark(this_process(), purpose, cluster, now, str(sockets)))
+    mark = Mark(this_process(), purpose, cluster, now, str(sockets))
+    place = Place(root, mark, _hold(root))
     write_mark(place)
     sockets.mkdir(mode=0o700, exist_ok=True)
     place.tablespaces.mkdir(mode=0o700)
     return place
+
+
+def _hold(root: Path) -> int:
+    held = os.open(root / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    return held
+
+
+def is_held(root: Path) -> bool:
+    """Tell whether a process of this machine, in whichever container, has a sandbox."""
+    try:
+        with open(root / _HELD, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def keep_place(place: Place, until: datetime) -> Place:
@@ -116,14 +146,25 @@ def read_mark(root: Path) -> Mark | None:
         return None
 
 
-def open_to_server(place: Place) -> None:
-    """Let the user to whom the restored data directory belongs reach it and make sockets.
+def open_to_server(place: Place, uid: int, gid: int) -> None:
+    """Let the user to whom the data directory will belong reach it, and make sockets.
 
-    Only root restores for somebody else.
+    Only root restores for somebody else. Raise SandboxMisplaced when that user cannot get there.
     """
-    owner = place.data_directory.stat()
-    if owner.st_uid in (os.geteuid(), place.root.stat().st_uid):
+    if os.geteuid() != 0 or uid == 0:
         return
     for directory in (place.root, place.tablespaces):
         directory.chmod(0o711)  # to pass through: what is in it keeps its own rights
-    os.chown(place.socket_directory, owner.st_uid, owner.st_gid)
+    os.chown(place.socket_directory, uid, gid)
+    test = as_server_user(["test", "-w", str(place.socket_directory)], place.socket_directory)
+    if subprocess.run(test, check=False, capture_output=True).returncode != 0:
+        why = f"user {user_named(uid)}, as whom the server runs, cannot get there"
+        raise SandboxMisplaced(why, str(place.root.parent))
+
+
+def user_named(uid: int) -> str:
+    """Return a user's name, or its number where it has none here."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

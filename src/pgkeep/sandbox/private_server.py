@@ -46,20 +46,20 @@ class PrivateServer:
             except RecoveryFailed as error:
                 raised = dict(_TOO_LOW.findall(self._log_text()))
                 if all(settings.get(name) == value for name, value in raised.items()):
-                    raise self._failed(str(error)) from error
+                    raise self._failed(f"{error.why}, {error.reached}") from error
                 end_servers(self.place.data_directory)
                 settings |= raised
                 write_settings(self.place.data_directory, settings)
             except ServerWontStart as error:
-                raise self._failed(str(error)) from error
+                raise self._failed(error.last_words) from error
         return self._recover(progress)
 
     def start_again(self, outcome: RecoveryOutcome, progress: Progress) -> None:
         """Start it after stop(): a server that was paused replays to its target once more."""
-        if outcome.ending is Ending.PAUSED:
-            self.recover({}, progress)
-            return
         try:
+            if outcome.ending is Ending.PAUSED:
+                self._recover(progress)
+                return
             server = ServerProcess.start(
                 self.binaries,
                 self.place.data_directory,
@@ -68,8 +68,10 @@ class PrivateServer:
                 environment=dict(self.environment),
             )
             server.wait_ready(_START_S)
+        except RecoveryFailed as error:
+            raise self._failed(f"{error.why}, {error.reached}") from error
         except ServerWontStart as error:
-            raise self._failed(str(error)) from error
+            raise self._failed(error.last_words) from error
 
     def stop(self) -> None:
         """Shut it down in order; when it is down already that succeeds. Raise ServerWontStop."""

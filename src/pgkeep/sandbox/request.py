@@ -6,7 +6,7 @@ from typing import Any
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.target import RecoveryTarget
-from pgkeep.units import format_size
+from pgkeep.units import MIB, format_size
 
 _TO_THE_END = RecoveryTarget()
 
@@ -89,9 +89,10 @@ class SandboxRequest:
     directory: str = ""  # where sandboxes are made; '': see place.usual_directory()
     jobs: int = 0  # 0: one per core
     rate: int = 0  # bytes per second that restoring may write; 0: no limit
+    room: int = 256 * MIB  # that must be free beside the cluster: for WAL of its own, and sorting
     fetch_command: tuple[str, ...] = ("pgkeep-wal", "fetch")  # App.fetch_command()
     environment: tuple[tuple[str, str], ...] = ()  # of the server: restore_command may need it
-    role: str = ""  # a superuser of the source; '': looked for
+    role: str = ""  # one that may log in: its superusers are asked of it; '': guessed
     pg_bin: str | None = None  # PostgreSQL's programs; None: looked for
     purpose: str = "a sandbox"  # for whoever finds it: 'pgkeep drill'
     settings: tuple[tuple[str, str], ...] = ()  # of the server: these win over all others

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from psycopg.conninfo import make_conninfo
 
@@ -31,7 +30,7 @@ from pgkeep.restore.start import Ending, RecoveryOutcome
 from pgkeep.sandbox import cleaning
 from pgkeep.sandbox.configure import configure
 from pgkeep.sandbox.libraries import libraries
-from pgkeep.sandbox.login import Login, find_login
+from pgkeep.sandbox.login import Login, collation_notes, find_login
 from pgkeep.sandbox.place import (
     Place,
     check_directory,
@@ -46,10 +45,8 @@ from pgkeep.sandbox.settings import Here
 from pgkeep.server.binaries import Binaries, PgToolsMissing, find_binaries
 from pgkeep.server.processes import free_memory
 from pgkeep.server.session import Session
-from pgkeep.units import MIB, format_size
+from pgkeep.units import format_size
 from pgkeep.workers.watchdog import Watchdog
-
-_ROOM: Final = 256 * MIB  # for WAL that the server writes itself, and for sorting
 
 
 @dataclass(slots=True)
@@ -175,9 +172,11 @@ def open_sandbox(
             kept = True
     finally:
         if not kept:
+            progress.phase("removing the sandbox")
             cleaning.remove(place.root, place.mark)
             # The last step: until here the watchdog would have finished the work for us.
             watchdog.end()
+        place.let_go()
 
 
 def _make(
@@ -195,8 +194,8 @@ def _make(
         on_plan(prepared.plan)
         # Looked for before the first byte is written.
         binaries = find_binaries(prepared.plan.backup.generation.major, request.pg_bin)
+        open_to_server(place, *_owner(prepared))
         report = carry_out(cluster, prepared, now=datetime.now(UTC), progress=beating)
-        open_to_server(place)
         facts, action = prepared.manifest.facts, request.recovery.action
         port = random.randrange(20000, 60000)  # noqa: S311  # part of a socket's name only
         here = Here(free_memory(), libraries(binaries), str(place.socket_directory), port)
@@ -210,9 +209,8 @@ def _make(
     login = find_login(connect, [request.role, "postgres", *facts.users])
     with connect(login) as session:
         measured = _measured(report, outcome, session)
-    return Sandbox(
-        prepared.plan, report, outcome, measured, decided.notes, port, login, server, place
-    )
+        notes = (*decided.notes, *collation_notes(session))
+    return Sandbox(prepared.plan, report, outcome, measured, notes, port, login, server, place)
 
 
 def _prepare(
@@ -226,7 +224,7 @@ def _prepare(
         databases=request.databases,
         jobs=request.jobs,
         rate=request.rate,
-        spare=_ROOM,
+        spare=request.room,
         fetch_command=request.fetch_command,
     )
     try:
@@ -238,6 +236,15 @@ def _prepare(
         )
         directory = str(place.root.parent)
         raise SandboxTooSmall(why, directory, error.needed, error.free) from error
+
+
+def _owner(prepared: Prepared) -> tuple[int, int]:
+    """Return to which user and group the data directory will belong here."""
+    layout = prepared.layout
+    number = layout.tables.find("global")
+    if number is None:
+        return os.geteuid(), os.getegid()
+    return layout.owners.of(layout.tables.entry(number))
 
 
 def _measured(report: RestoreReport, outcome: RecoveryOutcome, session: Session) -> Measured:

@@ -55,7 +55,7 @@ def run(
         bool, typer.Option("--wait", help="Run nothing before the point is in the repository.")
     ] = False,
 ) -> int:
-    """Set a restore point, run a command, and say how to come back if it fails.
+    """Set a restore point and run a command; if it fails, tell the way back.
 
     The command has stdin, stdout and stderr to itself; its exit status is passed on. What pgkeep
     says goes to stderr, with --json as well.
