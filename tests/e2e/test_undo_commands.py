@@ -104,6 +104,8 @@ def shop(new_cluster: NewCluster, tmp_path: Path) -> Iterator[Shop]:
     shop.run("init").ok()
     pg.sql("CREATE DATABASE app")
     shop.sql(SHOP)
+    pg.sql("CREATE DATABASE old")
+    pg.sql("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g", dbname="old")
     shop.run("backup").ok()
     with worked_in(pg):
         yield shop
@@ -148,13 +150,13 @@ def test_what_was_destroyed_comes_back_while_work_goes_on(shop: Shop) -> None:
 
 @only(17)
 def test_a_dropped_database_and_a_look_around(shop: Shop) -> None:
-    shop.pg.sql("CREATE DATABASE old")
-    shop.pg.sql("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g", dbname="old")
     lsn = shop.pg.value("SELECT pg_current_wal_insert_lsn()::text")
     shop.pg.sql("DROP DATABASE old")
+    shop.pg.switch_wal()
     taken = shop.run("undo", "database", "app", "--before", f"lsn:{lsn}")
     assert "there is a database app already" in taken.stderr
-    done = shop.undo("database", "old", "--before", f"lsn:{lsn}")
+    # Its files are gone before its transaction ends: the moment is looked for.
+    done = shop.undo("database", "old")
     assert done["tables"] == [{"schema": "public", "name": "t", "rows": 100}]
     assert shop.pg.sql("SELECT sum(id) FROM t", dbname="old") == [(5050,)]
 

@@ -27,9 +27,10 @@ from pgkeep.postgres.archive.toc import TocEntry, TocHeader, read_toc
 from pgkeep.progress import Progress
 from pgkeep.server.client_programs import connecting, run_program
 from pgkeep.server.client_tools import ClientTools, find_tools
-from pgkeep.server.connecting import DatabaseMissing
+from pgkeep.server.connecting import CannotConnect
 from pgkeep.server.session import Session
 from pgkeep.undo.errors import CannotUndo
+from pgkeep.undo.event import Event
 from pgkeep.undo.returning.carry_out import RestorePointMade
 from pgkeep.undo.returning.names import relation_sql
 from pgkeep.undo.returning.side import Side
@@ -43,6 +44,9 @@ WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_
 """
 _SEQUENCES: Final = """
 SELECT schemaname, sequencename, last_value FROM pg_catalog.pg_sequences ORDER BY 1, 2
+"""
+_UNMARK: Final = """
+UPDATE pg_catalog.pg_database SET datconnlimit = -1 WHERE datname = %s AND datconnlimit = -2
 """
 
 
@@ -154,15 +158,20 @@ class DatabaseReturn:
 
     def _open_recovered(self) -> Side:
         name = self.request.name
+        with Side.open(self.recovered, "the recovered copy") as side:
+            # DROP DATABASE marks it before it removes anything (dbcommands.c:
+            # DATCONNLIMIT_INVALID_DB), and that is no part of its transaction: the copy may stand
+            # behind the mark, with all files there. Without them connecting fails all the same.
+            side.run(_UNMARK, name, doing=f"open database {name} of the recovered copy")
         try:
             return Side.open(self.recovered, "the recovered copy", name)
-        except DatabaseMissing as missing:
+        except CannotConnect as missing:
             raise DatabaseNotThere(
                 f"bring back database {name}",
                 f"it was not there {self.request.moment}, or its files were gone: DROP DATABASE "
                 f"removes them before it ends ({missing.why})",
-                "name a moment before it began: pgkeep undo find --kind drop-database shows it, "
-                "then --event takes its number",
+                f"leave the moment out, and the one before it is looked for: pgkeep undo database "
+                f"{name}",
             ) from missing
 
     def _dump(self, tools: ClientTools) -> Path:
@@ -251,6 +260,21 @@ class DatabaseReturn:
         maker = next((entry for entry in plan.of_database if entry.desc == "DATABASE"), None)
         owner = (maker.owner if maker is not None else None) or ""
         place.restore_visibility([*settings, *own], encoding_of(entries), owner)
+
+
+def last_drop(events: Sequence[Event], xid: int | None) -> Event | None:
+    """Return the newest of events, or the one of a transaction, whose id may have an epoch."""
+    fitting = [one for one in events if xid is None or one.xid == xid & 0xFFFFFFFF]
+    return max(fitting, key=lambda one: one.commit_lsn, default=None)
+
+
+def drop_not_found(name: str) -> DatabaseNotThere:
+    return DatabaseNotThere(
+        f"bring back database {name}",
+        "its DROP DATABASE is not in the last 24 hours of WAL on record",
+        "pgkeep undo find --kind drop-database --since 30d looks further back; --event then takes "
+        "its number",
+    )
 
 
 def demand_free(live: str, name: str) -> None:

@@ -52,6 +52,12 @@ def before(text: str, zone: tzinfo, now: datetime) -> Moment:
     return Moment(RecoveryTarget(target, inclusive=False), words)
 
 
+def xid_of(text: str, zone: tzinfo) -> int | None:
+    """Return the transaction that --before names, if it names one. Raise BadTarget."""
+    target = parse_target(text, zone) if text.strip().startswith("xid:") else None
+    return target.xid if isinstance(target, AtXid) else None
+
+
 def at(text: str, zone: tzinfo, now: datetime) -> Moment:
     """Read --at: as restore's --to, and a time of day alone is the most recent one."""
     target = _read(text, zone, now)

@@ -9,6 +9,7 @@ import typer
 from pgkeep.cli.context import NO, Context
 from pgkeep.cli.text import Look, plural, safe
 from pgkeep.cli.undoing import options
+from pgkeep.cli.undoing.find import request_of
 from pgkeep.cli.undoing.options import (
     At,
     Backup,
@@ -22,6 +23,7 @@ from pgkeep.cli.undoing.options import (
 
 if TYPE_CHECKING:
     from pgkeep.undo.databases import DatabaseReport, DatabaseReturn, DatabaseSeen
+    from pgkeep.undo.target import Moment
 
 
 def register(undo: typer.Typer) -> None:
@@ -49,17 +51,18 @@ def database(  # noqa: PLR0913 - the options of the command
 ) -> int:
     """Bring a dropped database back, with its owner, settings and grants.
 
-    Nothing that is there is touched: a database of the name, if there is one, stays as it is.
+    Without a moment its DROP DATABASE is looked for in WAL, and the moment before it taken. A
+    database of that name, if there is one, is left as it is.
     """
     from pgkeep.undo.databases import DatabaseRequest, DatabaseReturn, demand_free
     from pgkeep.undo.recovering import open_recovered
 
     context: Context = here.obj
     app, progress = context.app, context.progress
-    found = options.moment(context, before, at, event)
     cluster = app.cluster_to_read
     app.refuse_strangers(cluster)
     demand_free(app.conninfo, as_ or name)
+    found = _moment(context, name, before, at, event)
     programs = pg_bin or app.settings.pg_bin or None
     request = options.sandbox_of(
         context, found, databases=(name,), backup=backup, scratch=scratch, pg_bin=programs
@@ -74,6 +77,29 @@ def database(  # noqa: PLR0913 - the options of the command
     with open_recovered(cluster, request, app.connect, patience, progress) as box:
         work = DatabaseReturn(box.conninfo(), app.conninfo, asked, box.directory, progress)
         return _decide(context, work, how, yes=yes, dry_run=dry_run)
+
+
+def _moment(context: Context, name: str, before: str, at: str, event: int | None) -> "Moment":
+    """Return the moment that was given, else the one before the database was dropped."""
+    from pgkeep.undo import target
+    from pgkeep.undo.databases import drop_not_found, last_drop
+    from pgkeep.undo.event import EventKind
+    from pgkeep.undo.finding.find import run
+    from pgkeep.undo.meaning.choose import Wanted
+
+    xid = target.xid_of(before, context.app.zone)
+    if at or event is not None or (before and xid is None):
+        return options.moment(context, before, at, event)
+    app = context.app
+    wanted = Wanted(databases=(name,), kinds=(EventKind.DROP_DATABASE,))
+    events = run(app.cluster_to_read, request_of(app, wanted, None), context.progress).events
+    drop = last_drop(events, xid)
+    if drop is not None:
+        context.note(f"dropped at {context.look_at_stderr.when(drop.commit_time)}")
+        return target.of_event(drop)
+    if before:
+        return options.moment(context, before, at, event)
+    raise drop_not_found(name)
 
 
 def _decide(context: Context, work: "DatabaseReturn", how: str, *, yes: bool, dry_run: bool) -> int:

@@ -83,7 +83,7 @@ def find(  # noqa: PLR0913 - options
         kinds=tuple(kind or ()),
         weight=Weight() if min_rows is None else Weight(min_rows, or_half=False),
     )
-    found = run(app.cluster_to_read, _request(app, wanted, jobs), context.progress)
+    found = run(app.cluster_to_read, request_of(app, wanted, jobs), context.progress)
     refused = Remembered.of(app.cluster_to_read).remember(found.events)
     context.close()
     if refused:
@@ -94,7 +94,8 @@ def find(  # noqa: PLR0913 - options
     )
 
 
-def _request(app: "App", wanted: "Wanted", jobs: int | None) -> "FindRequest":
+def request_of(app: "App", wanted: "Wanted", jobs: int | None) -> "FindRequest":
+    """Return what find.run() needs to look with this app."""
     from pgkeep.census.take import take
     from pgkeep.undo.finding.find import FindRequest
 
