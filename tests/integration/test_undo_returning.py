@@ -219,6 +219,12 @@ def test_oddities_come_back_with_what_they_need(pair_of: MakePair, tmp_path: Pat
     pair.assert_same("SELECT * FROM wide WHERE id > 2 ORDER BY id")
     pair.sql("DELETE FROM parts WHERE id IN (5, 50, 99)")
     assert pair.bring_back("public.parts", "merge", where="id < 60").to_dict()["rows"] == 2
+    pair.sql("DROP TABLE parts_a CASCADE")
+    one = pair.bring_back("public.parts_a", "into-place")
+    assert one.done is not None
+    # The rows that refer to it are those that did: one of them to what never was.
+    assert [count for _, count in one.done.not_valid] == [1]
+    pair.assert_same("SELECT tableoid::regclass::text, * FROM parts WHERE id < 5 ORDER BY id")
     file = tmp_path / "odd.dump"
     assert pair.bring_back(ODD, "dump", file=str(file)).file_size == file.stat().st_size
     with pytest.raises(CannotUndo, match="it is there already"):

@@ -7,9 +7,16 @@ hung on it may have been dropped by intent.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, NamedTuple
 
-from pgkeep.postgres.archive.entries import ATTACHED, FOREIGN_KEY, SETTINGS, TABLE_DATA
+from pgkeep.postgres.archive.entries import (
+    ATTACHED,
+    FOREIGN_KEY,
+    SETTINGS,
+    TABLE_DATA,
+    foreign_key,
+)
 from pgkeep.postgres.archive.sql import always_quoted
 from pgkeep.postgres.archive.toc import Section, TocEntry
 
@@ -48,12 +55,25 @@ _OWNED_BY_DROP: Final = frozenset(
 _IN_TABLESPACES: Final = frozenset({"TABLE", "INDEX", "CONSTRAINT", "MATERIALIZED VIEW"})
 
 
+class Stage(IntEnum):
+    """When an entry is made."""
+
+    DEFINITIONS = 0
+    # From here on the rows are there: indexes are quicker so, and triggers don't fire.
+    INDEXES = 1
+    JOINING = 2  # a partition to a table that is there, and would give it indexes of its own
+    REACTIONS = 3
+    FOREIGN_KEYS = 4  # late, because they lock the tables at their other ends
+    GRANTS = 5
+
+
 class Returning(NamedTuple):
     """An entry that comes back, and why."""
 
     entry: TocEntry
     reason: str
     required: bool  # without it nothing is done at all
+    stage: Stage
 
     @property
     def words(self) -> str:
@@ -119,25 +139,30 @@ class _Choice:
             for entry in self._then
             if entry.desc == "TABLE" and key_of(entry)[1:] in self._tables
         }
-        wanted = dict.fromkeys(core, "the table itself")
+        wanted = dict.fromkeys(sorted(core), "the table itself")
         for one, reason in self._hanging(core).items():
             wanted.setdefault(one, reason)
         blocked = self._blocked(wanted)
-        blocking = [blocked[one] for one in core if one in blocked]
-        for one in [one for one in wanted if one in blocked]:
+        blocking = []
+        for entry in self._then:
+            one = entry.dump_id
+            if one not in wanted or one not in blocked:
+                continue
             del wanted[one]
-            if one not in core and self._by_id[one].desc not in ATTACHED:
-                self._left_out.append(f"{words(self._by_id[one])}: {blocked[one]}")
+            if one in core:
+                blocking.append(blocked[one])
+            elif entry.desc not in ATTACHED:
+                self._left_out.append(f"{words(entry)}: {blocked[one]}")
         for one, reason in self._needed(wanted).items():
             wanted.setdefault(one, reason)
         required = self._required(core, wanted)
         chosen = [
-            Returning(entry, wanted[entry.dump_id], entry.dump_id in required)
+            Returning(entry, wanted[entry.dump_id], entry.dump_id in required, self._stage(entry))
             for entry in self._then
             if entry.dump_id in wanted
         ]
-        chosen.sort(key=lambda one: _pass(one.entry))  # stable: pg_dump's order within
-        return Chosen(tuple(chosen), tuple(self._left_out), tuple(blocking))
+        chosen.sort(key=lambda one: one.stage)  # stable: pg_dump's order within
+        return Chosen(tuple(chosen), tuple(self._left_out), tuple(dict.fromkeys(blocking)))
 
     def _hanging(self, core: Iterable[int]) -> dict[int, str]:
         """Return what depends on the tables and is gone, each with what it hangs on."""
@@ -155,7 +180,26 @@ class _Choice:
                     continue
                 found[other] = f"hung on {words(self._by_id[one])}"
                 todo.append(other)
-        return found
+        return found | self._keys_to_ancestors(found)
+
+    def _keys_to_ancestors(self, hanging: Iterable[int]) -> dict[int, str]:
+        """Return the foreign keys that are gone with a partition: they name its ancestors alone."""
+        attached = [self._by_id[one] for one in hanging if self._by_id[one].desc == "TABLE ATTACH"]
+        ancestors: dict[tuple[str, ...], str] = {}
+        while attached:
+            for needed in self._needs(attached.pop()):
+                parent = self._by_id[needed]
+                name = key_of(parent)[1:]
+                if name not in self._tables and name not in ancestors:
+                    ancestors[name] = f"hung on a partition of {words(parent)}"
+                    attached += [e for e in self._then if _attaches(e, parent)]
+        return {
+            entry.dump_id: ancestors[tuple(foreign_key(entry).referenced)]
+            for entry in (self._then if ancestors else ())
+            if entry.desc == FOREIGN_KEY
+            and tuple(foreign_key(entry).referenced) in ancestors
+            and not self._is_there(entry)
+        }
 
     def _blocked(self, wanted: Iterable[int]) -> dict[int, str]:
         """Return the entries that need something that is gone and cannot be made."""
@@ -194,7 +238,9 @@ class _Choice:
                 todo.append(other)
                 for about in self._dependents.get(other, ()):
                     said = self._by_id[about]
-                    if about not in have and said.desc in ATTACHED | {"SEQUENCE OWNED BY"}:
+                    if about in have or self._is_there(said):
+                        continue
+                    if said.desc in ATTACHED | {"SEQUENCE OWNED BY"}:
                         have.add(about)
                         found[about] = f"about {words(self._by_id[other])}"
         return found
@@ -229,6 +275,18 @@ class _Choice:
             for schema, table in self._tables
         )
 
+    def _stage(self, entry: TocEntry) -> Stage:
+        if entry.desc in ATTACHED:
+            return Stage.GRANTS
+        if entry.desc == FOREIGN_KEY:
+            return Stage.FOREIGN_KEYS
+        if entry.desc == "TABLE ATTACH":
+            names = {key_of(self._by_id[one])[1:] for one in self._needs(entry)}
+            return Stage.DEFINITIONS if names <= self._tables else Stage.JOINING
+        if entry.section != Section.POST_DATA:
+            return Stage.DEFINITIONS
+        return Stage.INDEXES if entry.desc in ("INDEX", "CONSTRAINT") else Stage.REACTIONS
+
     def _is_there(self, entry: TocEntry) -> bool:
         key = key_of(entry)
         if entry.desc in _RELATIONS:
@@ -240,18 +298,8 @@ class _Choice:
         return [one for one in numbers if one in self._by_id]
 
 
-def _pass(entry: TocEntry) -> int:
-    """Return when an entry is made: definitions, after the rows what checks and reacts, grants."""
-    if entry.desc in ATTACHED:
-        return 3
-    if entry.desc == FOREIGN_KEY:
-        return 2
-    return 1 if is_after_rows(entry) else 0
-
-
-def is_after_rows(entry: TocEntry) -> bool:
-    """Tell what is made when the rows are there: indexes are quicker so, triggers don't fire."""
-    return entry.desc in ATTACHED or entry.section == Section.POST_DATA
+def _attaches(entry: TocEntry, table: TocEntry) -> bool:
+    return entry.desc == "TABLE ATTACH" and key_of(entry)[1:] == key_of(table)[1:]
 
 
 def settings_of(entry: TocEntry, tablespaces: Iterable[str]) -> str:

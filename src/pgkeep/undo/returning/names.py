@@ -85,9 +85,8 @@ def _bad(text: str, why: str, instead: str = "app.public.users") -> BadTableName
 
 def nearest(wanted: TableName, known: Sequence[tuple[str, str]]) -> list[TableName]:
     """Return the tables that were most likely meant: the same name elsewhere first."""
-    same = [one for one in known if one[1] == wanted.table]
-    folded = {f"{schema}.{table}".lower(): (schema, table) for schema, table in known}
-    asked = f"{wanted.schema}.{wanted.table}".lower()
-    close = difflib.get_close_matches(asked, folded, n=3, cutoff=0.6)
-    found = dict.fromkeys([*same, *(folded[one] for one in close)])
-    return [TableName(wanted.database, *one) for one in list(found)[:5]]
+    names = {table.lower(): table for _, table in known}
+    close = difflib.get_close_matches(wanted.table.lower(), names, n=3, cutoff=0.6)
+    ranked = [wanted.table, *(names[one] for one in close)]
+    found = [one for table in dict.fromkeys(ranked) for one in known if one[1] == table]
+    return [TableName(wanted.database, *one) for one in found[:5]]

@@ -17,7 +17,7 @@ from pgkeep.undo.errors import CannotUndo
 from pgkeep.undo.returning.entries import (
     Chosen,
     Returning,
-    is_after_rows,
+    Stage,
     owner_statement,
     settings_of,
     words,
@@ -201,8 +201,8 @@ def plan_into_place(
             f"bring that back first, or write --as {then.name.beside('_recovered')}",
         )
     notes = [f"left out: {one}" for one in chosen.left_out]
-    before = [one for one in chosen.entries if not is_after_rows(one.entry)]
-    after = [one for one in chosen.entries if is_after_rows(one.entry)]
+    before = [one for one in chosen.entries if one.stage is Stage.DEFINITIONS]
+    after = [one for one in chosen.entries if one.stage > Stage.DEFINITIONS]
     steps: list[Step] = []
     for one in before:
         steps += _made(one, live, notes)
