@@ -179,8 +179,9 @@ def test_nothing_is_changed_that_nobody_agreed_to(shop: Shop, tmp_path: Path) ->
     assert f"app.public.users right before transaction {xid[4:]} ended: {len(before):,}" in (
         shown.stdout
     )
-    assert "nothing was changed; to do it: pgkeep undo table app.public.users --before" in (
-        shown.stdout
+    again = f"undo table app.public.users --before {xid} --scratch {shop.scratch} --merge missing"
+    assert shown.stdout.endswith(
+        f"nothing was changed; to do it: pgkeep --config {shop.config} {again} --yes\n"
     )
     bad = shop.run("undo", "table", "users", "--before", xid)
     assert (bad.exit, bad.stdout) == (10, "")

@@ -1,6 +1,5 @@
 """The command that brings a dropped database back: undo database."""
 
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,9 +69,11 @@ def database(  # noqa: PLR0913 - the options of the command
     asked = DatabaseRequest(
         name=name, wanted=as_, jobs=jobs or app.jobs, moment=found.words, pg_bin=programs
     )
-    given = {"--before": before, "--at": at, "--event": event, "--as": as_}
-    typed = [word for option, value in given.items() if value for word in (option, str(value))]
-    how = shlex.join(["pgkeep", "undo", "database", name, *typed, "--yes"])
+    given = {
+        "--before": before, "--at": at, "--event": event, "--as": as_,
+        "--backup": backup, "--scratch": scratch, "--pg-bin": pg_bin,
+    }  # fmt: skip
+    how = options.again(context, ["undo", "database", name, *options.typed(given)])
     patience = float(app.settings.wal_timeout)
     with open_recovered(cluster, request, app.connect, patience, progress) as box:
         work = DatabaseReturn(box.conninfo(), app.conninfo, asked, box.directory, progress)

@@ -1,8 +1,10 @@
 """Options that the commands bringing something back have in common."""
 
+import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -88,3 +90,18 @@ def agreed(context: Context, question: str) -> bool:
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def typed(given: Mapping[str, Any]) -> list[str]:
+    """Return the words of those options that have a value."""
+    return [word for name, value in given.items() if value for word in (name, str(value))]
+
+
+def again(context: Context, words: Sequence[str]) -> str:
+    """Return the command that does what was shown: the same words, and --yes."""
+    places = {
+        "--config": context.config,
+        "--cluster": context.cluster,
+        "--repository": context.repository,
+    }
+    return shlex.join(["pgkeep", *typed(places), *words, "--yes"])

@@ -1,6 +1,5 @@
 """The commands that bring a table or rows of it back: undo table, undo rows."""
 
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,8 +87,18 @@ def table(  # noqa: PLR0913 - the options of the command
         way = Way.MERGE
     elif dump:
         way = Way.DUMP
-    typed = {"--before": before, "--at": at, "--event": event, "--as": as_, "--dump": dump}
-    words = ["undo", "table", name, *_typed(typed), *(["--into-place"] if into_place else [])]
+    typed = {
+        "--before": before, "--at": at, "--event": event, "--as": as_, "--dump": dump,
+        "--backup": backup, "--scratch": scratch, "--pg-bin": pg_bin,
+        "--lock-timeout": lock_timeout if lock_timeout != LOCK_TIMEOUT else "",
+    }  # fmt: skip
+    words = [
+        "undo",
+        "table",
+        name,
+        *options.typed(typed),
+        *(["--into-place"] if into_place else []),
+    ]
     words += ["--merge", "missing"] if merge else []
     asked = _asked(name, way, lock_timeout, name=as_, file=dump, pg_bin=pg_bin)
     found = options.moment(context, before, at, event)
@@ -124,16 +133,16 @@ def rows(  # noqa: PLR0913 - the options of the command
     context: Context = here.obj
     if not where.strip():
         raise typer.BadParameter("--where needs a condition, like --where \"city = 'Bonn'\"")
-    typed = {"--where": where, "--before": before, "--at": at, "--event": event, "--as": as_}
-    words = ["undo", "rows", name, *_typed(typed)]
+    typed = {
+        "--where": where, "--before": before, "--at": at, "--event": event, "--as": as_,
+        "--backup": backup, "--scratch": scratch, "--pg-bin": pg_bin,
+        "--lock-timeout": lock_timeout if lock_timeout != LOCK_TIMEOUT else "",
+    }  # fmt: skip
+    words = ["undo", "rows", name, *options.typed(typed)]
     way = Way.BESIDE if as_ else Way.MERGE
     asked = _asked(name, way, lock_timeout, name=as_, where=where, pg_bin=pg_bin)
     found = options.moment(context, before, at, event)
     return _bring_back(context, asked, found, words, (backup, scratch), yes=yes, dry_run=dry_run)
-
-
-def _typed(given: dict[str, Any]) -> list[str]:
-    return [word for name, value in given.items() if value for word in (name, str(value))]
 
 
 def _asked(text: str, way: "Way", lock_timeout: str, **more: Any) -> "ReturnRequest":
@@ -202,11 +211,16 @@ def _decide(
         # Told at once: if no way back is open, this is what there is to choose another by.
         context.say_story(render.seen(seen, asked.moment, context.look))
     plan = returning.plan()
+    if returning.is_in_vain:
+        context.close()
+        facts = {**seen.to_dict(), "plan": plan.to_dict(), "done": False}
+        context.result(facts, lambda _: "no row is missing: nothing was changed")
+        return 0
     if not context.json:
         context.say_story(render.plan(plan, seen, asked.file, context.look))
     agreed = yes or (not dry_run and options.agreed(context, _question(returning)))
     if dry_run or not agreed:
-        how = shlex.join(["pgkeep", *words, "--yes"])
+        how = options.again(context, words)
         facts = {**seen.to_dict(), "plan": plan.to_dict(), "done": False}
         context.close()
         context.result(facts, lambda _: f"nothing was changed; to do it: {how}")

@@ -7,7 +7,7 @@ from pgkeep.cli.text import Look, fields, plural, safe, table
 from pgkeep.postgres.archive.sql import quote_identifier
 from pgkeep.undo.returning.compare import ChangedRow, Difference
 from pgkeep.undo.returning.found import Found
-from pgkeep.undo.returning.plan import ReturnPlan, Way
+from pgkeep.undo.returning.plan import ReturnPlan, RevokeDefaults, Way
 from pgkeep.undo.returning.report import Seen, UndoReport
 from pgkeep.units import format_size
 
@@ -20,7 +20,7 @@ _STEPS: Final = 40
 def seen(found: Seen, moment: str, look: Look) -> str:
     """Say what a table was, and how it differs from the live one."""
     then = found.then
-    rows = plural(then.rows or 0, "row") + (" that match" if found.where else "")
+    rows = plural(then.rows or 0, "matching row" if found.where else "row")
     head = f"{safe(str(then.name))} {moment}: {rows}, {format_size(then.size)} with indexes"
     parts = [look.bold(head), fields(_belongings(then), "  ")]
     if then.first_rows:
@@ -141,8 +141,9 @@ def plan(what: ReturnPlan, found: Seen, file: str, look: Look) -> str:
             )
     lines = [look.bold(head)]
     if what.way is Way.INTO_PLACE:
-        lines += [f"  {safe(step.what)}: {safe(step.reason)}" for step in what.steps[:_STEPS]]
-        more = len(what.steps) - _STEPS
+        steps = [step for step in what.steps if not isinstance(step, RevokeDefaults)]
+        lines += [f"  {safe(step.what)}: {safe(step.reason)}" for step in steps[:_STEPS]]
+        more = len(steps) - _STEPS
         lines += [f"  and {plural(more, 'more step')}"] if more > 0 else []
     lines += [look.weak(f"  {safe(note)}") for note in what.notes]
     return "\n".join(lines)
@@ -166,11 +167,7 @@ def report(done: UndoReport, look: Look) -> str:
             f"  {plural(work.in_the_way, 'row')} stayed away: a row that is there now has the same "
             "key or other unique value"
         )
-    for name, count in work.not_valid:
-        lines.append(look.weak(
-            f"  {safe(name)} is NOT VALID: {plural(count, 'row')} refer to what is gone; mend "
-            "them, then ALTER TABLE ... VALIDATE CONSTRAINT"
-        ))  # fmt: skip
+    lines += [look.weak(_not_valid(name, count)) for name, count in work.not_valid]
     lines += [look.bad(f"  not brought back: {safe(one)}") for one in work.failed]
     if done.restore_point is not None:
         name = done.restore_point.name
@@ -179,3 +176,11 @@ def report(done: UndoReport, look: Look) -> str:
             f"--at name:{name} shows the moment before this undo"
         )
     return "\n".join(lines)
+
+
+def _not_valid(name: str, count: int) -> str:
+    refers = "refers" if count == 1 else "refer"
+    return (
+        f"  {safe(name)} is NOT VALID: {plural(count, 'row')} {refers} to what is gone; mend that, "
+        "then ALTER TABLE ... VALIDATE CONSTRAINT"
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +11,7 @@ from pgkeep.server.client_tools import ClientTools, find_tools
 from pgkeep.server.connecting import DatabaseMissing
 from pgkeep.undo.errors import CannotUndo
 from pgkeep.undo.returning.carry_out import carry_out, make_restore_point
-from pgkeep.undo.returning.compare import Comparison, Difference, demand_condition, missing_rows
+from pgkeep.undo.returning.compare import Comparison, Difference, missing_rows
 from pgkeep.undo.returning.definitions import definitions, dump_table
 from pgkeep.undo.returning.entries import Chosen, choose
 from pgkeep.undo.returning.found import Found
@@ -78,7 +78,7 @@ class Returning:
             self.progress.phase(f"dumping {request.table}")
             size = dump_table(self._tools, self.recovered.conninfo, self.seen.then, request.file)
             return UndoReport(self.seen, plan, file=request.file, file_size=size)
-        if plan.way is Way.MERGE and not self._is_anything_missing:
+        if self.is_in_vain:
             return UndoReport(self.seen, plan)
         # Before the first change: undo itself can be undone.
         point = make_restore_point(self.live.conninfo, request.table, now)
@@ -86,8 +86,10 @@ class Returning:
         return UndoReport(self.seen, plan, restore_point=point, done=done)
 
     @property
-    def _is_anything_missing(self) -> bool:
-        return self.seen.difference is not None and self.seen.difference.missing > 0
+    def is_in_vain(self) -> bool:
+        """Whether no row is missing, so that nothing would be changed."""
+        difference = self.seen.difference
+        return self.request.way is Way.MERGE and difference is not None and not difference.missing
 
     @property
     def _tools(self) -> ClientTools:
@@ -235,9 +237,7 @@ def open_return(
         server = stack.enter_context(_open_live(live, table))
         server.run(f"SET lock_timeout = '{round(request.lock_timeout * 1000)}ms'")
         progress.phase(f"looking at {table}")
-        then = look_recovered(copy, table, request.moment)
-        if request.where:
-            then = replace(then, rows=demand_condition(copy, then, request.where))
+        then = look_recovered(copy, table, request.moment, request.where)
         now = look(server, table)
         difference: Difference | None = None
         if now is not None:

@@ -85,7 +85,8 @@ def carry_out(plan: ReturnPlan, recovered: Side, live: Side, progress: Progress)
     try:
         live.run("BEGIN", doing=f"bring back {plan.table}")
         for step in plan.steps:
-            progress.phase(step.what)
+            if not isinstance(step, RevokeDefaults):  # too short to tell of
+                progress.phase(step.what)
             work.carry_out(step)
         work.demand_all_there()
         xid = live.value("SELECT pg_catalog.pg_current_xact_id()::text")

@@ -13,7 +13,7 @@ from pgkeep.postgres.archive.sql import always_quoted
 from pgkeep.progress import Progress
 from pgkeep.undo.errors import CannotUndo
 from pgkeep.undo.returning.found import Column, Found, row_hash, same_columns, same_key
-from pgkeep.undo.returning.look import CUT
+from pgkeep.undo.returning.look import CUT, condition
 from pgkeep.undo.returning.names import columns_sql
 from pgkeep.undo.returning.side import Side
 
@@ -191,13 +191,6 @@ class Comparison:
         return ChangedRow(tuple(map(_cut, key)), tuple(changes))
 
 
-def demand_condition(recovered: Side, then: Found, where: str) -> int:
-    """Return how many rows a condition chooses. Raise CannotUndo for one that is no SQL."""
-    # Sent so that the server takes one statement: nothing can follow the condition.
-    statement = f"SELECT count(*) FROM {then.source}{_where(where)}"  # that is asked for
-    return int(recovered.single(statement, doing=f"read --where {where!r}"))
-
-
 def missing_rows(then: Found, columns: Iterable[str], where: str) -> str:
     """Return the query of the recovered copy for rows that the live table had not."""
     gone = f"NOT EXISTS (SELECT FROM {_LIVE} l WHERE {same_key(then.key, 't', 'l')})"
@@ -205,12 +198,7 @@ def missing_rows(then: Found, columns: Iterable[str], where: str) -> str:
 
 
 def _chosen(then: Found, where: str) -> str:
-    return f"(SELECT * FROM {then.source}{_where(where)}) t"
-
-
-def _where(where: str) -> str:
-    # The line end closes a comment that the condition may end with.
-    return f" WHERE ({where}\n)" if where else ""
+    return f"(SELECT * FROM {then.source}{condition(where)}) t"
 
 
 def _counted(blocks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:

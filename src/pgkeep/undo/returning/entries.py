@@ -16,6 +16,7 @@ from pgkeep.postgres.archive.entries import (
     SETTINGS,
     TABLE_DATA,
     foreign_key,
+    subject,
 )
 from pgkeep.postgres.archive.sql import always_quoted
 from pgkeep.postgres.archive.toc import Section, TocEntry
@@ -95,7 +96,11 @@ def key_of(entry: TocEntry) -> Key:
 
 def words(entry: TocEntry) -> str:
     """Return 'index public.users_email' for people."""
-    kind = entry.desc.lower().replace("acl", "grants").replace("fk ", "foreign key ")
+    about = subject(entry)
+    if about is not None:
+        kind = "grants" if entry.desc == "ACL" else entry.desc.lower()
+        return f"{kind} on {about.kind.lower()} {about.name}"
+    kind = entry.desc.lower().replace("fk ", "foreign key ")
     name = f"{entry.namespace}.{entry.tag}" if entry.namespace else entry.tag or ""
     return f"{kind} {name}"
 

@@ -196,10 +196,10 @@ def look(side: Side, name: TableName) -> Found | None:
     )
 
 
-def look_recovered(side: Side, name: TableName, moment: str) -> Found:
-    """Return what a table was, with its rows counted and the first of them.
+def look_recovered(side: Side, name: TableName, moment: str, where: str) -> Found:
+    """Return what a table was, with the rows that are meant counted and the first of them.
 
-    Raise TableUnknown, which says what may have been meant.
+    Raise TableUnknown, which says what may have been meant, and Refused for a bad condition.
     """
     found = look(side, name)
     if found is None:
@@ -213,8 +213,11 @@ def look_recovered(side: Side, name: TableName, moment: str) -> Found:
             else "it was dropped or renamed before, or not made yet: pgkeep undo find "
             f"--table {name.table} shows when, and --before takes the transaction",
         )
-    counted = side.value(f"SELECT count(*) FROM {found.source}", doing=f"count {name}")
-    return replace(found, rows=counted, first_rows=_first_rows(side, found))
+    chosen = f"{found.source}{condition(where)}"
+    doing = f"read --where {where!r}" if where else f"count {name}"
+    # Sent so that the server takes one statement: nothing can follow the condition.
+    counted = side.single(f"SELECT count(*) FROM {chosen}", doing=doing)
+    return replace(found, rows=int(counted), first_rows=_first_rows(side, found, chosen))
 
 
 def types_missing(side: Side, found: Found) -> list[str]:
@@ -250,7 +253,13 @@ def _sequences(side: Side, oid: int) -> tuple[Sequence, ...]:
     return tuple(found)
 
 
-def _first_rows(side: Side, found: Found) -> tuple[tuple[str | None, ...], ...]:
+def condition(where: str) -> str:
+    """Return the clause that chooses rows by a user's words; '' for all."""
+    # The line end closes a comment that the words may end with.
+    return f" WHERE ({where}\n)" if where else ""
+
+
+def _first_rows(side: Side, found: Found, chosen: str) -> tuple[tuple[str | None, ...], ...]:
     """Return some rows as text, in the order of the key, so that they are the same each time."""
     if not found.columns:
         return ()
@@ -259,5 +268,5 @@ def _first_rows(side: Side, found: Found) -> tuple[tuple[str | None, ...], ...]:
         for column in found.columns
     )
     order = f" ORDER BY {columns_sql(found.key)}" if found.key else ""
-    query = f"SELECT {values} FROM {found.source}{order} LIMIT {FIRST_ROWS}"
+    query = f"SELECT {values} FROM {chosen}{order} LIMIT {FIRST_ROWS}"
     return tuple(side.run(query, doing=f"read {found.name}"))
