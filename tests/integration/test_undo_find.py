@@ -16,6 +16,7 @@ from pgkeep.undo.finding.scanning import Setup, scanned
 from pgkeep.undo.finding.wal import Line
 from support.accidents import KEEP_WAL, Site, make_site, others_working, same
 from support.clusters import NewCluster, only
+from support.wait import wait_for
 
 TABLES = """
 CREATE SCHEMA shop;
@@ -81,7 +82,7 @@ def test_every_kind_of_accident_is_found_and_nothing_else(site: Site, tmp_path: 
         assert stop_is_commit is (event.kind is not EventKind.DROP_DATABASE)
         assert {hit.named_by for hit in event.hits} == {NamedBy.CENSUS}, event
     dropped = next(e for e in shown if e.kind is EventKind.DROP_DATABASE)
-    assert dropped.stop_lsn <= dropped.first_lsn < dropped.commit_lsn
+    assert dropped.stop_lsn < dropped.first_lsn < dropped.commit_lsn  # before it was marked
     assert dropped.stop_lsn >= Lsn.parse(before_drop)
     assert [hit.name for hit in dropped.hits] == ["things"]
     assert dict(found.not_shown)[EventKind.REWRITE] >= 6
@@ -111,6 +112,7 @@ def cause_accidents(site: Site) -> None:
     site.happen("drop-table", "postgres.shop.volatile", "DROP TABLE shop.volatile")
     site.pg.sql("COMMIT PREPARED 'later'")
     site.expected.append(("delete", xid, "postgres.shop.parts (2 partitions)", 1500))
+    site.happen("truncate", "postgres.shop.parts (2 partitions)", "TRUNCATE shop.parts", rows=2000)
     site.happen("truncate", "postgres.shop.twice", "TRUNCATE shop.twice", rows=10)
     site.happen("drop-table", "postgres.shop.twice", "DROP TABLE shop.twice", rows=10)
     site.happen(
@@ -240,3 +242,38 @@ def test_workers_find_what_one_process_finds(
     assert [read.segment for read in apart] == inline
     deleted = sum(int(r.piece.rows.deleted.sum()) for r in apart if isinstance(r, Stretch))
     assert deleted > 59000  # but for those whose records cross from segment to segment
+
+
+@only(18)
+def test_the_newest_timeline_is_followed_through_its_ancestor(site: Site) -> None:
+    site.sql("CREATE TABLE t AS SELECT g FROM generate_series(1, 5000) g")
+    site.census()
+    site.happen("delete", "postgres.public.t", "DELETE FROM t WHERE g <= 2000", rows=2000)
+    site.pg.stop()
+    (site.pg.data_directory / "recovery.signal").touch()
+    give_to_server_user(site.pg.data_directory / "recovery.signal")
+    site.pg.configure(restore_command="false")
+    site.pg.start()
+    wait_for(lambda: not site.pg.value("SELECT pg_is_in_recovery()"), what="promotion")
+    site.happen("update", "postgres.public.t", "UPDATE t SET g = g + 1", rows=3000)
+
+    found = site.find()
+    same(found.events, site.expected)
+    assert [event.timeline for event in found.events] == [1, 2]
+    assert (found.timeline, found.blind) == (2, ())
+
+
+@only(17)
+def test_one_name_dropped_twice_is_two_tables(site: Site) -> None:
+    oids = []
+    for rows in (2000, 3000):
+        site.sql(f"CREATE TABLE t AS SELECT g FROM generate_series(1, {rows}) g")
+        oids.append(site.pg.value("SELECT 't'::regclass::oid"))
+        site.census()
+        site.happen("drop-table", "postgres.public.t", "DROP TABLE t", rows=rows)
+
+    found = site.find(ask_server=False)
+    same(found.events, site.expected)
+    assert [event.hits[0].oid for event in found.events] == oids
+    (second,) = site.find(since=found.events[1].commit_time).events
+    assert (second.number, second.xid) == (1, found.events[1].xid)

@@ -154,8 +154,10 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    parts = (setup, backup, restore, dump, verify, copy, repair, retention, wal)
-    for part in (*parts, census, point, cost, undo):
+    for part in (
+        *(setup, backup, restore, dump, verify, copy),
+        *(repair, retention, wal, census, point, cost, undo),
+    ):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

@@ -8,6 +8,7 @@ from pgkeep.undo.finding.report import Blind, Found
 from pgkeep.units import format_duration, format_size
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
+_SHORTEST: Final = 0.1  # seconds that are told apart
 _SHOWN: Final = 10  # relations of one event that are listed; --json has them all
 
 
@@ -40,9 +41,12 @@ def _head(found: Found, look: Look) -> str:
     if found.live_segments:
         searched += f", {plural(found.live_segments, 'segment')} of it not archived yet"
     if found.first is None or found.last is None:
-        return f"{look.bold('nothing found')}: no transaction ended in this time\n{searched}"
-    start, end = found.since or found.first, found.until or found.last
-    between = f"between {look.when(max(start, min(found.first, end)))} and {look.when(end)}"
+        return f"{look.bold('nothing found')}: no transaction ended in this WAL\n{searched}"
+    if found.since is not None and found.last < found.since:
+        newest = f"the newest transaction on record ended at {look.when(found.last)}"
+        return f"{look.bold('nothing found')} since {look.when(found.since)}: {newest}\n{searched}"
+    start, end = max(found.since or found.first, found.first), found.until or found.last
+    between = f"between {look.when(min(start, end))} and {look.when(end)}"
     if not found.events:
         return f"{look.good('nothing found')} {between}\n{searched}"
     return f"{look.bold(plural(len(found.events), 'event'))} {between}\n{searched}"
@@ -84,9 +88,8 @@ def _took(event: Event) -> str:
     """Say how long it took at most: only commits carry a time, and one stood before it."""
     if event.began_after is None:
         return ""
-    return (
-        f"<= {format_duration(max(0.0, (event.commit_time - event.began_after).total_seconds()))}"
-    )
+    seconds = (event.commit_time - event.began_after).total_seconds()
+    return f"<= {format_duration(seconds)}" if seconds >= _SHORTEST else f"< {_SHORTEST} s"
 
 
 def _details(event: Event) -> list[str]:
@@ -139,7 +142,8 @@ def _blind(blind: Blind, look: Look) -> str:
 
 def _not_shown(found: Found) -> list[str]:
     return [
-        f"{plural(count, 'rewrite')} kept their rows and are not shown (VACUUM FULL, CLUSTER, "
-        f"REFRESH, ALTER TABLE): --kind {kind.value}"
+        f"{plural(count, 'rewrite')} kept {'its' if count == 1 else 'their'} rows and "
+        f"{'is' if count == 1 else 'are'} not shown (VACUUM FULL, CLUSTER, REFRESH, ALTER TABLE): "
+        f"--kind {kind.value}"
         for kind, count in found.not_shown
     ]

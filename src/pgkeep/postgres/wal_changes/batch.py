@@ -114,9 +114,9 @@ def first_blocks(batch: Batch, offsets: Offsets) -> FirstBlocks:
     """Return the relations of records that have a first block, as all of heap's have."""
     words = batch.words
     at = offsets >> 2
+    most = len(words) - 1  # damaged records may be too short to have a block
     # id, flags, u16 length of data; then, with an image, u16 length, u16 hole, u8 info
-    flags = words[at + 6] >> np.uint32(8) & np.uint32(0xFF)
-    most = len(words) - 1  # a record with a block has more than its header, but who knows
+    flags = words[np.minimum(at + 6, most)] >> np.uint32(8) & np.uint32(0xFF)
     parts = [words[np.minimum(at + 7 + n, most)] for n in range(3)]
     behind = offsets + _HEADER + 20
     with_image = np.flatnonzero(flags & _HAS_IMAGE)
@@ -149,11 +149,14 @@ def own_data(batch: Batch, offsets: Offsets, behind: Offsets) -> Offsets:
         content[at + 1],
         np.where(mark == _LONG_DATA, _unaligned(content, at + 1), 0),
     ).astype(np.int64)
-    found: Offsets = offsets + batch.words[offsets >> 2].astype(np.int64) - length
+    ends = offsets + batch.words[offsets >> 2].astype(np.int64)
+    # a damaged one may say anything
+    found: Offsets = np.clip(ends - length, 0, len(content) - 1)
     return found
 
 
 def _unaligned(content: Bytes, offsets: Offsets) -> U32:
     """Return the 32-bit numbers at any offsets."""
-    inside = np.minimum(offsets, len(content) - 4)
-    return content[inside[:, None] + np.arange(4)].view("<u4").ravel()
+    inside = np.clip(offsets, 0, len(content) - 4)
+    found: U32 = content[inside[:, None] + np.arange(4)].view("<u4").ravel()
+    return found

@@ -117,9 +117,10 @@ def dropped_tablespace(record: bytes, lsn: Lsn, major: int) -> DroppedFolder | N
 def row_of_database(record: bytes, lsn: Lsn, major: int, *, deleted: bool) -> RowOfDatabase | None:
     """Read a change of pg_database's row; the line stands behind the xid of a deletion."""
     blocks, data = _parts(record, major)
-    if not blocks or len(data) < 6:
+    at = 4 if deleted else 0
+    if not blocks or len(data) < at + 2:
         return None
-    (line,) = struct.unpack_from("<H", data, 4 if deleted else 0)
+    (line,) = struct.unpack_from("<H", data, at)
     return RowOfDatabase(lsn, _xid(record), (blocks[0].block, line), deleted)
 
 

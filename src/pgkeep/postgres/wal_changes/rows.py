@@ -135,7 +135,7 @@ def _ranges(starts: Offsets, lengths: Offsets) -> Offsets:
 
 
 def _u16(batch: Batch, offsets: Offsets) -> U32:
-    inside = np.minimum(offsets, len(batch.content) - 2)
+    inside = np.clip(offsets, 0, len(batch.content) - 2)
     low, high = batch.content[inside], batch.content[inside + 1]
     found: U32 = low.astype(np.uint32) | high.astype(np.uint32) << np.uint32(8)
     return found

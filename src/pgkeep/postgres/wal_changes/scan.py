@@ -167,7 +167,7 @@ class Thread:
 
 
 def _single(record: bytes, lsn: Lsn, end: Lsn, major: int, catalogs: Catalogs) -> Piece:
-    content = np.frombuffer(record + bytes(-len(record) % 8), np.uint8)
+    content = np.frombuffer(record + bytes(64 - len(record) % 8), np.uint8)
     one = np.array([int(lsn)], np.uint64)
     ends = np.array([int(end)], np.uint64)
     batch = Batch(content, content.view("<u4"), np.zeros(1, np.int64), one, ends, major)
