@@ -348,7 +348,7 @@ def test_whatever_stops_it_in_the_middle_nothing_is_half_done(
                 "INSERT INTO filling SELECT repeat('x', 1000) FROM generate_series(1, %s)",
                 max(1, (room(place) - (300 << 10)) // 2000),
             )
-        with nothing_changes(pair, CannotUndo, "make room on the live server"):
+        with nothing_changes(pair, CannotUndo, "make room on the disk"):
             pair.bring_back("public.users", "into-place")
         pair.sql("DROP TABLE filling")
         done = pair.bring_back("public.users", "into-place")

@@ -52,6 +52,7 @@ def _belongings(then: Found) -> list[tuple[str, str]]:
         ("grants", _listed(then.grants)),
         ("policies", _listed(one.name for one in then.policies)),
         ("row security", "on" if then.row_security else ""),
+        ("unlogged", "its rows are in no backup and no WAL" if then.unlogged else ""),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from pgkeep.model.lsn import Lsn
 from pgkeep.progress import Progress
+from pgkeep.server.processes import wait_until
 from pgkeep.server.session import Session
 from pgkeep.undo.errors import CannotUndo
 from pgkeep.undo.returning.names import TableName, columns_sql
@@ -29,6 +30,7 @@ SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
 FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
 WHERE c.oid = %s::pg_catalog.regclass AND a.grantee <> c.relowner
 """
+_ENDING_S: Final = 30.0  # for the session of a lost connection to end
 _VIOLATED: Final = "23503"  # foreign_key_violation
 
 
@@ -103,17 +105,35 @@ def _commit(live: Side, xid: str, table: TableName) -> None:
     try:
         live.run("COMMIT", doing=f"commit what came back of {table}")
     except ConnectionBroke as broke:
-        again = reachable(live.conninfo, live.title, live.database)
-        if again is None:
+        status = _status(live, xid)
+        if status == "aborted":
+            raise
+        if status != "committed":
             raise CommitUnknown(
                 f"tell whether {table} came back",
-                "the connection broke while it was being committed, and nobody answers",
+                "the connection broke while it was being committed, and nobody knows the end",
                 f"ask the server when it is back: SELECT pg_xact_status('{xid}')",
             ) from broke
-        with again:
-            status = again.value("SELECT pg_catalog.pg_xact_status(%s::pg_catalog.xid8)", xid)
-        if status != "committed":
-            raise
+
+
+def _status(live: Side, xid: str) -> str | None:
+    """Return how a transaction ended; None where nobody tells, or it goes on."""
+    again = reachable(live.conninfo, live.title, live.database)
+    if again is None:
+        return None
+    asked = "SELECT pg_catalog.pg_xact_status(%s::pg_catalog.xid8)"
+    found: list[str] = []
+
+    def has_ended() -> bool:
+        found[:] = [again.value(asked, xid)]
+        return found[0] != "in progress"
+
+    with again:
+        try:
+            # The old session may be just about to notice that nobody listens.
+            return found[0] if wait_until(has_ended, _ENDING_S) else None
+        except CannotUndo:
+            return None
 
 
 @dataclass(slots=True)

@@ -95,6 +95,7 @@ class Found:
     grants: tuple[str, ...] = ()
     policies: tuple[Part, ...] = ()
     row_security: bool = False
+    unlogged: bool = False  # its rows are in no backup: recovery empties it
     first_rows: tuple[tuple[str | None, ...], ...] = field(default=())
 
     @property

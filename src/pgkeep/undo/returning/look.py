@@ -21,7 +21,8 @@ CUT: Final = 200  # characters of a value that are shown
 
 _TABLE: Final = """
 SELECT c.oid, c.relkind::text, pg_catalog.pg_get_userbyid(c.relowner), coalesce(t.spcname, ''),
-       c.relrowsecurity, coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), '')
+       c.relrowsecurity, coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), ''),
+       c.relpersistence = 'u'
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace
 WHERE n.nspname = %s AND c.relname = %s
@@ -164,7 +165,7 @@ def look(side: Side, name: TableName) -> Found | None:
     rows = side.run(_TABLE, name.schema, name.table, doing=f"look at {name}")
     if not rows:
         return None
-    oid, kind, owner, tablespace, row_security, comment = rows[0]
+    oid, kind, owner, tablespace, row_security, comment, unlogged = rows[0]
     if kind not in ("r", "p"):
         what = _NOT_TABLES.get(kind, f"of kind {kind}")
         raise CannotUndo(f"bring back {name}", f"on {side.title} it is {what}", "")
@@ -193,6 +194,7 @@ def look(side: Side, name: TableName) -> Found | None:
         grants=_first(side, _GRANTS, oid),
         policies=tuple(Part(*row) for row in side.run(_POLICIES, oid)),
         row_security=row_security,
+        unlogged=unlogged,
     )
 
 

@@ -225,6 +225,8 @@ def plan_into_place(
         for one in before
         if one.entry.desc == "MATERIALIZED VIEW"
     ]
+    analyze = f"ANALYZE {then.name.sql}"
+    steps.append(Run("statistics", "or the first queries are slow", (analyze,), required=False))
     return ReturnPlan(Way.INTO_PLACE, then.name, then.name, tuple(steps), tuple(notes))
 
 

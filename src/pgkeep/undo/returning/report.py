@@ -81,6 +81,7 @@ def found_facts(found: Found) -> dict[str, Any]:
         "grants": list(found.grants),
         "policies": [one._asdict() for one in found.policies],
         "row_security": found.row_security,
+        "unlogged": found.unlogged,
         "first_rows": [list(row) for row in found.first_rows],
     }
 

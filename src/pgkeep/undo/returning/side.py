@@ -39,7 +39,7 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 _BLOCK: Final = 1 << 18  # bytes that are handed on at once
 
 _HINTS: Final = {
-    "53100": "make room on the live server and run this again",
+    "53100": "make room on the disk of the server that says so, and run this again",
     "25006": "the live server takes no changes: undo on the primary, and look whether "
     "default_transaction_read_only is on",
     "55P03": "somebody else holds the table: see pg_stat_activity, or give --lock-timeout more",
