@@ -1,5 +1,8 @@
 """Accidents on a cluster that is worked on, taken back by the commands that a user types."""
 
+import os
+import pty
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ import pytest
 
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
-from support.command import Result, archive_settings, run_pgkeep, write_config
+from support.command import PGKEEP, Result, archive_settings, run_pgkeep, write_config
 from support.wait import wait_for
 
 SHOP = """
@@ -39,9 +42,10 @@ class Shop:
         self.pg = pg
         self.config = folder / "pgkeep.toml"
         self.scratch = folder / "scratch"
+        self.environment = {"XDG_STATE_HOME": str(folder / "state")}
 
     def run(self, *arguments: str | Path) -> Result:
-        return run_pgkeep(*arguments, config=self.config)
+        return run_pgkeep(*arguments, config=self.config, env=self.environment)
 
     def undo(self, *arguments: str | Path) -> Any:
         """Return the report of an undo that must succeed."""
@@ -82,7 +86,7 @@ def worked_in(pg: ScratchCluster) -> Iterator[None]:
                     connection.execute(
                         "INSERT INTO users (email, country) VALUES (%s, 'fr')", [f"new{number}"]
                     )
-                except psycopg.errors.UndefinedTable:
+                except psycopg.DatabaseError:
                     continue
 
     thread = threading.Thread(target=work)
@@ -109,6 +113,26 @@ def shop(new_cluster: NewCluster, tmp_path: Path) -> Iterator[Shop]:
     shop.run("backup").ok()
     with worked_in(pg):
         yield shop
+
+
+def answered(shop: Shop, words: list[str | Path], answer: str) -> str:
+    """Run a command on a terminal, answer its question, and return all that was shown."""
+    ours, theirs = pty.openpty()
+    command = [str(PGKEEP), "--config", str(shop.config), *map(str, words)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = ""
+        while True:
+            try:
+                shown += os.read(ours, 4096).decode(errors="replace")
+            except OSError:  # EIO: nobody has the terminal open any more
+                break
+            if answer and "[y/N]" in shown:
+                os.write(ours, answer.encode())
+                answer = ""
+        os.close(ours)
+    assert process.returncode == 0, shown
+    return shown
 
 
 @only(15, 17, 18)
@@ -160,7 +184,9 @@ def test_a_dropped_database_and_a_look_around(shop: Shop) -> None:
     assert done["tables"] == [{"schema": "public", "name": "t", "rows": 100}]
     assert shop.pg.sql("SELECT sum(id) FROM t", dbname="old") == [(5050,)]
 
-    words = ("undo", "sandbox", "--before", f"lsn:{lsn}", "--scratch", shop.scratch)
+    found = shop.run("undo", "find", "--kind", "drop-database", "--json").ok().json["events"]
+    assert [event["relation"] for event in found] == ["old"]
+    words = ("undo", "sandbox", "--event", "1", "--scratch", shop.scratch)
     up = shop.run(*words, "--for", "5min", "--json").ok().json
     with psycopg.connect(up["conninfo"], dbname="old") as connection:
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (100,)
@@ -190,8 +216,9 @@ def test_nothing_is_changed_that_nobody_agreed_to(shop: Shop, tmp_path: Path) ->
     assert none.exit == 16
     assert "say to which moment" in none.stderr
     file = tmp_path / "users.dump"
-    dumped = shop.run(*words, "--dump", file, "--yes", "--json").ok().json
-    assert dumped["file_size"] == file.stat().st_size
+    asked = answered(shop, [*words, "--dump", file], "y\n")
+    assert f"write {file}? [y/N] " in asked
+    assert f"dumped app.public.users into {file}" in asked.replace("\r\n", " ")
     listed = shop.pg.tool("pg_restore", "--list", str(file)).stdout
     assert "TABLE DATA public users" in listed
     assert shop.sql("SELECT count(*) FROM users WHERE id <= %s", before[-1][0])[0][0] < 3000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pgkeep.cli.context import Context
+from pgkeep.cli.text import safe
 
 if TYPE_CHECKING:
     from pgkeep.sandbox.request import SandboxRequest
@@ -87,7 +88,7 @@ def agreed(context: Context, question: str) -> bool:
     if context.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     context.close()  # a bar would write over the question
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{safe(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

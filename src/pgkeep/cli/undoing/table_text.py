@@ -89,12 +89,13 @@ def _now(found: Seen, look: Look) -> str:
         *([f"{difference.new:,} new since"] if difference.new is not None else []),
         f"{difference.same:,} the same",
     ]
-    now = f"now it has {plural(difference.rows_now, 'row')}; by {', '.join(difference.key)}: "
-    lines = [look.bold(now + ", ".join(words)), *_samples(difference)]
+    key = safe(", ".join(difference.key))
+    now = f"now it has {plural(difference.rows_now, 'row')}; by {key}: {', '.join(words)}"
+    lines = [look.bold(now), *_samples(difference)]
     if difference.left_out:
-        lines.append(f"  not compared (in one of both only, or computed): "
-                     f"{_listed(difference.left_out)}")  # fmt: skip
-    return "\n".join(safe(line, lines=False) if not look.styled else line for line in lines)
+        names = safe(_listed(difference.left_out))
+        lines.append(f"  not compared (in one of both only, or computed): {names}")
+    return "\n".join(lines)
 
 
 def _samples(difference: Difference) -> list[str]:
