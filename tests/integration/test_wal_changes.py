@@ -106,6 +106,7 @@ def _count_row(rows: Counter[Key], manager: str, xid: int, word: str, rest: str)
         ("Heap", "INSERT"): "inserted",
         ("Heap2", "MULTI_INSERT"): "inserted",
         ("XLOG", "FPI"): "pages",
+        ("Sequence", "LOG"): "pages",
         ("XLOG", "FPI_FOR_HINT"): "pages",
     }.get((manager, word))
     if what is None or relation is None or not xid:

@@ -150,6 +150,7 @@ _WORK = """
 INSERT INTO work.small SELECT g, g % 7, repeat('x', 3000) FROM generate_series(1, 15) g;
 UPDATE work.small SET kind = kind + 1 WHERE id <= 5;
 SELECT nextval('work.numbers');
+ALTER SEQUENCE work.numbers RESTART;
 DELETE FROM work.small;
 BEGIN; INSERT INTO work.log VALUES (1); SAVEPOINT a; DELETE FROM work.log; ROLLBACK TO a; COMMIT;
 BEGIN; DELETE FROM work.big; DROP TABLE work.log; TRUNCATE work.big; ROLLBACK;

@@ -116,6 +116,18 @@ def test_emptied_moved_and_rewritten_tables_are_told_apart_by_their_new_files() 
     assert brief(events(copied)) == [("rewrite", "shop.public.users", -1)]
 
 
+def test_emptied_in_the_middle_of_other_work() -> None:
+    """A new table, and one emptied that no census knows, and one that is known, in a migration."""
+    mixed = deed(
+        locked=(locked(901, 17000), locked(903, 16900), locked(905, 16384)),
+        made=(made(902, 17000), made(904, 17001), made(906, 17002)),
+        files=(file(16384), file(16900)),
+    )
+    (event,) = events(mixed)
+    assert event.kind is EventKind.TRUNCATE
+    assert [hit.title for hit in event.hits] == ["shop.public.users", "shop, OID 16900"]
+
+
 def test_before_15_a_drop_is_known_by_the_rows_of_pg_class_that_went() -> None:
     gone = (file(16384), file(16387), file(16389))
     dropped = deed(files=gone, rows={file(1259): Rows(deleted=3)})

@@ -64,6 +64,7 @@ def _classes(major: int) -> NDArray[np.uint8]:
             found[4 << 8 | info] = Class.DATABASE
         if whole == 0x00:
             found[8 << 8 | info] = Class.LOCK
+            found[15 << 8 | info] = Class.PAGE  # XLOG_SEQ_LOG: a sequence's only one
     return found
 
 

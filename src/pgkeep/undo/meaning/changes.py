@@ -60,7 +60,7 @@ class _Sorted:
     def __init__(self, maker: Maker) -> None:
         self._maker = maker
         self._traces = maker.traces
-        self._dropped = frozenset(maker.dropped)
+        self._dropped = maker.dropped_set
         self._emptied: list[Hit] = []
         self._kept: list[Hit] = []
         self._doubtful: list[Hit] = []
@@ -68,10 +68,8 @@ class _Sorted:
     def sort(self) -> tuple[tuple[Hit, ...], tuple[Hit, ...], tuple[Hit, ...]]:
         for old, new in self._maker.replaced:
             self._with_new_file(old, new)
-        for file in self._traces.lost if not self._maker.replaced else ():
-            known = self._maker.known_file(file)
-            if known is not None and (known.database.oid, known.relation.oid) not in self._dropped:
-                self._without(known, file)
+        if not self._maker.replaced:
+            self._among_other_work()
         return tuple(self._emptied), tuple(self._kept), tuple(self._doubtful)
 
     def _with_new_file(self, old: Locator, new: Locator) -> None:
@@ -85,6 +83,18 @@ class _Sorted:
                 self._emptied.append(self._maker.stranger(key, old))
         elif _is_table(known):
             (self._emptied if emptied else self._kept).append(known.hit(locator=old))
+
+    def _among_other_work(self) -> None:
+        """Judge what lost its file in a transaction that made or dropped other relations too."""
+        for file in self._traces.lost:
+            known = self._maker.known_file(file)
+            if known is not None and (known.database.oid, known.relation.oid) not in self._dropped:
+                self._without(known, file)
+        for new in self._traces.new_files:
+            key, toast = (new.database, new.oid), self._traces.is_toast(new.locator)
+            known = self._maker.known(key)
+            if known is None and self._traces.emptied(new.locator) and not toast:
+                self._emptied.append(self._maker.stranger(key))
 
     def _without(self, known: Known, file: Locator) -> None:
         """Judge a relation that lost its file beside other work: which new one is its, if any?"""

@@ -102,7 +102,8 @@ def _together(maker: Maker, kind: EventKind, found: Sequence[Known]) -> Event:
 def _strange(maker: Maker, keys: Sequence[OidKey]) -> Event:
     """Make an event of what no census knows: the one that was locked first was asked for."""
     locked = [(lock.database, lock.oid) for lock in maker.traces.locked]
-    key = next((one for one in locked if one in keys), keys[0])
+    wanted = frozenset(keys)
+    key = next((one for one in locked if one in wanted), keys[0])
     files = (one for one in maker.traces.lost if one[1] == key[0])
     file = next((one for one in files if maker.names.oid_of(one) == key[1]), None)
     notes = [maker.unknown()]

@@ -90,10 +90,11 @@ class Traces:
 
         Nothing, when there is something else among them: a rewrite, or new tables.
         """
-        old = [file for file in reversed(self.lost) if stays(file)]
         new = [made.locator for made in self.deed.made if made.fork == MAIN]
-        simple = not self.passing and len(old) == len(new)
-        return list(zip(old, new, strict=True)) if simple else []
+        if not new or self.passing:
+            return []
+        old = [file for file in reversed(self.lost) if stays(file)]
+        return list(zip(old, new, strict=True)) if len(old) == len(new) else []
 
     def whose(self, new: Locator) -> int:
         """Return the OID of the relation that got this file, if its lock tells; else 0."""

@@ -52,11 +52,15 @@ class Maker:
             for file, known in found
         ]
 
+    @cached_property
+    def dropped_set(self) -> frozenset[OidKey]:
+        return frozenset(self.dropped)
+
     def stays(self, file: Locator) -> bool:
         """Tell whether a file that was lost is of a relation that was not dropped."""
         known = self.known_file(file)
         oid = known.relation.oid if known else self.names.oid_of(file)
-        return (file[1], oid) not in self.dropped
+        return (file[1], oid) not in self.dropped_set
 
     @cached_property
     def replaced(self) -> list[tuple[Locator, Locator]]:
