@@ -5,6 +5,7 @@ last of all: whatever goes wrong before leaves the live server without it.
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,8 +171,8 @@ class DatabaseReturn:
                 f"bring back database {name}",
                 f"it was not there {self.request.moment}, or its files were gone: DROP DATABASE "
                 f"removes them before it ends ({missing.why})",
-                f"leave the moment out, and the one before it is looked for: pgkeep undo database "
-                f"{name}",
+                "leave the moment out, and the one before it is looked for: pgkeep undo database "
+                f"{shlex.quote(name)}",
             ) from missing
 
     def _dump(self, tools: ClientTools) -> Path:

@@ -174,7 +174,7 @@ def report(done: UndoReport, look: Look) -> str:
     if done.restore_point is not None:
         name = done.restore_point.name
         lines.append(
-            f"restore point {name} was set before: pgkeep undo table {safe(str(what.table))} "
+            f"restore point {name} was set before: pgkeep undo table {safe(what.table.typed)} "
             f"--at name:{name} shows the moment before this undo"
         )
     return "\n".join(lines)

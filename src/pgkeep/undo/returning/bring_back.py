@@ -1,5 +1,6 @@
 """Brings a table of a recovered copy back: looks, plans, and does it when the user agrees."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pgkeep.undo.returning.definitions import definitions, dump_table
 from pgkeep.undo.returning.entries import Chosen, choose
 from pgkeep.undo.returning.found import Found
 from pgkeep.undo.returning.look import look, look_recovered, types_missing
-from pgkeep.undo.returning.names import TableName
+from pgkeep.undo.returning.names import TableName, as_option
 from pgkeep.undo.returning.plan import (
     LiveFacts,
     NoWayBack,
@@ -149,7 +150,7 @@ class Returning:
             raise NoWayBack(
                 f"bring back rows of {request.table}",
                 "the table is gone",
-                f"pgkeep undo table {request.table} --into-place, or --as NAME",
+                f"pgkeep undo table {request.table.typed} --into-place, or --as NAME",
             )
         chosen = self._chosen(then)
         states = {}
@@ -171,7 +172,7 @@ class Returning:
             raise TableThere(
                 f"bring {then.name} back into its place",
                 f"of its partitions and heirs, {names} are there, and nothing is overwritten",
-                f"--as {then.name.beside('_recovered')} brings all rows into a table of their own",
+                f"{as_option(then.name.beside('_recovered'))} brings all rows into a table of their own",
             )
         tables = [(one.schema, one.name) for one in then.members]
         return choose(before, now, tables, self._live_facts().extensions)
@@ -199,12 +200,12 @@ class Returning:
 
     def _merge(self) -> ReturnPlan:
         then, now, table = self.seen.then, self.seen.now, self.request.table
-        beside = f"--as {table.beside('_recovered')}"
+        beside = as_option(table.beside("_recovered"))
         if now is None:
             raise NoWayBack(
                 f"bring back rows of {table}",
                 "the table itself is gone",
-                f"pgkeep undo table {table} --into-place, or {beside}",
+                f"pgkeep undo table {table.typed} --into-place, or {beside}",
             )
         if self.seen.difference is None or set(now.key) != set(then.key):
             what = "no key that tells its rows apart" if not then.key else "another key by now"
@@ -272,7 +273,7 @@ def _open_live(conninfo: str, table: TableName) -> Side:
         raise CannotUndo(
             f"bring back {table}",
             f"the live server has no database {table.database}",
-            f"pgkeep undo database {table.database} brings all of it back",
+            f"pgkeep undo database {shlex.quote(table.database)} brings all of it back",
         ) from missing
     if side.value("SELECT pg_catalog.pg_is_in_recovery()"):
         side.close()

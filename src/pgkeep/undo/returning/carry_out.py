@@ -32,6 +32,9 @@ WHERE c.oid = %s::pg_catalog.regclass AND a.grantee <> c.relowner
 """
 _ENDING_S: Final = 30.0  # for the session of a lost connection to end
 _VIOLATED: Final = "23503"  # foreign_key_violation
+# These say nothing of what was to be made, and another time it would work: full, locked,
+# interrupted, deadlocked, broken files. Then nothing is done, rather than half of it.
+_OF_THE_MOMENT: Final = ("40", "53", "55P03", "57", "58", "XX")
 
 
 class CountsDiffer(CannotUndo):
@@ -136,6 +139,12 @@ def _status(live: Side, xid: str) -> str | None:
             return None
 
 
+def _demand_harmless(no: Refused) -> None:
+    """Raise it again if it may not be a reason to go on without what failed."""
+    if no.sqlstate.startswith(_OF_THE_MOMENT):
+        raise no
+
+
 @dataclass(slots=True)
 class _Work:
     recovered: Side
@@ -176,6 +185,7 @@ class _Work:
             with self.live.attempt():
                 self._statements(step)
         except Refused as no:
+            _demand_harmless(no)
             self.done.failed.append(f"{step.what}: {no.why}")
 
     def _statements(self, step: Run) -> None:
@@ -217,6 +227,7 @@ class _Work:
             with self.live.attempt():
                 self.live.run(step.statement, doing=f"make {step.what}")
         except Refused as no:
+            _demand_harmless(no)
             if no.sqlstate != _VIOLATED:
                 self.done.failed.append(f"{step.what}: {no.why}")
                 return
@@ -227,6 +238,7 @@ class _Work:
             with self.live.attempt():
                 self.live.run(step.not_valid, doing=f"make {step.what}")
         except Refused as no:
+            _demand_harmless(no)
             self.done.failed.append(f"{step.what}: {count:,} rows violate it, and {no.why}")
         else:
             self.done.not_valid.append((step.what, count))

@@ -1,6 +1,7 @@
 """How a table is named on the command line: DB.SCHEMA.TABLE, quoted where names are odd. Pure."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -32,6 +33,11 @@ class TableName(NamedTuple):
         return ".".join(map(quote_identifier, self))
 
     @property
+    def typed(self) -> str:
+        """The name as a shell takes it."""
+        return shlex.quote(str(self))
+
+    @property
     def sql(self) -> str:
         """The name as statements in its database have it."""
         return relation_sql(self.schema, self.table)
@@ -40,6 +46,11 @@ class TableName(NamedTuple):
         """Return a table's name with a suffix, cut so that PostgreSQL does not cut it."""
         room = _LIMIT - len(suffix.encode())
         return self.table.encode()[:room].decode(errors="ignore") + suffix
+
+
+def as_option(name: str) -> str:
+    """Return the option that brings a table back beside, as a shell takes it."""
+    return f"--as {shlex.quote(name)}"
 
 
 def relation_sql(schema: str, name: str) -> str:

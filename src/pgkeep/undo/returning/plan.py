@@ -24,7 +24,7 @@ from pgkeep.undo.returning.entries import (
 )
 from pgkeep.undo.returning.found import Found, same_columns, same_key
 from pgkeep.undo.returning.found import Sequence as OwnedSequence
-from pgkeep.undo.returning.names import TableName, columns_sql, relation_sql
+from pgkeep.undo.returning.names import TableName, as_option, columns_sql, relation_sql
 
 STAGE: Final = "pgkeep_undo"
 _NUMBERS: Final = ("smallint", "integer", "bigint", "numeric")
@@ -198,7 +198,7 @@ def plan_into_place(
         raise NoWayBack(
             f"bring back {then.name} into its place",
             "; ".join(chosen.blocking),
-            f"bring that back first, or write --as {then.name.beside('_recovered')}",
+            f"bring that back first, or write {as_option(then.name.beside('_recovered'))}",
         )
     notes = [f"left out: {one}" for one in chosen.left_out]
     before = [one for one in chosen.entries if one.stage is Stage.DEFINITIONS]
