@@ -209,6 +209,14 @@ def test_nothing_is_changed_that_nobody_agreed_to(shop: Shop, tmp_path: Path) ->
     assert shown.stdout.endswith(
         f"nothing was changed; to do it: pgkeep --config {shop.config} {again} --yes\n"
     )
+    # Of a database that the backup does not know all of WAL's work is in other files too.
+    shop.pg.sql("CREATE DATABASE young")
+    shop.pg.sql("CREATE TABLE t AS SELECT 7 AS id", dbname="young")
+    lsn = shop.pg.value("SELECT pg_current_wal_insert_lsn()::text")
+    shop.pg.sql("DROP TABLE t", dbname="young")
+    back = shop.undo("table", "young.public.t", "--before", f"lsn:{lsn}", "--into-place")
+    assert (back["moment"], back["rows"]) == (f"right before WAL position {lsn}", 1)
+    assert shop.pg.sql("TABLE t", dbname="young") == [(7,)]
     bad = shop.run("undo", "table", "users", "--before", xid)
     assert (bad.exit, bad.stdout) == (10, "")
     assert "cannot read 'users' as a table: it has 1 part, not three" in bad.stderr

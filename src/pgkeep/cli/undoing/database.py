@@ -111,12 +111,12 @@ def _decide(context: Context, work: "DatabaseReturn", how: str, *, yes: bool, dr
     agreed = yes or (not dry_run and options.agreed(context, question))
     if dry_run or not agreed:
         context.close()
-        facts = {**seen.to_dict(), "done": False}
+        facts = {"moment": work.request.moment, **seen.to_dict(), "done": False}
         context.result(facts, lambda _: f"nothing was changed; to do it: {how}")
         return 0 if dry_run else NO
     report = work.carry_out(seen, datetime.now(UTC))
     context.close()
-    facts = {**report.to_dict(), "done": True}
+    facts = {"moment": work.request.moment, **report.to_dict(), "done": True}
     context.result(facts | context.spent(), lambda look: _report(report, look))
     return 0
 

@@ -207,13 +207,14 @@ def _decide(
     from pgkeep.cli.undoing import table_text as render
 
     asked, seen = returning.request, returning.seen
+    shown = {"moment": asked.moment, **seen.to_dict()}
     if not context.json:
         # Told at once: if no way back is open, this is what there is to choose another by.
         context.say_story(render.seen(seen, asked.moment, context.look))
     plan = returning.plan()
     if returning.is_in_vain:
         context.close()
-        facts = {**seen.to_dict(), "plan": plan.to_dict(), "done": False}
+        facts = {**shown, "plan": plan.to_dict(), "done": False}
         context.result(facts, lambda _: "no row is missing: nothing was changed")
         return 0
     if not context.json:
@@ -221,13 +222,13 @@ def _decide(
     agreed = yes or (not dry_run and options.agreed(context, _question(returning)))
     if dry_run or not agreed:
         how = options.again(context, words)
-        facts = {**seen.to_dict(), "plan": plan.to_dict(), "done": False}
+        facts = {**shown, "plan": plan.to_dict(), "done": False}
         context.close()
         context.result(facts, lambda _: f"nothing was changed; to do it: {how}")
         return 0 if dry_run else NO
     report = returning.carry_out(datetime.now(UTC))
     context.close()
-    facts = {**report.to_dict(), "done": True}
+    facts = {**shown, **report.to_dict(), "done": True}
     context.result(facts | context.spent(), lambda look: render.report(report, look))
     return 0
 

@@ -169,10 +169,11 @@ class Returning:
         kept = [one for one in then.members if (one.schema, one.name) in there]
         if kept:
             names = ", ".join(f"{one.schema}.{one.name}" for one in kept)
+            beside = as_option(then.name.beside("_recovered"))
             raise TableThere(
                 f"bring {then.name} back into its place",
                 f"of its partitions and heirs, {names} are there, and nothing is overwritten",
-                f"{as_option(then.name.beside('_recovered'))} brings all rows into a table of their own",
+                f"{beside} brings all rows into a table of their own",
             )
         tables = [(one.schema, one.name) for one in then.members]
         return choose(before, now, tables, self._live_facts().extensions)
