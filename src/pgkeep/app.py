@@ -14,6 +14,7 @@ from pgkeep.config import ClusterConfig, Config, RetentionConfig, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import (
     AWAY,
+    NoSuchRepository,
     OpenedCopies,
     OpenPlace,
     Place,
@@ -152,9 +153,15 @@ class App:
 
         The server runs pgkeep-wal in an environment of its own.
         """
-        section = self.place.section
-        lasting = section.passphrase_file or section.passphrase_command
-        return self.repository.key is not None and not lasting
+        return self.repository.key is not None and not self.place.secret_lasts
+
+    @property
+    def some_secret_is_only_here(self) -> bool:
+        """Whether that is so of one of the copies that are read."""
+        away = [place for place, _ in self.copies.away]
+        read = [place for place in self.places if place not in away]
+        lasting = all(place.secret_lasts for place in read)
+        return self.copies.repository.key is not None and not lasting
 
     @cached_property
     def store(self) -> Store:
@@ -206,6 +213,10 @@ class App:
         except config_file.ConfigMissing:
             return Place("", absolute(wanted), RepositoryConfig(url=wanted), None)
         named = [place for place in configured if wanted in (place.name, place.address)]
+        names = tuple(place.name for place in configured if place.name)
+        if not named and names and not ("/" in wanted or ":" in wanted):
+            # A name that was typed wrong must not become a directory, or a copy in one.
+            raise NoSuchRepository(wanted, known=names)
         return named[0] if named else configured[0]._replace(name="", address=absolute(wanted))
 
     def others(
@@ -272,6 +283,11 @@ class App:
         by_name = {place.name: place for place in self.places}
         return tuple(by_name[name] for name in wanted) or self.places
 
+    @property
+    def writes_everywhere(self) -> bool:
+        """Whether all that is written must be in each of `writing`, and not in the first alone."""
+        return bool(self.config.write) and self._address is None
+
     @cached_property
     def cluster_name(self) -> str:
         """The cluster that is meant: one of the config's, else one of the repository's.
@@ -294,6 +310,12 @@ class App:
     def cluster(self) -> ClusterFolder:
         """The cluster's part of the repository that is meant; of several, of the first."""
         return self.repository.cluster(self.cluster_name)
+
+    def cluster_in(self, place: Place) -> ClusterFolder:
+        """The cluster's part of the repository in one place."""
+        if place.address == self.place.address:
+            return self.cluster
+        return place.open().cluster(self.cluster_name)
 
     @property
     def cluster_to_read(self) -> ClusterFolder:

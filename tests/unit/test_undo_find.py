@@ -1,5 +1,6 @@
 """What `undo find` makes of records: put together, named, chosen, shown."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -343,7 +344,8 @@ searched 1 GiB of WAL of cluster main in 4.0 s, 1 segment of it not archived yet
   event 2: likely, not certain: other work can leave the same records
   event 2: made after the last census: nothing tells the name
 
-just before event 1: pgkeep restore --to lsn:0/4A000158 --exclusive --target-dir DIR
+to bring back event 1: pgkeep undo table shop.public.users --event 1
+to restore the moment before it: pgkeep restore --to lsn:0/4A000158 --exclusive --target-dir DIR
 
 rows changed, 2026-11-28 11:00:00 UTC to 2026-11-28 12:00:00 UTC, at most 1,200 in 15 min:
  ▁█▄
@@ -353,6 +355,29 @@ blind from 2026-11-28 12:00:00 UTC to 2026-11-28 12:01:00 UTC: WAL A to C: it is
 2 rewrites kept their rows and are not shown (VACUUM FULL, CLUSTER, REFRESH, ALTER TABLE): --kind rewrite
 note: n
 """  # noqa: E501 - as it is shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param(
+            {"hits": (replace(EVENT.hits[0], name="the 'odd\""),)},
+            "pgkeep undo table " + shlex.quote('shop.public."the \'odd"""') + " --event 1",
+            id="odd names",
+        ),
+        pytest.param(
+            {"kind": EventKind.DROP_DATABASE, "database": "shop"},
+            "pgkeep undo database shop --event 1",
+            id="database",
+        ),
+        pytest.param({"hits": (Hit(5, 16500, 0, 0, database="shop"),)}, "", id="nameless"),
+        pytest.param({"hits": (replace(EVENT.hits[0], kind="i"),)}, "", id="index"),
+    ],
+)
+def test_it_says_how_to_bring_it_back(changes: dict[str, Any], line: str) -> None:
+    text = report(found(events=(replace(EVENT, **changes),)), Look(UTC))
+    assert ("to bring back event 1: " in text) is bool(line)
+    assert f"{line}\n" in text
 
 
 def test_nothing_found_is_an_answer() -> None:

@@ -1,10 +1,12 @@
 """What undo find found, as text. docs/undo.md explains it, and the JSON fields."""
 
+import shlex
 from typing import Final
 
 from pgkeep.cli.text import Look, plural, safe, table
 from pgkeep.undo.event import Event, EventKind
 from pgkeep.undo.finding.report import Blind, Found
+from pgkeep.undo.meaning.names import in_sql
 from pgkeep.units import format_duration, format_size
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
@@ -20,11 +22,7 @@ def report(found: Found, look: Look) -> str:
         details = [line for event in found.events for line in _details(event)]
         if details:
             parts.append("\n".join(details))
-        first = found.events[0]
-        parts.append(
-            f"just before event {first.number}: pgkeep restore --to lsn:{first.stop_lsn} "
-            "--exclusive --target-dir DIR"
-        )
+        parts.append("\n".join(_back(found.events[0])))
     if found.activity is not None and any(found.activity.rows):
         parts.append(_activity(found, look))
     if found.blind:
@@ -113,6 +111,22 @@ def _details(event: Event) -> list[str]:
         lines.append("likely, not certain: other work can leave the same records")
     lines += [safe(note) for note in event.notes]
     return [f"  event {event.number}: {line}" for line in lines]
+
+
+def _back(event: Event) -> list[str]:
+    """Say what to type to have it back."""
+    lines = []
+    first = event.hits[0] if event.hits else None
+    if event.kind is EventKind.DROP_DATABASE and event.database:
+        lines.append(f"database {shlex.quote(event.database)} --event {event.number}")
+    elif first is not None and first.name and first.kind == "r":
+        name = in_sql(first.database, first.schema, first.name)
+        lines.append(f"table {shlex.quote(name)} --event {event.number}")
+    return [
+        *(f"to bring back event {event.number}: pgkeep undo {safe(line)}" for line in lines),
+        f"to restore the moment before it: pgkeep restore --to lsn:{event.stop_lsn} --exclusive "
+        "--target-dir DIR",
+    ]
 
 
 def _activity(found: Found, look: Look) -> str:

@@ -117,10 +117,14 @@ class Names:
 
 def titles(database: str, schema: str, name: str) -> tuple[str, ...]:
     """Return the ways to write a relation's name, in full or in part, quoted or not."""
-    plain = (database, schema, name)
-    quoted = tuple(_quoted(part) for part in plain)
-    found = [".".join(parts[n:]) for parts in (plain, quoted) for n in range(3)]
+    plain = [database, schema, name]
+    found = [".".join(parts[n:]) for parts in (plain, list(map(_quoted, plain))) for n in range(3)]
     return tuple(dict.fromkeys(found))
+
+
+def in_sql(database: str, schema: str, name: str) -> str:
+    """Return a relation's full name, its parts quoted where SQL needs it."""
+    return ".".join(map(_quoted, (database, schema, name)))
 
 
 def _quoted(name: str) -> str:
