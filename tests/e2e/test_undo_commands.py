@@ -209,7 +209,7 @@ def test_nothing_is_changed_that_nobody_agreed_to(shop: Shop, tmp_path: Path) ->
     assert shown.stdout.endswith(
         f"nothing was changed; to do it: pgkeep --config {shop.config} {again} --yes\n"
     )
-    # Of a database that the backup does not know all of WAL's work is in other files too.
+    # A database younger than the backup is in WAL alone: that takes the whole cluster.
     shop.pg.sql("CREATE DATABASE young")
     shop.pg.sql("CREATE TABLE t AS SELECT 7 AS id", dbname="young")
     lsn = shop.pg.value("SELECT pg_current_wal_insert_lsn()::text")

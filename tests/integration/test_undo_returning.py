@@ -179,6 +179,9 @@ def test_a_dropped_table_is_what_it_was_and_rows_come_back_one_by_one(pair_of: M
 
     beside = pair.bring_back("public.users", "as", where="id < 4 -- the first")
     assert beside.plan.into == TableName(DATABASE, "public", "users_recovered")
+    assert pair.sql("SELECT has_table_privilege('reader', 'users_recovered', 'SELECT')") == [
+        (False,)
+    ]
     assert pair.sql("TABLE users_recovered") == pair.then("SELECT * FROM users WHERE id < 4")
 
 

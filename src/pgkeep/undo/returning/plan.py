@@ -163,9 +163,11 @@ def plan_beside(
     if then.key:
         keyed = f"ALTER TABLE {into.sql} ADD PRIMARY KEY ({columns_sql(then.key)})"
         steps.append(Run(f"primary key of {into}", "to find and join rows by", (keyed,)))
+    private = "nobody but its owner may read it"
+    steps.append(RevokeDefaults(f"grants of {into}", private, "TABLE", into.sql))
     if then.owner in set(roles):
         owned = f"ALTER TABLE {into.sql} OWNER TO {always_quoted(then.owner)}"
-        steps.append(Run(f"owner of {into}", "nobody else may read it", (owned,), required=False))
+        steps.append(Run(f"owner of {into}", "as it was", (owned,), required=False))
     return ReturnPlan(Way.BESIDE, then.name, into, tuple(steps), tuple(notes))
 
 
