@@ -217,7 +217,9 @@ class DatabaseReturn:
         header, entries, plan = archive
         maker = next((entry for entry in plan.of_database if entry.desc == "DATABASE"), None)
         self.progress.phase("making the database")
-        place.create(database_options(maker, encoding_of(entries), {}, keep_spaces=True))
+        encoding = encoding_of(entries)
+        options = database_options(maker, encoding, {}, keep_spaces=True, usual=encoding)
+        place.create(options)
         to, jobs = connecting(place.conninfo), self.request.jobs
         self.progress.phase("definitions")
         restore_section(tools, dump, "pre-data", connecting=to)
