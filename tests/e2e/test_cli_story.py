@@ -116,7 +116,9 @@ def test_the_first_day(day: Day) -> None:
     day.pg.sql("CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id")
     backup = day.json("backup", "--label", "first\x1b[31m one")
     assert set(backup) == BACKUP
-    assert set(day.json("point", "before_drop")) == {"name", "lsn", "time", "cluster"}
+    assert set(day.json("point", "before_drop")) == {
+        "name", "lsn", "time", "cluster", "segment", "archived", "why", "restorable", "commands",
+    }  # fmt: skip
     day.pg.sql("DROP TABLE orders")
     assert day.json("check")["ok"]  # archives what there is
 

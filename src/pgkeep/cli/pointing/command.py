@@ -40,7 +40,7 @@ def point(
     found = _set(context, name, wait=wait)
     back = render.ways_back(found, context.config, context.cluster)
     context.close()
-    context.result(_facts(found, back), lambda look: render.point(found, back, look))
+    context.result(_facts(context, found, back), lambda look: render.point(found, back, look))
     return NO if found.archived is False else 0
 
 
@@ -78,7 +78,7 @@ def run(
         # Said even with --quiet: it is for whoever has to mend it.
         say(render.failed(command[0], status, found, back, context.look_at_stderr))
     if context.json:
-        facts = {**_facts(found, back), "command": command, "exit_status": status}
+        facts = {**_facts(context, found, back), "command": command, "exit_status": status}
         say(json.dumps(plain(facts), indent=2))
     return status
 
@@ -98,5 +98,6 @@ def _set(context: Context, name: str, *, wait: bool) -> "Point":
         return wait_for_archive(found, folder, session, patience, context.progress)
 
 
-def _facts(found: "Point", back: "WaysBack") -> dict[str, Any]:
-    return {**found.to_dict(), "commands": back._asdict()}
+def _facts(context: Context, found: "Point", back: "WaysBack") -> dict[str, Any]:
+    cluster = context.app.cluster_name
+    return {"cluster": cluster, **found.to_dict(), "commands": back._asdict()}

@@ -3,7 +3,7 @@
 import typer
 
 from pgkeep.cli.context import group
-from pgkeep.cli.undoing import find
+from pgkeep.cli.undoing import database, find, sandbox, table
 
 
 def register(app: typer.Typer) -> None:
@@ -12,5 +12,6 @@ def register(app: typer.Typer) -> None:
         callback=group,
         invoke_without_command=True,
     )
-    find.register(undo)
+    for part in (find, table, database, sandbox):
+        part.register(undo)
     app.add_typer(undo, name="undo")
