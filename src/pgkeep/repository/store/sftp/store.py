@@ -13,6 +13,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from pgkeep.repository.store import durable
 from pgkeep.repository.store.base import (
+    Beginning,
     BlobExists,
     BlobMissing,
     BlobStat,
@@ -62,7 +63,7 @@ class SftpStore:
         return None
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 4
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -111,6 +112,15 @@ class SftpStore:
         if len(content) != end - start:
             raise ShortRead(self.url, name, end, start + len(content))
         return content
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        path = self._path(name)
+        content, size = self._persistently(
+            f"read {name}", lambda session: files.read_range(session, path, 0, most), name
+        )
+        if len(content) != min(most, size):
+            raise ShortRead(self.url, name, min(most, size), len(content))
+        return Beginning(content, size)
 
     def stat(self, name: str) -> BlobStat:
         path = self._path(name)
