@@ -148,7 +148,9 @@ class App:
         """
         section = self.place.section
         lasting = section.passphrase_file or section.passphrase_command
-        return self.repository.key is not None and not lasting
+        opened: OpenedCopies | None = self.__dict__.get("copies")
+        repository = self.repository if opened is None else opened.repository
+        return repository.key is not None and not lasting
 
     @cached_property
     def store(self) -> Store:

@@ -76,7 +76,7 @@ def test_only_the_owner_can_read_it(store: Store, root: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ("create", ["open x", "fsync", "link", "mkdir", "fsync", "link", "fsync", "unlink"]),
+        ("create", ["open x", "fsync", "link", "mkdir", "fsync", "link", "unlink", "fsync"]),
         ("put", ["open x", "fsync", "rename", "mkdir", "fsync", "rename", "fsync", "unlink"]),
         ("delete", ["unlink", "fsync"]),
         ("secure", ["fsync", "fsync", "fsync"]),
