@@ -9,6 +9,7 @@ import pytest
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.census.shelf import listed
 from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import Store, StoreFailed
@@ -52,6 +53,8 @@ def shelf() -> Shelf:
     put_dump(shelf, "Dc", 4, packs="fgw")
     put_dump(shelf, "Dd", 3, "blog", packs="ge")
     shelf.pack("o", 3)
+    for day in (41, 40.1, 20, 8.5, 8.4, 7.1, 0.291, 0.29):
+        shelf.census(day)
     shelf.at(0)
     return shelf
 
@@ -76,6 +79,8 @@ def test_scenario_83_whatever_call_a_deletion_dies_at(
     command(shelf.seen_through(reference))
     run_expire(shelf.seen_through(reference))
     assert all_names(reference) < all_names(shelf.store)
+    wanted_censuses = {one.id for one in listed(shelf.seen_through(reference))}
+    assert len(wanted_censuses) == 3
     for deadly in itertools.count(1):
         store = copy_of(shelf)
         dying = DyingStore(store, deadly, after, error)
@@ -85,6 +90,8 @@ def test_scenario_83_whatever_call_a_deletion_dies_at(
             break  # it needed fewer calls than that: all have been tried
         forget_locks(store)
         check(shelf.seen_through(store), dying.seen[-1])
+        # Those that tell the names of what stays, and the newest.
+        assert wanted_censuses <= {one.id for one in listed(shelf.seen_through(store))}
         assert {"Dc", "Dd"} <= set(dump_ids(shelf.seen_through(store)).split())
         assert {"i", "c"} <= {b.id for b in catalog.backups(shelf.seen_through(store)).backups}
         with contextlib.suppress(catalog.UnknownBackup, UnknownDump):  # it is gone already

@@ -29,7 +29,7 @@ BACKUP = {
     "id", "cluster", "type", "label", "system_identifier", "major", "timeline", "start_lsn",
     "stop_lsn", "started_at", "stopped_at", "first_segment", "last_segment", "files", "size",
     "read", "stored", "resumed_bytes", "reuse", "duration_s", "copy_s", "bytes_per_second",
-    "corrupt_pages", "corrupt", "notes", "error", "copies", "requests",
+    "corrupt_pages", "corrupt", "census", "notes", "error", "copies", "requests",
 }  # fmt: skip
 LISTED = {
     "id", "type", "label", "generation", "system_identifier", "major", "timeline", "start_lsn",

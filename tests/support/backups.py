@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pgkeep.backup.incremental.changes import ChangedBlocks
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import ClusterFacts, Listing, NoSummaries, Reader, Started, Stopped
 from pgkeep.backup.wait_wal import Archiver
+from pgkeep.census.take import record
 from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
@@ -212,13 +214,16 @@ def back_up(
     *,
     after_listing: Callable[[], object] | None = None,
     progress: Progress | None = None,
+    census: bool = False,
     **options: Any,
 ) -> BackupReport:
     """Back up a running cluster; `after_listing` runs when nothing has been copied yet."""
+    take_census = partial(record, pg.conninfo) if census else None
     options = {"jobs": 2, "archive_timeout": 30.0, **options}
     with Watched.connect(pg.conninfo) as source:
         source.after_listing = after_listing
-        return run(source, cluster, BackupOptions(**options), progress)
+        wanted = BackupOptions(**options)
+        return run(source, cluster, wanted, progress, take_census=take_census)
 
 
 class Watched(DataDirectorySource):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from pgkeep.replicate.copy import CopyOptions, run
 from pgkeep.replicate.report import CopyReport
+from pgkeep.repository.census.shelf import write_census
 from pgkeep.repository.copies.make import make_copy
 from pgkeep.repository.proofs import Level, Verdict
 from pgkeep.repository.repository import ClusterFolder, Repository
@@ -13,6 +14,7 @@ from pgkeep.repository.store.memory import MemoryStore
 from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.report import VerifyReport
 from pgkeep.verify.verify import run as verify
+from support.censuses import some_census
 from support.dump_shelf import store_dump
 from support.small_repository import Small
 
@@ -21,13 +23,14 @@ SECRET = "another battery staple"
 
 
 def full_source(store: Store | None = None, key: Key | None = None) -> Small:
-    """Return a repository with backups that share nothing, WAL around them, and a dump."""
+    """Return a repository with backups that share nothing, WAL around them, a dump, a census."""
     small = Small(store or MemoryStore("source"), key).begin()
     small.archive()
     small.backup({"base/5/16384": b"one" * 9000}, packs=2)
     small.archive(2)
     small.backup({"base/5/16384": b"two" * 9000})
     store_dump(small)
+    write_census(small.folder, some_census())
     small.archive(2)
     return small
 

@@ -52,5 +52,8 @@ class Chosen:
     def why_not(self, id: str) -> str:
         return "older than the window" if id in self._refused else ""
 
+    def wants_census(self, name: str) -> bool:
+        return True
+
     def wants_wal(self, name: str) -> bool:
         return int(short(name)) in self._segments

@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pgkeep.model.backup import BackupId
+from pgkeep.model.census import CensusId, new_census_id
 from pgkeep.model.cluster import Generation
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import history_name
 from pgkeep.repository import catalog, names
+from pgkeep.repository.census.shelf import listed, write_census
 from pgkeep.repository.manifest.builder import ChunkLog, ManifestBuilder
 from pgkeep.repository.pack import Placed, StoredPack
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.memory import MemoryStore
+from support.censuses import some_census
 from support.manifests import ATTRIBUTES, some_facts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -115,6 +118,12 @@ class Shelf:
         catalog.write_manifest(self.cluster, builder.build(made))
         return BackupId(name)
 
+    def census(self, days: float) -> CensusId:
+        moment = self.at(days)
+        taken = some_census(id=new_census_id(moment), taken_at=moment)
+        write_census(self.cluster, taken)
+        return taken.id
+
     def damage_manifest(self, name: str) -> None:
         blob = names.manifest(self.name, name)
         self.store.put(blob, [self.store.get(blob)[:-1]])
@@ -122,6 +131,11 @@ class Shelf:
     def ids(self) -> str:
         """Return the names of all listed backups, like 'a b c'."""
         return " ".join(sorted(backup.id for backup in catalog.backups(self.cluster).backups))
+
+    def censuses(self) -> list[float]:
+        """Return how many days ago those that are there were taken, newest first."""
+        found = [(NOW - one.moment) / timedelta(days=1) for one in listed(self.cluster)]
+        return [round(days, 2) for days in reversed(found)]
 
     def packs(self) -> str:
         """Return the letters of all stored packs, like 'abc'."""

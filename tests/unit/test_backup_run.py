@@ -1,5 +1,6 @@
 """The sequence of a backup, on a cluster in memory."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +14,15 @@ from pgkeep.backup.source import BackupAborted
 from pgkeep.backup.wait_wal import Archiver, WalIncomplete
 from pgkeep.model.lsn import Lsn
 from pgkeep.repository import catalog
+from pgkeep.repository.census.codec import CensusFacts
+from pgkeep.repository.census.shelf import write_census
 from pgkeep.repository.claims import locks
+from pgkeep.repository.claims.locks import LockLost
 from pgkeep.repository.repository import ClusterFolder, Repository
+from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.store.memory import MemoryStore
 from support.backups import FakeSource, contents, inline, page
+from support.censuses import some_census
 
 FILES = {
     "PG_VERSION": b"18\n",
@@ -230,3 +236,50 @@ def test_ids_within_a_second_differ_and_are_in_order(first: int, after: int) -> 
     moment = datetime(2026, 1, 2, 3, 4, 5, first, UTC)
     assert new_id(moment).startswith("20260102T030405Z-")
     assert new_id(moment) < new_id(moment + timedelta(microseconds=after))
+
+
+# The census
+
+
+def with_census(
+    cluster: ClusterFolder, source: FakeSource, take: Callable[[], CensusFacts]
+) -> BackupReport:
+    def take_census(folder: ClusterFolder, tick: Callable[[], object]) -> CensusFacts:
+        source.calls.append("census")
+        tick()
+        return take()
+
+    options = BackupOptions(jobs=2, archive_timeout=0.2)
+    workers = inline(cluster)
+    return run(source, cluster, options, make_workers=workers, take_census=take_census)
+
+
+def test_a_census_is_taken_when_all_is_copied_and_before_the_stop(cluster: ClusterFolder) -> None:
+    source = FakeSource(dict(FILES))
+    unread = (("closed", "it allows no connections"), ("hidden", "permission denied"))
+    census = some_census(unread=unread)
+    report = with_census(cluster, source, lambda: write_census(cluster, census))
+    assert source.calls == ["facts", "start", "listing", "census", "control_file", "stop"]
+    assert report.census == report.to_dict()["census"] == census.id
+    assert report.notes == ["the census lacks database hidden: permission denied"]
+
+
+def test_a_census_that_fails_costs_the_backup_nothing_but_a_note(cluster: ClusterFolder) -> None:
+    def fail() -> CensusFacts:
+        raise StoreFailed("memory", "store it", "no reason")
+
+    report = with_census(cluster, FakeSource(dict(FILES)), fail)
+    assert report.to_dict()["census"] is None
+    assert report.notes == [
+        "no census was taken, so undo will miss names: cannot store it in memory: no reason"
+    ]
+    assert [backup.id for backup in catalog.backups(cluster).backups] == [report.id]
+
+
+def test_a_lock_that_is_lost_meanwhile_ends_the_backup(cluster: ClusterFolder) -> None:
+    def lose() -> CensusFacts:
+        raise LockLost("main", "pgkeep backup", 700.0)
+
+    with pytest.raises(LockLost):
+        with_census(cluster, FakeSource(dict(FILES)), lose)
+    assert catalog.backups(cluster).backups == ()

@@ -8,11 +8,12 @@ import pytest
 
 from pgkeep.model.segment import Segment
 from pgkeep.replicate.copy import CopyOptions, preview, run
-from pgkeep.replicate.plan import Send
+from pgkeep.replicate.plan import Only, Send
 from pgkeep.replicate.report import CopyIncomplete
 from pgkeep.replicate.send import Fate, Sent, Unconfirmed
 from pgkeep.replicate.threads import Threads
 from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.census.shelf import listed, write_census
 from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import LockLost, LockTaken
 from pgkeep.repository.copies.identity import AnotherRepository, CopyRefused
@@ -26,6 +27,7 @@ from pgkeep.retention.expire import Wish, expire
 from pgkeep.retention.pins import add_pin
 from pgkeep.retention.policy import KeepPolicy
 from pgkeep.retention.together import judge_together
+from support.censuses import census_at
 from support.copies import KEY, Pair, common, demand_clean, full_source
 from support.small_repository import FIRST, GENERATION, SIZE, Small
 
@@ -74,6 +76,7 @@ def test_everything_that_copies_have_in_common_arrives_byte_for_byte(
         ObjectKind.MANIFEST: 3,
         ObjectKind.WAL: 7,
         ObjectKind.PIN: 1,
+        ObjectKind.CENSUS: 1,
     }
     demand_clean(pair.verify())
 
@@ -506,6 +509,34 @@ def test_without_rules_everything_is_wanted() -> None:
     found = judge_together([small.folder], KeepPolicy(), datetime.now(UTC), UTC)
     assert found.going == {}
     assert len(found.wal) == 7
+    assert found.censuses == {"20261128T003000Z-8000"}
+
+
+def test_censuses_go_last_the_newest_first_and_by_the_targets_rules() -> None:
+    pair = Pair()
+    for hour in (1, 2, 3):
+        write_census(pair.source.folder, census_at(hour))
+    taken = [one.name for one in listed(pair.source.folder)]
+    policy = KeepPolicy(window=timedelta(days=1), minimum=1)
+    late = census_at(0).taken_at + timedelta(days=30)
+    both = [pair.source.folder, pair.target]
+    done = pair.copy(choose=lambda: judge_together(both, policy, late, UTC))
+    assert done.problem is None
+    assert [send.name for send in done.plan.batches[-1].first] == [taken[-1]]
+    assert [one.name for one in listed(pair.target)] == [taken[-1]], "the last of its day"
+    done = pair.copy()
+    assert [send.name for send in done.plan.batches[-1].first] == taken[-2::-1]
+    assert [one.name for one in listed(pair.target)] == taken
+
+
+def test_a_backup_that_is_copied_alone_takes_its_census_along() -> None:
+    pair = Pair()
+    write_census(pair.source.folder, census_at(1))
+    first, last = listed(pair.source.folder)
+    pair.copy(choose=lambda: Only(ids(pair.source)[1], first.id))
+    assert [one.id for one in listed(pair.target)] == [first.id]
+    pair.copy(choose=lambda: Only(ids(pair.source)[0]))
+    assert last.id not in [one.id for one in listed(pair.target)]
 
 
 # threads

@@ -12,6 +12,7 @@ from pgkeep.cli.render import verify as render_verify
 from pgkeep.cli.text import Look
 from pgkeep.model.lsn import Lsn
 from pgkeep.repository import names
+from pgkeep.repository.census.shelf import listed, write_census
 from pgkeep.repository.manifest.codec import Manifest, encode
 from pgkeep.repository.manifest.facts import Facts, Tablespace
 from pgkeep.repository.proofs import Level, Proof, read_proofs
@@ -20,6 +21,7 @@ from pgkeep.verify.inventory import VerifyOptions
 from pgkeep.verify.plan import BadSample, Sample, parse_sample
 from pgkeep.verify.report import VerifyReport
 from pgkeep.verify.verify import run
+from support.censuses import census_at, some_census
 from support.manifests import KEY, bound_again, with_record
 from support.small_repository import SIZE, Small, control, label
 
@@ -332,3 +334,23 @@ def test_an_encrypted_repository(small: Small) -> None:
     done = run(sealed.folder, BYTES)
     assert verdicts(done) == ["damaged"]
     assert done.backups[0].files.count == 4
+
+
+def test_censuses_are_looked_at_and_belong_to_no_backup(small: Small) -> None:
+    write_census(small.folder, some_census())
+    write_census(small.folder, census_at(1))
+    first, second = (one.name for one in listed(small.folder))
+    content = bytearray(small.store.get(first))
+    content[-3] ^= 1
+    small.store.put(first, [bytes(content)])
+    small.store.put(second, [small.store.get(second)[:-1]])
+    objects = run(small.folder, VerifyOptions())
+    assert [(damaged.name, damaged.backups) for damaged in objects.damaged] == [(second, ())]
+    assert objects.unexplained_count == 0
+    everything = run(small.folder, BYTES)
+    assert [damaged.name for damaged in everything.damaged] == [first, second]
+    assert set(verdicts(everything)) == {"good"}
+    # What stands as damaged is read again whatever the level.
+    again = run(small.folder, VerifyOptions())
+    assert [damaged.name for damaged in again.damaged] == [first, second]
+    assert again.damaged[0].why.startswith("zstd cannot read it")

@@ -50,6 +50,8 @@ def some_name(small: Small, kind: str) -> str:
             return names.manifest("main", first)
         case "dump":
             return names.dump("main", dump)
+        case "census":
+            return names.census("main", "20261128T003000Z-8000")
     return names.generation("main", GENERATION.id)
 
 
@@ -71,7 +73,7 @@ def remove(store: Store, name: str) -> None:
     store.delete(name)
 
 
-@pytest.mark.parametrize("kind", ["pack", "wal", "manifest", "dump", "generation"])
+@pytest.mark.parametrize("kind", ["pack", "wal", "manifest", "dump", "generation", "census"])
 @pytest.mark.parametrize("harm", [flip, cut, empty])
 def test_a_damaged_object_is_replaced_by_the_one_of_the_copy(
     pair: Pair, kind: str, harm: Callable[[Store, str], None]

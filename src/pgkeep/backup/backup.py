@@ -21,13 +21,16 @@ from pgkeep.backup.record import CopiedFiles, describe
 from pgkeep.backup.report import BackupReport
 from pgkeep.backup.source import BackupAborted, ClusterFacts, Listing, Source, Started, Stopped
 from pgkeep.backup.wait_wal import GatheredWal, WalCollector, segments_between, wait_for_wal
+from pgkeep.census.take import refused
+from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import BackupId
 from pgkeep.model.segment import Segment
 from pgkeep.model.timeline import BadHistory, History, history_name
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository import catalog, names
+from pgkeep.repository.census.codec import CensusFacts
 from pgkeep.repository.claims import locks
-from pgkeep.repository.claims.locks import Lock
+from pgkeep.repository.claims.locks import Lock, LockLost
 from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of
@@ -42,6 +45,8 @@ _PING_S: Final = 2.0  # a lost session makes the copy worthless: no use in copyi
 _LITTLE: Final = 32 * MIB  # is copied sooner than worker processes come up
 
 MakeWorkers = Callable[[CopierSetup, int], AbstractContextManager[Workers]]
+# Stores a census of the server that is backed up, and calls what it is given again and again.
+TakeCensus = Callable[[ClusterFolder, Callable[[], object]], CensusFacts]
 
 
 class Kind(StrEnum):
@@ -74,12 +79,14 @@ def run(  # noqa: PLR0913  # the last two are for tests
     progress: Progress | None = None,
     *,
     copies: Sequence[ClusterFolder] = (),
+    take_census: TakeCensus | None = None,
     make_workers: MakeWorkers = ProcessWorkers,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> BackupReport:
     """Make one backup; when this returns, it is complete, durable and listed.
 
-    `copies` of the repository may have got some of its WAL, which is brought here.
+    `copies` of the repository may have got some of its WAL, which is brought here. What
+    `take_census` raises is told in the report.
 
     Whatever is raised, nothing of the attempt is ever listed and the lock is given back; the
     server leaves backup mode when the caller closes the source. Damaged pages are not raised: see
@@ -97,7 +104,17 @@ def run(  # noqa: PLR0913  # the last two are for tests
             progress.note(f"took over from {holder}: that process is dead")
         facts, began = source.facts(), now()
         job = _Job(
-            source, cluster, options, progress, lock, calls, facts, new_id(began), began, copies
+            source,
+            cluster,
+            options,
+            progress,
+            lock,
+            calls,
+            facts,
+            new_id(began),
+            began,
+            copies,
+            take_census,
         )
         with attempts.given_back_when_full(cluster, job.id, lock):
             report, attempted = job.run(make_workers)
@@ -153,6 +170,7 @@ class _Job:
     id: BackupId
     now: datetime
     copies: Sequence[ClusterFolder] = ()
+    take_census: TakeCensus | None = None
 
     def run(self, make_workers: MakeWorkers) -> tuple[BackupReport, Sequence[str]]:
         """Return what was made, and the attempts that are over."""
@@ -163,6 +181,8 @@ class _Job:
         known.result()
         setup = self._setup(past)
         copy = self._copy(past, setup, make_workers)
+        # Before the stop, so that no moment which can be restored is older than all censuses.
+        census = self._census(copy.notes)
         # After all other files, and proven whole: a restored directory starts from it.
         control = self.source.control_file()
         stored = self.calls.begin(partial(copy.files.add_control, *control, self.cluster, setup))
@@ -198,6 +218,7 @@ class _Job:
             reuse=manifest.facts.reuse,
             resumed=copy.files.resumed,
             corrupt=corrupt.pages,
+            census=census,
             notes=[*copy.listing.notes, *copy.notes, *copy.files.notes, *notes],
         )
         del copy  # with the parent's tables: storing the manifest needs room of its own
@@ -248,6 +269,21 @@ class _Job:
         return _Copy(
             started, collector, listing, listed_ns, base, reuse, search.notes, copied, seconds
         )
+
+    def _census(self, notes: list[str]) -> str:
+        """Record what the cluster holds; '' and a note when that fails: no restore needs it."""
+        if self.take_census is None:
+            return ""
+        self.progress.phase("taking a census")
+        try:
+            facts = self.take_census(self.cluster, self.lock.beat)
+        except LockLost:
+            raise
+        except PgkeepError as error:
+            notes.append(f"no census was taken, so undo will miss names: {error}")
+            return ""
+        notes += [f"the census lacks database {bad.name}: {bad.why}" for bad in refused(facts)]
+        return facts.id
 
     def _setup(self, past: Past) -> CopierSetup:
         repository = self.cluster.repository

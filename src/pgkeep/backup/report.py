@@ -54,6 +54,7 @@ class BackupReport:
     reuse: Reuse | None = None  # of an incremental one
     resumed: int = 0  # bytes that an interrupted attempt had stored
     corrupt: Sequence[CorruptPage] = ()  # may be cut short: backup.corrupt_pages is the true count
+    census: str = ""  # its id; '' when none was taken
     notes: Sequence[str] = ()  # what was left out, and what looked odd
 
     @property
@@ -109,6 +110,7 @@ class BackupReport:
                 {"path": page.path, "block": page.block, "relation": page.relation}
                 for page in self.corrupt
             ],
+            "census": self.census or None,
             "notes": list(self.notes),
         }
 

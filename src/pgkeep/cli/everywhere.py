@@ -8,6 +8,7 @@ from pgkeep.errors import PgkeepError
 
 if TYPE_CHECKING:
     from pgkeep.places import Place
+    from pgkeep.replicate.plan import Only
     from pgkeep.repository.repository import ClusterFolder
 
 _JOBS = 4  # threads: each waits for the network or a disk most of the time
@@ -24,15 +25,20 @@ class Elsewhere(NamedTuple):
 
 
 def to_the_others(
-    context: Context, place: "Place", folder: "ClusterFolder", id: str
+    context: Context, place: "Place", folder: "ClusterFolder", id: str, census: str = ""
 ) -> list[Elsewhere]:
     """Copy what is complete in `folder` to the other repositories; nothing when none must have it.
+
+    `census` goes with a backup.
 
     It is read from the repository: the server is read once. What fails is told, never raised: it is
     safe where it is.
     """
+    from pgkeep.replicate.plan import Only
+
     others = [other for other in places(context, place) if other.address != place.address]
-    return [Elsewhere(other.title, _copy(context, folder, other, id)) for other in others]
+    only = Only(id, census)
+    return [Elsewhere(other.title, _copy(context, folder, other, only)) for other in others]
 
 
 def places(context: Context, place: "Place") -> list["Place"]:
@@ -57,17 +63,18 @@ def tell(done: list[Elsewhere]) -> int:
     return status
 
 
-def _copy(context: Context, folder: "ClusterFolder", other: "Place", id: str) -> PgkeepError | None:
+def _copy(
+    context: Context, folder: "ClusterFolder", other: "Place", only: "Only"
+) -> PgkeepError | None:
     from pgkeep.replicate.copy import CopyOptions, run
-    from pgkeep.replicate.plan import Only
 
-    options = CopyOptions(jobs=_JOBS, choose=lambda: Only(id))
-    context.progress.phase(f"copying {id} to repository {other.title}")
+    options = CopyOptions(jobs=_JOBS, choose=lambda: only)
+    context.progress.phase(f"copying {only.id} to repository {other.title}")
     try:
         target = other.open().cluster(folder.name)
         return run(folder, target, options, context.progress).problem
     except PgkeepError as error:
-        return MissingElsewhere(id, folder.store.url, other.title, str(error))
+        return MissingElsewhere(only.id, folder.store.url, other.title, str(error))
 
 
 class MissingElsewhere(PgkeepError):

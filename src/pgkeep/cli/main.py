@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from pgkeep import __version__
+from pgkeep.cli.census import command as census
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
     FAILED,
@@ -151,7 +152,7 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal, cost):
+    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal, census, cost):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

@@ -11,7 +11,8 @@ hole in its WAL that the source has not:
 4. older backups, and dumps by their age among them, the newest first. WAL between a backup and the
    next newer one goes before it, from the end backwards, so that it joins what is there already;
    with its manifest the copy reaches that much further into the past, without a hole;
-5. WAL from before the oldest backup, which restores nothing by itself.
+5. WAL from before the oldest backup, which restores nothing by itself; then censuses, which no
+   restore needs.
 """
 
 from bisect import bisect_left
@@ -72,7 +73,7 @@ class Ends:
     """What there is at the source, and what of it is at the target, by name and size."""
 
     things: tuple[Thing, ...] = ()
-    # Generations, their writers, and timeline histories.
+    # Generations, their writers, timeline histories, and censuses.
     documents: Mapping[ObjectKind, Sequence[Blob]] = field(default_factory=dict)
     wal: tuple[WalBlob, ...] = ()
     there: Mapping[str, int] = field(default_factory=dict)
@@ -99,6 +100,10 @@ class Choice(Protocol):
         """Tell whether a WAL file is wanted, by the object's name."""
         ...
 
+    def wants_census(self, name: str) -> bool:
+        """Tell whether a census is wanted, by the object's name."""
+        ...
+
 
 class Everything:
     """The choice of a target that keeps all that the source has."""
@@ -107,6 +112,9 @@ class Everything:
         return ""
 
     def wants_wal(self, name: str) -> bool:  # noqa: ARG002 - as every choice
+        return True
+
+    def wants_census(self, name: str) -> bool:  # noqa: ARG002 - as every choice
         return True
 
 
@@ -121,16 +129,20 @@ _DESCRIBING = (
 
 
 class Only:
-    """The choice of one backup or dump with the WAL that it needs."""
+    """The choice of one backup or dump with the WAL that it needs, and the census taken with it."""
 
-    def __init__(self, id: str) -> None:
-        self._id = id
+    def __init__(self, id: str, census: str = "") -> None:
+        self.id = id
+        self._census = census
 
     def why_not(self, id: str) -> str:
-        return "" if id == self._id else "only one is wanted"
+        return "" if id == self.id else "only one is wanted"
 
     def wants_wal(self, name: str) -> bool:  # noqa: ARG002 - as every choice
         return False
+
+    def wants_census(self, name: str) -> bool:
+        return name.rpartition("/")[2] == self._census
 
 
 class Send(NamedTuple):
@@ -249,6 +261,7 @@ class _Planner:
                 yield self._wal_from(start, follows)
         older_wal = (w for files in self._wal.values() for w in reversed(files))
         yield Batch("WAL from before the oldest backup", self._left(older_wal))
+        yield Batch("censuses", self._censuses())
 
     def _whole(self, thing: Thing) -> Batch:
         packs = self._sends(thing.packs, ObjectKind.PACK)
@@ -273,6 +286,11 @@ class _Planner:
 
     def _left(self, wal: Iterable[WalBlob]) -> tuple[Send, ...]:
         return self._sends((w for w in wal if self._choice.wants_wal(w.name)), ObjectKind.WAL)
+
+    def _censuses(self) -> tuple[Send, ...]:
+        newest_first = reversed(self._ends.documents.get(ObjectKind.CENSUS, ()))
+        wanted = (blob for blob in newest_first if self._choice.wants_census(blob.name))
+        return self._sends(wanted, ObjectKind.CENSUS)
 
     def _pins(self, thing: Thing) -> tuple[Send, ...]:
         return self._sends(thing.pins, ObjectKind.PIN)

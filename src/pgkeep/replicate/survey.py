@@ -101,7 +101,8 @@ def _kinds(cluster: str) -> list[str]:
 
 
 def _describing(cluster: str) -> list[str]:
-    return [names.generations_prefix(cluster), f"{names.cluster_prefix(cluster)}lost/"]
+    lost = f"{names.cluster_prefix(cluster)}lost/"
+    return [names.generations_prefix(cluster), lost, names.census_prefix(cluster)]
 
 
 def _there(target: ClusterFolder) -> dict[str, int]:
@@ -116,7 +117,7 @@ def _sizes(cluster: ClusterFolder, prefixes: Iterable[str]) -> dict[str, int]:
 
 
 def _documents(source: ClusterFolder) -> dict[ObjectKind, list[Blob]]:
-    """Return generations, their writers and lost WAL, with room for histories."""
+    """Return generations, their writers, lost WAL and censuses, with room for histories."""
     found: dict[ObjectKind, list[Blob]] = {ObjectKind.HISTORY: []}
     for name, size in _sizes(source, _describing(source.name)).items():
         parsed = parse_name(name)

@@ -128,3 +128,12 @@ def lost_wal_prefix(cluster: str, generation_id: str) -> str:
 def lost_wal(cluster: str, generation_id: str, first: str, last: str) -> str:
     """Return the object that tells why segments were never archived."""
     return f"{lost_wal_prefix(cluster, generation_id)}{first}-{last}.json"
+
+
+def census_prefix(cluster: str) -> str:
+    return f"{cluster_prefix(cluster)}census/"
+
+
+def census(cluster: str, census_id: str) -> str:
+    """Return the object that tells the names of what there was at a moment."""
+    return f"{census_prefix(cluster)}{census_id}"

@@ -24,6 +24,8 @@ PACK_CONTENTS: Final = 2
 MANIFEST_FACTS: Final = 3
 MANIFEST_TABLES: Final = 4
 WAL: Final = 5
+CENSUS_FACTS: Final = 6
+CENSUS_ROWS: Final = 7
 
 PLAIN_LIMIT: Final = 16 << 20  # bytes; a reader never allocates more than this for one block
 ID_SIZE: Final = 16

@@ -1,8 +1,8 @@
 """Lets go what retention no longer keeps: decides first, shows it, then deletes.
 
 Order: manifests of backups and dumps, then packs that no remaining manifest names, then WAL, oldest
-first. So whatever stops it, all that is still listed has what it needs, and the next run does the
-rest.
+first, then what nothing depends on: censuses and old proofs. So whatever stops it, all that is
+still listed has what it needs, and the next run does the rest.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from pgkeep.repository.dumps import is_dump_id
 from pgkeep.repository.proofs import Proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobStat
+from pgkeep.retention.judging.censuses import CensusPlan, plan_censuses
 from pgkeep.retention.judging.dumps import DumpPlan, plan_dumps
 from pgkeep.retention.judging.promise import demand_dumps, demand_promise
 from pgkeep.retention.judging.wal_files import KeptWal, WalFile, files_of, oldest_first, weigh
@@ -144,6 +145,7 @@ def _decide(
         wal_sizes=weigh(plan.wal, found.record.generations),
         wal_files=tuple(_going(plan, found)),
         proofs=_old_proofs(cluster, found.proofs),
+        censuses=_judged_censuses(found, plan, wish),
         refusal=refusal,
     )
 
@@ -170,6 +172,10 @@ def _going(plan: ExpirePlan, found: Survey) -> list[WalFile]:
     )
 
 
+def _judged_censuses(found: Survey, plan: ExpirePlan, wish: Wish) -> CensusPlan:
+    return plan_censuses({one.id: one.moment for one in found.censuses}, plan, wish.zone)
+
+
 def _old_proofs(cluster: ClusterFolder, proofs: Proofs) -> tuple[BlobStat, ...]:
     """Return proofs that nobody reads: older than the newest that read everything, and many."""
     complete = next((proof for proof in proofs.found if proof.complete), None)
@@ -194,9 +200,9 @@ class _Job:
         secure_manifests(self.cluster)
         gone, stuck = self._manifests(decision.dropped)
         self.remover.remove("deleting attempts of dumps", _dead_attempts(self.cluster, now))
-        files = decision.wal_files
+        files, censuses = decision.wal_files, decision.censuses
         if stuck:
-            packs, files = self._hold_back(stuck, packs, now)
+            packs, files, censuses = self._hold_back(stuck, packs, now)
         outcome = Outcome(
             backups=tuple(id for id in gone if not is_dump_id(id)),
             dumps=tuple(filter(is_dump_id, gone)),
@@ -207,6 +213,10 @@ class _Job:
             ),
             # Oldest first: if it stops half-way, what is left has no hole that was not there.
             wal=self.remover.remove("deleting WAL", ((f.object, f.size) for f in files)),
+            censuses=self.remover.remove(
+                "deleting censuses",
+                ((one.name, one.size) for one in self.found.censuses if one.id in censuses.drop),
+            ),
             proofs=self.remover.remove(
                 "deleting old proofs", ((blob.name, blob.size) for blob in decision.proofs)
             ),
@@ -229,14 +239,14 @@ class _Job:
 
     def _hold_back(
         self, stuck: dict[str, str], packs: Packs, now: datetime
-    ) -> tuple[Packs, tuple[WalFile, ...]]:
+    ) -> tuple[Packs, tuple[WalFile, ...], CensusPlan]:
         """Keep everything for what is still listed because the store refused."""
         marks = replace(self.found.marks, stuck=stuck)
         plan, _ = plans(self.cluster, self.found, marks, self.wish, now)
         named = [dumps.read_packs(self.cluster, id).id.tolist() for id in stuck]
         needed = set(packs.needed).union(*named)
         left = sort_packs(packs.stored, needed, set(packs.freed), now.timestamp())
-        return left, tuple(_going(plan, self.found))
+        return left, tuple(_going(plan, self.found)), _judged_censuses(self.found, plan, self.wish)
 
 
 def secure_manifests(cluster: ClusterFolder) -> None:

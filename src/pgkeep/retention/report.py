@@ -7,6 +7,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.repository.catalog import Unreadable
 from pgkeep.repository.dumps import UnreadableDump
 from pgkeep.repository.store.base import BlobStat
+from pgkeep.retention.judging.censuses import CensusPlan
 from pgkeep.retention.judging.dumps import DumpPlan
 from pgkeep.retention.judging.wal_files import WalFile
 from pgkeep.retention.judging.wal_plan import WalVerdict
@@ -28,6 +29,7 @@ class Decision:
     wal_sizes: Mapping[WalVerdict, int]
     wal_files: tuple[WalFile, ...]  # those that go, oldest first
     proofs: tuple[BlobStat, ...]  # those that no later verify leaves a use for
+    censuses: CensusPlan
     refusal: PgkeepError | None = None  # why nothing of it may be done
 
     @property
@@ -51,6 +53,7 @@ class Outcome:
     packs: Removed = NOTHING
     orphans: Removed = NOTHING
     wal: Removed = NOTHING
+    censuses: Removed = NOTHING
     proofs: Removed = NOTHING
     temp: Removed = NOTHING
     took_over: tuple[str, ...] = ()  # dead holders whose locks gave way
@@ -59,7 +62,7 @@ class Outcome:
 
     @property
     def size(self) -> int:
-        parts = (self.packs, self.orphans, self.wal, self.proofs, self.temp)
+        parts = (self.packs, self.orphans, self.wal, self.censuses, self.proofs, self.temp)
         return sum(part.size for part in parts)
 
 

@@ -10,6 +10,8 @@ from pgkeep.model.backup import BackupId, in_order
 from pgkeep.model.dump import noun_of
 from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.catalog import Catalog, Unreadable
+from pgkeep.repository.census.shelf import Listed
+from pgkeep.repository.census.shelf import listed as listed_censuses
 from pgkeep.repository.dumps import DumpCatalog, UnreadableDump, is_dump_id
 from pgkeep.repository.manifest.shelf import BAD_MANIFEST
 from pgkeep.repository.proofs import Proofs, read_proofs
@@ -105,6 +107,7 @@ class Survey:
     proofs: Proofs
     packs: dict[bytes, BlobStat]
     marks: Marks
+    censuses: tuple[Listed, ...]  # by their names: nothing is read of them
 
     @property
     def backups(self) -> Catalog:
@@ -131,7 +134,8 @@ def look(cluster: ClusterFolder, now: datetime) -> Survey:
     known = tuple(known_of(part) for part in record.generations)
     pins, proofs = read_pins(cluster), read_proofs(cluster)
     marks = Marks(holding(pins, now), proofs.damaged_backups())
-    found = Survey(record, known, listed_dumps, pins, proofs, packs, marks)
+    censuses = tuple(listed_censuses(cluster))
+    found = Survey(record, known, listed_dumps, pins, proofs, packs, marks, censuses)
     _demand_whole(cluster, found, listed)
     return found
 

@@ -12,9 +12,11 @@ from pgkeep.coverage.record import read_record
 from pgkeep.model.backup import in_order
 from pgkeep.model.dump import Dump
 from pgkeep.repository import dumps
+from pgkeep.repository.census.shelf import listed as listed_censuses
 from pgkeep.repository.proofs import read_proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.retention.judging.branches import Known
+from pgkeep.retention.judging.censuses import plan_censuses
 from pgkeep.retention.judging.dumps import plan_dumps
 from pgkeep.retention.judging.wal_files import KeptWal, WalFile, files_of
 from pgkeep.retention.pins import holding, read_pins
@@ -29,6 +31,7 @@ class Together:
 
     going: Mapping[str, str]  # backups and dumps, and why
     wal: frozenset[str]  # names of the objects that stay
+    censuses: frozenset[str]  # ids of those that stay
 
     def why_not(self, id: str) -> str:
         """Return why a backup or dump goes; '' when it stays, or nothing is known of it."""
@@ -37,6 +40,10 @@ class Together:
     def wants_wal(self, name: str) -> bool:
         """Tell whether a WAL file stays, by the object's name."""
         return name in self.wal
+
+    def wants_census(self, name: str) -> bool:
+        """Tell whether a census stays, by the object's name."""
+        return name.rpartition("/")[2] in self.censuses
 
 
 def judge_together(
@@ -48,6 +55,7 @@ def judge_together(
     found: dict[str, Dump] = {}
     pinned: dict[str, str] = {}
     damaged: dict[str, str] = {}
+    censuses: dict[str, datetime] = {}
     for cluster in clusters:
         for part in read_record(cluster).generations:
             generation = str(part.generation.id)
@@ -57,12 +65,14 @@ def judge_together(
         found.update({str(dump.id): dump for dump in dumps.dumps(cluster).dumps})
         pinned |= holding(read_pins(cluster), now)
         damaged |= read_proofs(cluster).damaged_backups()
+        censuses |= {one.id: one.moment for one in listed_censuses(cluster)}
     marks = Marks(pinned, damaged)
     plan = plan_expire(list(known.values()), marks, policy, now, zone)
     dump_plan = plan_dumps(found.values(), marks, policy, now, zone)
     going = {str(v.backup.id): ", ".join(v.why) for v in plan.backups if not v.keep}
     going |= {str(v.dump.id): ", ".join(v.why) for v in dump_plan.dumps if not v.keep}
-    return Together(going, _staying(plan, files))
+    told = plan_censuses(censuses, plan, zone)
+    return Together(going, _staying(plan, files), frozenset(told.keep))
 
 
 def _staying(plan: ExpirePlan, files: dict[tuple[str, str], WalFile]) -> frozenset[str]:

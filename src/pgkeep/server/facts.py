@@ -88,6 +88,13 @@ class Identity(NamedTuple):
     clock: datetime
     started_at: datetime
 
+    @property
+    def timeline(self) -> int:
+        # After a promotion the control file tells the old timeline until the next checkpoint.
+        if self.wal_timeline is not None:
+            return int(self.wal_timeline, 16)
+        return self.control_timeline
+
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
@@ -110,10 +117,7 @@ class ServerFacts:
 
     @property
     def timeline(self) -> int:
-        # After a promotion the control file tells the old timeline until the next checkpoint.
-        if self.identity.wal_timeline is not None:
-            return int(self.identity.wal_timeline, 16)
-        return self.identity.control_timeline
+        return self.identity.timeline
 
     @property
     def clock(self) -> datetime:

@@ -13,7 +13,7 @@ from pgkeep.model.lsn import Lsn
 from pgkeep.postgres.versions import VERSIONS, UnsupportedVersion
 from pgkeep.server import facts, privileges
 from pgkeep.server.connecting import CannotConnect, Connection, connect
-from pgkeep.server.facts import Extension, ServerFacts, Tablespace
+from pgkeep.server.facts import Extension, Identity, ServerFacts, Tablespace
 from pgkeep.server.privileges import Privilege
 
 # A backup's session is silent for hours: nothing may end it but us. Newer settings are left out
@@ -221,9 +221,13 @@ class Session:
     def _refused(self, error: psycopg.Error, doing: str) -> QueryFailed:
         return QueryFailed(doing, error.sqlstate or "unknown", _first_line(error))
 
+    def identity(self) -> Identity:
+        """Return which cluster this is, and in which state."""
+        return Identity(*self.query(facts.IDENTITY)[0])
+
     def facts(self) -> ServerFacts:
         """Return what the server tells of itself. Needs pg_read_all_settings."""
-        identity = facts.Identity(*self.query(facts.IDENTITY)[0])
+        identity = self.identity()
         settings: dict[str, str] = dict(self.query(facts.SETTINGS))
         if "data_directory" not in settings:
             raise privileges.READ_SETTINGS.missing(self.role, self.database)

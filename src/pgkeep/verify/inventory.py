@@ -15,6 +15,7 @@ from pgkeep.postgres.versions import UnsupportedVersion
 from pgkeep.progress import Progress
 from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.catalog import Catalog, UnknownBackup
+from pgkeep.repository.census.shelf import UnknownCensus, census_facts, read_census
 from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.manifest.checks import BadManifest, UnsafePath
 from pgkeep.repository.manifest.codec import Manifest
@@ -24,7 +25,7 @@ from pgkeep.repository.proofs import Level
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobMissing
 from pgkeep.verify.archives import check_archives, check_dump
-from pgkeep.verify.content import DAMAGE, WHOLE, BadPart, WalCheck
+from pgkeep.verify.content import DAMAGE, WHOLE, BadPart, WalCheck, reason
 from pgkeep.verify.objects import Listed, Needed, check_manifest, list_objects, look_again
 from pgkeep.verify.plan import (
     ALONE,
@@ -100,6 +101,8 @@ def take_inventory(
         reader.read(id)
         progress.advance(done)
         beat()
+    if scope.everything:
+        odd.update(_odd_censuses(cluster, options, found, suspects, beat))
     found.orphans = _orphans(found)
     found.wal = list(_wal(found, options, suspects))
     return found
@@ -121,6 +124,28 @@ def _generations(cluster: ClusterFolder, known: Catalog) -> tuple[list[Generatio
             name = names.generation(cluster.name, generation.id)
             odd.setdefault(name, "it is missing, and so is its WAL from lists and restores")
     return sorted(found.values(), key=lambda g: (g.major, g.system_identifier)), odd
+
+
+def _odd_censuses(
+    cluster: ClusterFolder,
+    options: VerifyOptions,
+    found: Inventory,
+    suspects: Collection[str],
+    beat: Callable[[], None],
+) -> Iterator[tuple[str, str]]:
+    """Yield the censuses that are wrong. They are small: none is left out of a sample."""
+    for id in found.listed.censuses:
+        beat()
+        name = names.census(cluster.name, id)
+        try:
+            if options.level is Level.BYTES or name in suspects:
+                read_census(cluster, id)
+            else:
+                census_facts(cluster, id)
+        except UnknownCensus:
+            continue  # deleted since it was listed
+        except DAMAGE as error:
+            yield name, reason(error)
 
 
 class _ManifestReader:

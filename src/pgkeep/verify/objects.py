@@ -24,7 +24,8 @@ from pgkeep.repository.store.base import BlobMissing, BlobStat
 
 _SHOWN: Final = 1000  # unexplained objects that are named; all are counted
 _PACK: Final = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
-# What pgkeep puts into a cluster's part beside packs; the WAL archive itself tells of wal/.
+_CENSUS: Final = re.compile(r"census/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
+# What pgkeep puts into a cluster's part beside these; the WAL archive itself tells of wal/.
 _EXPLAINED: Final = re.compile(
     r"generations/[^/]+(?:\.writer/[^/]+)?\.json|lost/[^/]+/[^/]+\.json|backups/[^/]+/manifest|locks/[^/]+\.json"
     r"|proofs/[^/]+\.json|pins/[^/]+/[^/]+\.json|dumps/[^/]+/manifest|attempts/[^/]+\.json|wal/([^/]+)/.+"
@@ -44,9 +45,10 @@ _ROW: Final = np.dtype(
 
 @dataclass
 class Listed:
-    """What a listing tells, packs and strangers; WAL is listed by its archive."""
+    """What a listing tells, packs, censuses and strangers; WAL is listed by its archive."""
 
     packs: dict[str, int] = field(default_factory=dict)  # object names and sizes
+    censuses: list[str] = field(default_factory=list)  # ids
     unexplained: list[str] = field(default_factory=list)  # the first of them
     unexplained_count: int = 0
 
@@ -63,6 +65,9 @@ def list_objects(cluster: ClusterFolder, generations: set[str]) -> Listed:
         name = blob.name.removeprefix(prefix)
         if _PACK.fullmatch(name):
             found.packs[blob.name] = blob.size
+            continue
+        if _CENSUS.fullmatch(name):
+            found.censuses.append(name.rpartition("/")[2])
             continue
         match = _EXPLAINED.fullmatch(name)
         if match is None or (match[1] is not None and match[1] not in generations):

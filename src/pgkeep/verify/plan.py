@@ -284,6 +284,7 @@ _HEALING: Final = (
     ObjectKind.HISTORY,
     ObjectKind.WAL,
     ObjectKind.PIN,
+    ObjectKind.CENSUS,
 )
 
 

@@ -1,6 +1,7 @@
 """The commands about backups: backup, list, show, point."""
 
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -41,6 +42,7 @@ def backup(
     from pgkeep.backup.backup import BackupOptions, Kind, run
     from pgkeep.backup.datadir_source import DataDirectorySource
     from pgkeep.backup.incremental.base import Cleaning
+    from pgkeep.census.take import record
     from pgkeep.cli.render import backup as render_backup
     from pgkeep.units import parse_rate
 
@@ -62,9 +64,9 @@ def backup(
     folder = repository.cluster(app.cluster_name)
     app.refuse_strangers(folder)
     with DataDirectorySource.connect(app.conninfo, settings.data_directory or None) as source:
-        copies_beside = app.copies_beside(place)
-        report = run(source, folder, options, context.progress, copies=copies_beside)
-    copies = everywhere.to_the_others(context, place, folder, str(report.id))
+        beside, count = app.copies_beside(place), partial(record, app.conninfo)
+        report = run(source, folder, options, context.progress, copies=beside, take_census=count)
+    copies = everywhere.to_the_others(context, place, folder, report.id, report.census)
     locked = lock_after(context, everywhere.places(context, place))
     context.close()
     facts = {

@@ -19,6 +19,7 @@ _NOUNS: Final = {
     ObjectKind.WAL: ("WAL file", "WAL files"),
     ObjectKind.MANIFEST: ("manifest", "manifests"),
     ObjectKind.PIN: ("pin", "pins"),
+    ObjectKind.CENSUS: ("census", "censuses"),
 }
 
 

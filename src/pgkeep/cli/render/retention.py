@@ -61,6 +61,11 @@ def decision_facts(found: Decision, outcome: Outcome | None, *, dry_run: bool) -
             {"name": o.name, "size": o.size, "age_s": int(o.age_s), "keep": not o.goes}
             for o in orphans
         ],
+        "censuses": [
+            {"id": id, "keep": keep, "why": why}
+            for keep, those in ((True, found.censuses.keep), (False, found.censuses.drop))
+            for id, why in those.items()
+        ],
         "deleted": None if outcome is None else outcome_facts(outcome),
         "error": error_facts(problem_of(found, outcome)),
     }
@@ -128,7 +133,7 @@ def _branch_facts(branch: Branch) -> dict[str, Any]:
 
 
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:
-    kinds = ("packs", "orphans", "wal", "proofs", "temp")
+    kinds = ("packs", "orphans", "wal", "censuses", "proofs", "temp")
     removed = {kind: getattr(outcome, kind)._asdict() for kind in kinds}
     ids = {"backups": list(outcome.backups), "dumps": list(outcome.dumps)}
     held = outcome.held
@@ -251,6 +256,9 @@ def _garbage(found: Decision) -> list[str]:
         orphans = [orphan for orphan in found.packs.orphans if orphan.goes == goes]
         if orphans:
             lines.append(f"{_orphans(orphans)} {verb}: {orphans[0].why}")
+    if going := len(found.censuses.drop):
+        of_all = going + len(found.censuses.keep)
+        lines.append(f"{going} of {plural(of_all, 'census', 'censuses')} go: others tell the names")
     if found.proofs:
         lines.append(f"{plural(len(found.proofs), 'old proof')} of pgkeep verify go")
     return lines
@@ -284,6 +292,7 @@ def outcome(done: Outcome) -> str:
         ("pack", done.packs),
         ("pack of interrupted runs", done.orphans),
         ("WAL file", done.wal),
+        ("census", done.censuses),
         ("old proof", done.proofs),
         ("temporary file", done.temp),
     ]
@@ -306,7 +315,8 @@ def _held(held: Held) -> str:
 
 def _count(removed: Removed, what: str) -> str:
     noun, _, rest = what.partition(" of ")
-    return plural(removed.objects, noun) + (f" of {rest}" if rest else "")
+    many = "censuses" if noun == "census" else ""
+    return plural(removed.objects, noun, many) + (f" of {rest}" if rest else "")
 
 
 # delete

@@ -7,6 +7,7 @@ So whoever checks needs the master key. Nothing of what is unsealed is kept or s
 from typing import Final
 
 from pgkeep.repository import catalog, dumps
+from pgkeep.repository.census.shelf import read_census
 from pgkeep.repository.copies.held import Held
 from pgkeep.repository.copies.object_names import ObjectKind, ObjectName
 from pgkeep.repository.manifest.checks import UnsafePath
@@ -36,6 +37,8 @@ def check(held: Held, repository: Repository, wanted: ObjectName) -> None:
                 catalog.read_manifest(cluster, wanted.of)
         case ObjectKind.GENERATION:
             cluster.generation(wanted.of)
+        case ObjectKind.CENSUS:
+            read_census(cluster, wanted.of)
         case ObjectKind.PIN | ObjectKind.WRITER | ObjectKind.LOST:
             read_document(held, wanted.name)
 

@@ -17,6 +17,7 @@ _NAME: Final = re.compile(
     r"|generations/(?P<generation>[^/]+)\.json"
     r"|generations/(?P<written>[^/]+)\.writer/[^/]+\.json"
     r"|lost/(?P<lost>[^/]+)/[^/]+\.json"
+    r"|census/(?P<census>[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4})"
     r"|pins/(?P<pinned>[^/]+)/[^/]+\.json"
     r"|wal/(?P<archive>[^/]+)/(?:[^/]+/)*(?P<file>[^/]+)"
     r")"
@@ -34,6 +35,7 @@ class ObjectKind(StrEnum):
     WAL = "wal"
     MANIFEST = "manifest"
     PIN = "pin"
+    CENSUS = "census"
 
 
 class ObjectName(NamedTuple):
@@ -42,7 +44,7 @@ class ObjectName(NamedTuple):
     name: str
     kind: ObjectKind
     cluster: str
-    of: str  # generation of WAL, else the id of a backup, dump, pack or generation
+    of: str  # generation of WAL, else the id of a backup, dump, pack, generation or census
     file: str = ""  # of WAL
 
 
@@ -62,6 +64,8 @@ def parse_name(name: str) -> ObjectName | None:
         return ObjectName(name, ObjectKind.WRITER, cluster, found["written"])
     if found["lost"]:
         return ObjectName(name, ObjectKind.LOST, cluster, found["lost"])
+    if found["census"]:
+        return ObjectName(name, ObjectKind.CENSUS, cluster, found["census"])
     if found["pinned"]:
         return ObjectName(name, ObjectKind.PIN, cluster, found["pinned"])
     kind = kind_of(file)
