@@ -29,6 +29,7 @@ from pgkeep.config import (
     Config,
     DumpConfig,
     RetentionConfig,
+    SandboxConfig,
 )
 from pgkeep.config_reader import Option, describe, options
 from pgkeep.errors import PgkeepError
@@ -169,6 +170,7 @@ def options_page() -> str:
         ("[clusters.NAME]", first_sentence(ClusterConfig), ClusterConfig),
         ("[clusters.NAME.retention] or [retention.REPOSITORY]", _retention(), RetentionConfig),
         ("[dump]", first_sentence(DumpConfig), DumpConfig),
+        ("[sandbox]", first_sentence(SandboxConfig), SandboxConfig),
     )
     blocks = []
     for title, about, model in sections:

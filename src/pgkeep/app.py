@@ -1,5 +1,7 @@
 """Composition: config in, wired objects out. The one place that knows how the parts fit."""
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pgkeep.config import ClusterConfig, Config, RetentionConfig, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import (
     AWAY,
+    NoSuchRepository,
     OpenedCopies,
     OpenPlace,
     Place,
@@ -28,10 +31,14 @@ from pgkeep.repository.store.open import make_store
 from pgkeep.zone import SessionZone, zone_named
 
 if TYPE_CHECKING:
+    from pgkeep.model.target import RecoveryTarget
     from pgkeep.repository.copies.make import Made
+    from pgkeep.sandbox.request import SandboxRequest
     from pgkeep.server.session import Session
 
 NO_FILE: Final = "the command line"
+# What a server of ours must not take from our environment: libpq's, and how it speaks.
+_SERVERS_OWN: Final = re.compile(r"PG(?!KEEP_)|LC_|(LANG|LANGUAGE|TZ|HOME|PATH)$")
 
 
 class NoConnection(PgkeepError):
@@ -146,11 +153,15 @@ class App:
 
         The server runs pgkeep-wal in an environment of its own.
         """
-        section = self.place.section
-        lasting = section.passphrase_file or section.passphrase_command
-        opened: OpenedCopies | None = self.__dict__.get("copies")
-        repository = self.repository if opened is None else opened.repository
-        return repository.key is not None and not lasting
+        return self.repository.key is not None and not self.place.secret_lasts
+
+    @property
+    def some_secret_is_only_here(self) -> bool:
+        """Whether that is so of one of the copies that are read."""
+        away = [place for place, _ in self.copies.away]
+        read = [place for place in self.places if place not in away]
+        lasting = all(place.secret_lasts for place in read)
+        return self.copies.repository.key is not None and not lasting
 
     @cached_property
     def store(self) -> Store:
@@ -202,6 +213,10 @@ class App:
         except config_file.ConfigMissing:
             return Place("", absolute(wanted), RepositoryConfig(url=wanted), None)
         named = [place for place in configured if wanted in (place.name, place.address)]
+        names = tuple(place.name for place in configured if place.name)
+        if not named and names and not ("/" in wanted or ":" in wanted):
+            # A name that was typed wrong must not become a directory, or a copy in one.
+            raise NoSuchRepository(wanted, known=names)
         return named[0] if named else configured[0]._replace(name="", address=absolute(wanted))
 
     def others(
@@ -268,6 +283,11 @@ class App:
         by_name = {place.name: place for place in self.places}
         return tuple(by_name[name] for name in wanted) or self.places
 
+    @property
+    def writes_everywhere(self) -> bool:
+        """Whether all that is written must be in each of `writing`, and not in the first alone."""
+        return bool(self.config.write) and self._address is None
+
     @cached_property
     def cluster_name(self) -> str:
         """The cluster that is meant: one of the config's, else one of the repository's.
@@ -290,6 +310,12 @@ class App:
     def cluster(self) -> ClusterFolder:
         """The cluster's part of the repository that is meant; of several, of the first."""
         return self.repository.cluster(self.cluster_name)
+
+    def cluster_in(self, place: Place) -> ClusterFolder:
+        """The cluster's part of the repository in one place."""
+        if place.address == self.place.address:
+            return self.cluster
+        return place.open().cluster(self.cluster_name)
 
     @property
     def cluster_to_read(self) -> ClusterFolder:
@@ -362,6 +388,41 @@ class App:
         else:
             origin = ("--config", self.loaded.file)
         return (find_program(), *origin, "--cluster", self.cluster_name, "fetch")
+
+    def sandbox_request(
+        self, recovery: "RecoveryTarget", purpose: str, scratch: str | None, pg_bin: str | None
+    ) -> "SandboxRequest":
+        """Return what a sandbox of this cluster needs to know; replace() adds the rest.
+
+        `scratch` and `pg_bin` are the command line's, which goes before the config.
+        """
+        from pgkeep.sandbox.request import SandboxRequest
+        from pgkeep.server.connecting import user_in
+
+        return SandboxRequest(
+            recovery,
+            directory=scratch or self.config.sandbox.directory,
+            jobs=self.jobs,
+            # Its stores may keep credentials there. The server itself must find no ~/.pgpass.
+            fetch_command=("env", f"HOME={os.path.expanduser('~')}", *self.fetch_command()),
+            environment=self._for_stores(),
+            role=user_in(self.settings.conninfo.reveal()),
+            pg_bin=pg_bin or self.settings.pg_bin or None,
+            purpose=purpose,
+        )
+
+    def _for_stores(self) -> tuple[tuple[str, str], ...]:
+        """Return what of our environment opens the repository for a restore_command of ours."""
+        found = {
+            name: value
+            for name, value in config_file.environment().items()
+            if not _SERVERS_OWN.match(name)
+        }
+        if self.loaded.file == NO_FILE or self._address is not None:
+            # pgkeep-wal then reads no config that could name a file or a command.
+            secret = self.secret()
+            found |= {} if secret is None else {config_file.SECRET_VARIABLE: secret}
+        return tuple(sorted(found.items()))
 
     @property
     def jobs(self) -> int:

@@ -189,6 +189,20 @@ class DumpConfig(_Options, frozen=True, kw_only=True):
     ] = {}
 
 
+class SandboxConfig(_Options, frozen=True, kw_only=True):
+    """Where backups are restored only to be looked at: `pgkeep drill`, `pgkeep undo`."""
+
+    directory: Annotated[
+        str,
+        Meta(
+            description="A folder on a file system with room for the whole cluster and the WAL to "
+            "replay. Each sandbox is a folder in it, removed at the end. Empty: $TMPDIR, else "
+            "/var/tmp.",
+            examples=["/srv/scratch"],
+        ),
+    ] = ""
+
+
 class Config(_Options, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -212,6 +226,7 @@ class Config(_Options, frozen=True, kw_only=True):
     clusters: dict[str, ClusterConfig] = {}
     retention: dict[str, RetentionConfig] = {}  # by repository, where it is not the clusters'
     dump: DumpConfig = DumpConfig()
+    sandbox: SandboxConfig = SandboxConfig()
 
 
 def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:

@@ -13,6 +13,7 @@ from pgkeep.repository.marker import NotARepository
 from pgkeep.repository.metering.opening import open_metered
 from pgkeep.repository.metering.prices import Prices, Tariff, list_prices
 from pgkeep.repository.repository import Repository
+from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.access import LIST_PRICE, RepositoryConfig
 from pgkeep.repository.store.base import Store, StoreFailed
 from pgkeep.repository.store.copies import Copies
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pgkeep.repository.copies.make import Made
 
 AWAY = (StoreFailed, NotARepository)  # not there, not now, or not yet
+UNUSABLE = (Damaged, FormatTooNew, KeyNeeded, WrongKey)  # there, and of no use to this run
 
 
 class NotACopy(PgkeepError):
@@ -45,6 +47,21 @@ class NotACopy(PgkeepError):
             "give an empty place as url of the second and run pgkeep init, which makes it a copy; "
             "one that goes its own way is used with --repository URL"
         )
+
+
+class NoSuchRepository(NotARepository):
+    """A repository is meant by a name that none of the config's has."""
+
+    code = "no-such-repository"
+
+    known: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"cannot find repository {self.store}: the config has {', '.join(self.known)}"
+
+    @property
+    def hint(self) -> str:
+        return f"name one of them; a directory of that name here is written ./{self.store}"
 
 
 class Place(NamedTuple):
@@ -71,6 +88,11 @@ class Place(NamedTuple):
             for price, at_list in zip(structs.astuple(given), known, strict=True)
         ]
         return Tariff(Prices(*prices), listed=LIST_PRICE in structs.astuple(given))
+
+    @property
+    def secret_lasts(self) -> bool:
+        """Whether the config says what opens it: the environment is this process's alone."""
+        return bool(self.section.passphrase_file or self.section.passphrase_command)
 
     def secret(self) -> str | None:
         """Return the passphrase or recovery key, or None where none is given."""
@@ -136,6 +158,9 @@ def open_copies(places: Sequence[Place]) -> OpenedCopies:
             unopened.append((store, error))
         except NotARepository as error:  # it answered: there is nothing in it
             away.append((place, error))
+        except UNUSABLE as error:  # there may be more in it than anybody can tell
+            away.append((place, error))
+            unopened.append((store, StoreFailed(store.url, "open the repository", str(error))))
     if not opened:
         raise away[0][1]
     first = opened[0]

@@ -410,6 +410,31 @@ def test_every_refusal_has_its_name(
     assert pickle.loads(pickle.dumps(caught.value)).facts() == caught.value.facts()
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "AccessDenied", errors.StoreDenied),
+        (403, "InvalidAccessKeyId", errors.CredentialsRefused),
+        (403, "RequestTimeTooSkewed", errors.ClockSkewed),
+        (400, "ExpiredToken", errors.CredentialsExpired),
+        (400, "AuthorizationHeaderMalformed", errors.WrongRegion),
+        (429, "SlowDown", errors.StoreThrottled),
+        (403, "", errors.StoreDenied),
+    ],
+)
+def test_a_look_that_is_refused_is_explained(
+    place: Place, status: int, code: str, kind: type[StoreFailed]
+) -> None:
+    """An answer to HEAD has no body: the reason is asked for with a GET, where it is the same."""
+    store = place.store(retry_for="0s")
+    store.create("x", [b"1"])
+    place.proxy.when(refuse(status, code))
+    with pytest.raises(kind) as caught:
+        store.stat("x")
+    assert type(caught.value) is kind
+    assert f"S3 answered {status} {code}".rstrip() in str(caught.value)
+
+
 def test_the_right_region_is_told(place: Place, store: BucketStore) -> None:
     body = "the region 'eu-central-1' is wrong; expecting 'us-west-2'"
     place.proxy.when(refuse(400, "AuthorizationHeaderMalformed", body))
@@ -531,7 +556,11 @@ def _refuse_key(key: str) -> Fault:
     return fault
 
 
-def test_a_token_that_expires_is_renewed_by_its_program(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["create", "stat"])
+def test_a_token_that_expires_is_renewed_by_its_program(
+    place: Place, tmp_path: Path, verb: str
+) -> None:
+    place.put_foreign("pre/there")
     place.proxy.when(_refuse_key("AKIA1"))
     program = tmp_path / "program"
     program.write_text(
@@ -541,7 +570,7 @@ def test_a_token_that_expires_is_renewed_by_its_program(place: Place, tmp_path: 
     program.chmod(0o755)
     place.credentials.write_text(f"[default]\ncredential_process = {program}\n")
     store = place.store(retry_for="5s")
-    store.create("x", [b"1"])
+    store.create("x", [b"1"]) if verb == "create" else store.stat("there")
     assert (tmp_path / "n").read_text() == "3\n"
 
 

@@ -44,7 +44,11 @@ def bucket(server: ObjectServer, tmp_path: Path) -> LockingBucket:
 
 @pytest.fixture
 def small(bucket: LockingBucket) -> Small:
-    """A repository with two backups, of the 8th and the 9th of November."""
+    return two_backups(bucket)
+
+
+def two_backups(bucket: LockingBucket) -> Small:
+    """Make a repository with two backups, of the 8th and the 9th of November."""
     Repository.create(bucket.store, "none", None)
     small = Small(bucket.store).begin()
     for text in (b"one", b"two"):
@@ -286,6 +290,21 @@ def test_a_backup_that_is_locked_is_not_deleted(bucket: LockingBucket, small: Sm
     assert _ids(small) == [first, second]
 
 
+@pytest.mark.parametrize(
+    ("address", "instead"),
+    [
+        ("az://box/p?account=me", "use the container's version-level immutability"),
+        ("gs://box/p", "use the bucket's soft delete and versioning"),
+        ("sftp://me@box/p", "have snapshots made on that host"),
+        ("/srv/p", "keep a copy in a bucket that locks: pgkeep copy"),
+    ],
+)
+def test_where_pgkeep_sets_no_locks_it_says_what_to_use_instead(address: str, instead: str) -> None:
+    with pytest.raises(NoLocks, match="in buckets of S3 and its kin alone") as caught:
+        open_vault(open_store(address))
+    assert caught.value.hint.startswith(f"take lock = ... out, and {instead}")
+
+
 # Attacks
 
 
@@ -311,6 +330,21 @@ def test_what_was_hidden_is_seen_and_brought_back(bucket: LockingBucket, small: 
     assert healed.problem is None
     assert _ids(small) == ids
     assert look_for_hidden(bucket.store, bucket.vault).tampering == ()
+
+
+def test_a_bucket_that_locks_by_itself_gets_everything_back(
+    server: ObjectServer, tmp_path: Path
+) -> None:
+    """As docs/immutable.md sets buckets up: garbage is locked then, too."""
+    bucket = locking_bucket(server, tmp_path, days=5)
+    small = two_backups(bucket)
+    next_second()
+    bucket.hide_everything()
+    bucket.store.put("pgkeep.json", [b"garbage"])
+    healed = look_for_hidden(bucket.store, bucket.vault, bring_back=True)
+    assert healed.problem is None
+    assert small.read(_ids(small)[0], "base/5/1") == b"one" * 5000
+    assert Repository.open(bucket.store, None).clusters() == ["main"]
 
 
 def test_the_good_version_stays_locked_when_another_lies_over_it(

@@ -117,6 +117,9 @@ def test_a_new_generation_is_opened_only_when_that_is_said(
     assert "init --new-generation" in refused.stderr
     made = run_pgkeep("init", "--new-generation", config=config).ok()
     assert "take a backup now with pgkeep backup" in made.stdout
+    checked = run_pgkeep("check", "--no-switch", config=config)
+    assert checked.exit == 3
+    assert "no backup of this server yet: only what was before it can be restored" in checked.stdout
     listed = run_pgkeep("list", "--json", config=config).ok().json
     assert len(listed["backups"]) == 1
 

@@ -1,6 +1,7 @@
 """Two copies of a repository under one config: what is intact is read, what works is written."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,7 @@ def test_a_restore_takes_each_object_from_whoever_has_it_intact(two: Two) -> Non
     for segment in sorted(near.glob("wal/*/*/*/*")):
         if segment.name != last:  # which only `near` has
             damage(segment)
+            os.truncate(segment, 100)  # no WAL object is so short
     result = two.restore().ok()
     assert two.restored_rows() == 4
     for object in ("manifest", "packs"):
@@ -132,14 +134,35 @@ def test_recovery_stops_while_a_repository_that_may_have_more_is_away(two: Two) 
     listed = two.run("list").ok()
     assert "timeline 1: restorable" in listed.stdout
     assert "warning: repository near was not asked" in listed.stderr
+    assert "restored " in two.restore(start=False).ok().stdout
     failed = two.restore()
-    assert failed.exit != 0
+    assert failed.exit == 92, failed.stderr
+    written, _, ended = failed.stderr.partition("restoring files")
+    assert "recovery cannot end while near cannot be asked: WAL is only called missing" in written
+    assert "if it is gone for good: pgkeep --repository far restore ..." in written
+    assert "failed at about" in ended
+    assert "restore_command: cannot read pgkeep.json in" in ended
+    assert "hint: is " in ended
+    assert "; mended, start the server again: recovery goes on where it was" in ended
     log = (two.folder / "restored.log").read_text()
     assert "recovery stops here, so that nothing is lost" in log
     assert "selected new timeline" not in log
     (two.folder / "unmounted").rename(two.near)
     two.restore().ok()
     assert two.restored_rows() == 4
+
+
+@only(18)
+def test_a_copy_that_cannot_be_opened_does_not_stand_in_the_way_of_the_others(two: Two) -> None:
+    os.truncate(two.near / "pgkeep.json", 10)
+    listed = two.run("list").ok()
+    assert "timeline 1: restorable" in listed.stdout
+    assert "warning: repository near was not asked, what only it has is not shown" in listed.stderr
+    assert "it is damaged" in listed.stderr
+    two.restore("--repository", "far").ok()
+    assert two.restored_rows() == 3
+    damage(two.far / "pgkeep.json")
+    assert two.run("list").exit == 26
 
 
 @only(18)
@@ -163,7 +186,16 @@ def test_all_that_must_have_it_have_it(two: Two) -> None:
     two.archived(segment)
     assert list(two.near.rglob(segment))
     assert list(two.far.rglob(segment))
+    found = checks(two)
+    assert found["repository far"]["state"] == "ok"
+    assert "was in all repositories after" in found["delivery"]["says"]
     two.far.rename(two.folder / "unmounted")
+    found = checks(two, exit=3)
+    assert found["repository far"]["state"] == "failed"
+    assert "the repository's directory is not there" in found["repository far"]["says"]
+    assert found["delivery"]["says"] == (
+        "not checked: WAL must be in repository far, too, which cannot be used"
+    )
     waiting = two.archive()
     ready = two.pg.data_directory / "pg_wal/archive_status" / f"{waiting}.ready"
     wait_for(lambda: list(two.near.rglob(waiting)), what="the healthy one has it")
@@ -172,6 +204,57 @@ def test_all_that_must_have_it_have_it(two: Two) -> None:
     (two.folder / "unmounted").rename(two.far)
     two.archived(waiting)
     assert list(two.far.rglob(waiting))
+
+
+def checks(two: Two, exit: int = 0) -> dict[str, Any]:
+    """Return what `check` says, by the names of its questions."""
+    result = two.run("check", "--json")
+    assert result.exit == exit, result.stdout
+    return {row["name"]: row for row in result.json["checks"]}
+
+
+@only(18)
+def test_who_cannot_stand_in_is_noted(two: Two) -> None:
+    two.far.rename(two.folder / "unmounted")
+    found = checks(two)
+    assert found["repository far"]["state"] == "note"
+    assert found["repository far"]["says"].startswith("it could not stand in for the one before: ")
+    assert found["delivery"]["state"] == "ok"
+    (two.folder / "unmounted").rename(two.far)
+    shutil.rmtree(two.far / "clusters/main/generations")
+    assert "does not know this cluster yet" in checks(two)["identity of far"]["says"]
+
+
+@only(18)
+def test_what_is_done_in_one_of_them_is_not_taken_for_all(two: Two) -> None:
+    backup = two.run("list", "--json").ok().json["backups"][0]["id"]
+    for words in (
+        ["verify"],
+        ["expire", "--dry-run"],
+        ["pin", backup, "--reason", "year end"],
+        ["pin", "--remove", backup],
+    ):
+        done = two.run(*words).ok()
+        assert "note: that was repository near alone; the others: pgkeep --repository far " in (
+            done.stderr
+        )
+        assert f"--repository far {words[0]}" in done.stderr
+        quiet = two.run("--repository", "far", *words[:1], *words[1:])
+        assert "alone" not in quiet.stderr
+
+
+def test_a_name_that_is_typed_wrong_is_no_directory(tmp_path: Path) -> None:
+    config = tmp_path / "pgkeep.toml"
+    parts = [f'[[repository]]\nname = "{name}"\nurl = "{name}"\n' for name in ("near", "far")]
+    config.write_text("\n".join([*parts, "[clusters.main]\n"]))
+    for words in (["--repository", "fra", "list"], ["copy", "--to", "fra"]):
+        failed = run_pgkeep(*words, config=config, cwd=tmp_path)
+        assert failed.exit == 28
+        assert "cannot find repository fra: the config has near, far" in failed.stderr
+        assert "a directory of that name here is written ./fra" in failed.stderr
+    failed = run_pgkeep("--repository", "./fra", "list", config=config, cwd=tmp_path)
+    assert f"{tmp_path}/fra: the repository's directory is not there" in failed.stderr
+    assert not (tmp_path / "fra").exists()
 
 
 @only(18)

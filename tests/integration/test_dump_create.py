@@ -62,6 +62,8 @@ def test_a_dump_holds_what_pg_dump_writes_of_the_same_snapshot(scene: DumpScene)
     assert content.endswith(b"\n\\.\n\n\n")
     assert items["SEQUENCE SET", "public", "customers_id_seq"].value == "7,true"
     assert b"CREATE ROLE" in b"".join(streams.read("globals.sql"))
+    shown = scene.run("dump", "show", made["id"]).ok().stdout
+    assert "\npostgres  public.orders     1,000" in shown
     assert scene.is_clean()
 
 
@@ -163,6 +165,23 @@ def test_a_dump_that_shrank_is_kept_and_flagged(scene: DumpScene) -> None:
     assert "public.orders (1,000 rows)" in said
     assert "postgres has 0 rows" in said
     assert len(scene.dumps()) == 2
+
+
+@only(15, 18)
+def test_databases_that_are_left_out_by_name_are_not_missed(scene: DumpScene) -> None:
+    scene.create()
+    words = ["--exclude-database", "template*"]
+    made = scene.create(*words)
+    assert made["suspicions"] == []
+    assert made["selection"] == "exclude databases template*"
+    shown = scene.run("dump", "list").ok().stdout
+    assert "all databases (exclude databases template*)" in shown
+    scene.cluster.sql("CREATE DATABASE shop")
+    scene.create(*words)
+    scene.cluster.sql("DROP DATABASE shop")
+    result = scene.run("dump", "create", *words)
+    assert result.exit == 250
+    assert "database shop is gone" in result.stderr
 
 
 @contextmanager
@@ -432,3 +451,19 @@ def test_a_dump_of_chosen_parts(scene: DumpScene) -> None:
     assert made["selection"] != "everything"
     listed = scene.run("dump", "create", "-d", "postgres", "--schema-only").ok().stdout
     assert "this is not a full backup" in listed
+
+
+@only(15, 18)
+def test_a_partitioned_table_that_is_chosen_without_its_partitions(scene: DumpScene) -> None:
+    scene.cluster.sql(
+        "CREATE TABLE log (at int) PARTITION BY RANGE (at);"
+        "CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (1) TO (10);"
+        "CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM (10) TO (20);"
+        "INSERT INTO log SELECT generate_series(1, 19)"
+    )
+    for pattern, rows, notes in (
+        ("log", 0, ["rows of partitions that no -t chooses are not in it: of public.log"]),
+        ("log*", 19, []),
+    ):
+        made = scene.create("-d", "postgres", "-t", pattern)
+        assert (made["databases"][0]["rows"], made["notes"]) == (rows, notes)

@@ -361,6 +361,7 @@ def test_a_full_disk_leaves_nothing(scene: DumpScene, tmp_path: Path) -> None:
             failed = export(scene, form, place / form)
             assert failed.exit == 227, failed
             assert "no space left on device" in failed.stderr.lower()
+            assert "hint: nothing of it was left there: make room" in failed.stderr
             assert left_over(place) == []
     finally:
         subprocess.run(["umount", str(place)], check=True)

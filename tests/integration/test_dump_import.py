@@ -159,6 +159,15 @@ def test_scripts_are_kept_as_they_are(shop: DumpScene, tmp_path: Path) -> None:
         for form in ("custom", "directory", "tar", "globals"):
             refused = shop.run("dump", "export", made["id"], "--format", form, "-o", tmp_path / "x")
             assert refused.exit == 227
+    for words, why in (
+        (["-t", "orders"], "with a choice of tables, schemas or data: it is a script of SQL"),
+        (["--no-owner", "-x"], "with --no-owner, --no-privileges: it is a script of SQL"),
+    ):
+        refused = shop.run("dump", "restore", made["id"], "-d", "part", *words)
+        assert refused.exit == 222
+        assert f"error: cannot restore {made['id']} {why}" in refused.stderr
+    whole = shop.run("dump", "restore", made["id"], "-d", "whole").ok().stdout
+    assert "compared" not in whole.split("note:")[0]
     pg.sql("CREATE DATABASE again TEMPLATE template0")
     pg.tool("psql", "-X", "-q", "--set=ON_ERROR_STOP=1", "--dbname=again", f"--file={into}")
     assert_same_database((pg, "shop"), (pg, "again"), properties=False)
@@ -186,6 +195,11 @@ def test_scripts_of_whole_clusters_and_of_roles(shop: DumpScene, tmp_path: Path)
     assert (made["databases"], made["globals"]) == ([], True)
     into = exported(shop, made["id"], "globals", tmp_path / "globals.sql")
     assert into.read_bytes() == roles.read_bytes()
+    for words in ([], ["--all"]):
+        refused = shop.run("dump", "restore", made["id"], *words)
+        assert refused.exit == 221
+        assert "into a database: it holds roles and tablespaces" in refused.stderr
+        assert f"hint: pgkeep dump export {made['id']} --format globals" in refused.stderr
 
     file = dumped(shop, tmp_path / "shop.dump", "-Fc")
     made = taken(shop, file, "--globals", str(roles))

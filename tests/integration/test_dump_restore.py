@@ -344,3 +344,149 @@ def test_every_database_of_a_dump_with_hostile_names(
     assert {one["name"] for one in restored} == {"-d", "dbname=x", 'a"b', "Grün"}
     for name in ("-d", "dbname=x", 'a"b', "Grün"):
         assert target.sql('SELECT a FROM "-t"', dbname=name) == [(7,)]
+
+
+@pytest.fixture
+def parts(shop: DumpScene) -> DumpScene:
+    """The shop with what belongs to no table, and what ties tables to other things."""
+    shop.cluster.sql(
+        "CREATE EXTENSION pg_trgm; CREATE INDEX ON customers USING gin (note gin_trgm_ops);"
+        "ALTER TABLE customers ADD number int GENERATED ALWAYS AS IDENTITY;"
+        "CREATE TABLE log (at date, what text) PARTITION BY RANGE (at);"
+        "CREATE TABLE spring PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');"
+        "CREATE TABLE autumn PARTITION OF log FOR VALUES FROM ('2026-07-01') TO ('2027-01-01');"
+        "INSERT INTO log SELECT date '2026-01-01' + g % 365, g FROM generate_series(1, 730) g;"
+        "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT 2 * $1';"
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        "CREATE TRIGGER touch BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION touch();"
+        "CREATE PUBLICATION news FOR TABLE orders; SELECT lo_from_bytea(0, 'hello')",
+        dbname="shop",
+    )
+    return shop
+
+
+@only(15, 18)
+def test_what_is_left_out_takes_nothing_else_with_it(parts: DumpScene) -> None:
+    parts.create("-d", "shop")
+    cluster = parts.cluster
+    made = restore(parts, "-d", "bare", "-T", "customers")
+    assert (made["tables"], made["rows"], made["large_objects"]) == (4, 20730, 1)
+    assert made["needed"] == []
+    why = "foreign key orders orders_customer_fkey: table public.customers is not chosen"
+    assert made["left_out"] == [why]
+    assert cluster.sql("SELECT twice(4)", dbname="bare") == [(8,)]
+    assert cluster.sql("SELECT pubname FROM pg_publication", dbname="bare") == [("news",)]
+    made = restore(parts, "-d", "empty", "--exclude-table-data", "customers")
+    assert (made["tables"], made["rows"], made["large_objects"]) == (5, 20730, 1)
+    why = "foreign key orders orders_customer_fkey: the rows of table public.customers do not come"
+    assert made["left_out"] == [why]
+    indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 'customers'"
+    assert cluster.sql(indexes, dbname="empty") == [(3,)]
+
+
+@only(15, 18)
+def test_a_partitioned_table_comes_with_the_rows_of_its_partitions(parts: DumpScene) -> None:
+    parts.create("-d", "shop")
+    made = restore(parts, "-d", "all", "-t", "log")
+    assert (made["tables"], made["rows"]) == (3, 730)
+    made = restore(parts, "-d", "half", "-t", "log", "-T", "autumn")
+    assert (made["tables"], made["rows"]) == (2, 362)
+    made = restore(parts, "-d", "empty", "-t", "log", "--exclude-table-data", "autumn")
+    assert (made["tables"], made["rows"]) == (3, 362)
+
+
+@only(15, 18)
+def test_dumps_of_a_part_are_restored_as_far_as_they_go(parts: DumpScene) -> None:
+    parts.create("-d", "shop", "--exclude-table-data", "customers")
+    made = restore(parts, "-d", "rowless")
+    why = "this dump is not of everything: it holds exclude table data customers"
+    assert made["notes"] == [why]
+    why = "foreign key orders orders_customer_fkey: the rows of table public.customers do not come"
+    assert made["left_out"] == [why]
+    parts.cluster.sql("ALTER TABLE orders DISABLE TRIGGER touch", dbname="shop")
+    parts.create("-d", "shop", "-t", "orders")
+    result = parts.run("dump", "restore", "latest", "-d", "alone")
+    assert result.exit == 244
+    assert "error: nothing was restored of D" in result.stderr
+    assert "function public.touch() does not exist" in result.stderr
+    assert "hint: the dump holds only tables orders: types, functions and tables" in result.stderr
+    parts.cluster.sql("DROP TRIGGER touch ON orders", dbname="shop")
+    parts.create("-d", "shop", "-t", "orders")
+    made = restore(parts, "-d", "alone")
+    why = "foreign key orders orders_customer_fkey: table public.customers is not in the dump"
+    assert (made["rows"], made["left_out"]) == (20000, [why])
+    for words in (["--data-only"], ["--section", "post-data"]):
+        parts.create("-d", "shop", *words)
+        result = parts.run("dump", "restore", "latest", "-d", "loose")
+        assert result.exit == 207
+        assert "it has rows or indexes without the tables they belong to" in result.stderr
+    assert databases(parts.cluster) == {"shop", "rowless", "alone"}
+
+
+@only(18)
+def test_all_of_a_server_goes_to_a_new_one(shop: DumpScene, new_cluster: NewCluster) -> None:
+    """The servers' own databases are there, and not in the way."""
+    shop.cluster.sql("CREATE DATABASE blog")
+    shop.create()
+    target = new_cluster("target")
+    made = restore(shop, "--all", into=target.conninfo)
+    assert {one["name"] for one in made["restored"]} == {"blog", "shop"}
+    assert made["left_alone"] == ["postgres", "template1"]
+    target.sql("DROP DATABASE blog")
+    where = ["--all", "--into", target.conninfo]
+    result = shop.run("dump", "restore", "latest", *where)
+    assert result.exit == 206  # before the one that is free was made
+    assert "nothing was restored: the server has these databases already: shop" in result.stderr
+    assert databases(target) == {"shop"}
+    made = restore(shop, "--all", "--exclude-database", "sh*", into=target.conninfo)
+    assert [one["name"] for one in made["restored"]] == ["blog"]
+    shop.cluster.sql("CREATE TABLE mine (a int)")
+    shop.create("-d", "postgres", "-d", "template1")
+    result = shop.run("dump", "restore", "latest", *where)
+    assert "has these databases already: postgres\n" in result.stderr
+    assert "hint: leave them out with --exclude-database" in result.stderr
+
+
+@only(15, 18)
+def test_rows_of_foreign_tables_are_never_written_to_their_server(
+    pg: ScratchCluster, tmp_path: Path
+) -> None:
+    pg.sql("CREATE TABLE there AS SELECT generate_series(1, 10) AS a")
+    pg.sql("CREATE DATABASE shop")
+    pg.sql(
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw "
+        f"OPTIONS (host '{pg.socket_directory}', port '{pg.port}', dbname 'postgres');"
+        "CREATE USER MAPPING FOR postgres SERVER far;"
+        "CREATE FOREIGN TABLE here (a int) SERVER far OPTIONS (table_name 'there');"
+        "CREATE TABLE own AS SELECT 1 AS a",
+        dbname="shop",
+    )
+    scene = DumpScene.make(pg, tmp_path)
+    made = scene.create("-d", "shop", "--include-foreign-data", "far", "--jobs", "2")
+    assert made["databases"][0]["rows"] == 11
+    made = restore(scene, "-d", "copy")
+    assert (made["tables"], made["rows"]) == (2, 1)
+    why = "rows of foreign table public.here: they would be written to its server"
+    assert made["left_out"] == [why]
+    assert pg.sql("SELECT count(*) FROM there") == [(10,)]
+
+
+@only(15, 18)
+def test_a_part_of_a_database_in_another_encoding(pg: ScratchCluster, tmp_path: Path) -> None:
+    pg.sql("CREATE DATABASE shop TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with pg.connect(dbname="shop", client_encoding="UTF8") as connection:
+        connection.execute("CREATE TABLE größe AS SELECT 'Grün' AS a; CREATE TABLE b (a int)")
+    scene = DumpScene.make(pg, tmp_path)
+    scene.create("-d", "shop")
+    restore(scene, "-d", "part", "-t", "größe")
+    script = tmp_path / "shop.sql"
+    pg.tool("pg_dump", "--file", str(script), "shop")
+    scene.run("dump", "import", script).ok()
+    restore(scene, "-d", "script")
+    for name in ("part", "script"):
+        with pg.connect(dbname=name, client_encoding="UTF8") as connection:
+            found = connection.execute(
+                'SELECT a, pg_encoding_to_char(encoding) FROM "größe", '
+                "pg_database WHERE datname = current_database()"
+            ).fetchall()
+            assert found == [("Grün", "LATIN1")]

@@ -110,6 +110,10 @@ def test_the_database_is_protected_and_the_chain_mended(
     assert look_at_pg_wal(str(archived.pg.data_directory)) is not None
     note = archived.pg_wal / "pgkeep-lost"
     assert note.exists()
+    found = run_pgkeep("--json", "check", "--no-switch", config=archived.config)
+    (given_up,) = [c for c in found.json["checks"] if c["name"] == "given up"]
+    assert given_up["state"] == "failed"
+    assert "and there is no backup after that: no recovery goes across" in given_up["says"]
     away.rename(archived.repository)
     burst(archived, 3)
     wait_for(lambda: catalog.backups(archived.cluster), 60, what="a new backup")

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkeep.costs.plan import KINDS, cost_of_repository, kind_of, wal_per_day
+from pgkeep.costs.plan import KINDS, Tally, cost_of_repository, kind_of, wal_per_day
 from pgkeep.repository.metering.prices import (
     FREE,
     LIST,
@@ -68,7 +68,8 @@ def test_keeping_more_never_costs_less_and_adds_up(one: int, more: int, paid: Pr
 def test_every_object_is_of_one_kind_and_all_are_paid_for(
     stored: list[BlobStat], paid: Prices
 ) -> None:
-    found = cost_of_repository("r", Tariff(paid, listed=False), stored, None, NOW)
+    tally = Tally(stored, NOW)
+    found = cost_of_repository("r", Tariff(paid, listed=False), tally, None, NOW)
     assert (found.objects, found.bytes) == (len(stored), sum(blob.size for blob in stored))
     assert [kept.kind for kept in found.kept] == list(KINDS)
     for kept in found.kept:

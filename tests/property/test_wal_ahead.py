@@ -10,6 +10,7 @@ from pgkeep.wal.ahead.plan import (
     Setback,
     Setbacks,
     choose,
+    choose_to_spread,
     in_order_of_need,
     set_back,
     to_give_up,
@@ -62,6 +63,17 @@ def test_what_is_chosen(  # noqa: PLR0917
     assert chosen == may[: len(chosen)] or len(failed) >= MANY
     if store is None and len(failed) < MANY:
         assert len(chosen) == min(len(may), max(0, jobs - len(busy)))
+
+
+@given(st.sets(files), st.sets(files), st.sets(files), st.integers(1, 8))
+def test_what_is_spread(found: set[str], busy: set[str], reached: set[str], jobs: int) -> None:
+    needed = in_order_of_need(found)
+    chosen = choose_to_spread(needed, busy, reached, jobs)
+    assert chosen == [file for file in needed if file in chosen]
+    assert not {*chosen} & (busy | reached)
+    assert len(chosen) <= max(0, jobs - len(busy))
+    left = [file for file in needed if file not in busy | reached]
+    assert len(chosen) == min(len(left), max(0, jobs - len(busy)))
 
 
 @given(st.integers(1, 40), st.floats(0, 1), st.floats(0, 1e6))

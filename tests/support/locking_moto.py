@@ -1,8 +1,8 @@
 """A program: moto's S3, completed by what it lacks of S3 Object Lock, until its input ends.
 
 moto knows no GetObjectRetention and lets locks be shortened; and it asks for a header that AWS does
-not need when a checksum is sent. Who may do what is checked, by moto's own
-means, once a test has switched that on.
+not need when a checksum is sent, nor for a copy, which has no content. Who may do what is checked,
+by moto's own means, once a test has switched that on.
 """
 
 import logging
@@ -43,7 +43,7 @@ def _get(self: Any, query: dict[str, Any], key_name: str) -> Any:
 
 def _put(self: Any, *arguments: Any, **more: Any) -> Any:
     names = [name.lower() for name in dict(self.headers)]
-    sent = any(name.startswith("x-amz-checksum-") for name in names)
+    sent = any(name.startswith(("x-amz-checksum-", "x-amz-copy-source")) for name in names)
     if sent and "x-amz-sdk-checksum-algorithm" not in names:  # which may be signed
         self.headers = Headers([*self.headers.items(), ("x-amz-sdk-checksum-algorithm", "SHA256")])
     return _ORIGINAL_PUT(self, *arguments, **more)

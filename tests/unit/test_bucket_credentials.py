@@ -96,7 +96,7 @@ def test_a_changed_file_is_noticed(file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "mode", "why", "hint"),
     [
-        (None, 0o600, "credentials cannot be read: No such file or directory", "chgrp, chmod 640"),
+        (None, 0o600, "credentials cannot be read: No such file or directory", "correct cred"),
         (f"[default]\n{KEYS}", 0o644, "everybody on this host can use ", "chmod o-rwx "),
         (f"[default]\n{SECRET}", 0o600, "credentials is no file of AWS profiles", "[default]"),
         ("", 0o600, "there is no profile default in ", "name one that is there"),

@@ -30,15 +30,31 @@ def code(word: str, message: str = "") -> str:
             AZURE,
             said("403 Forbidden", code("AuthorizationFailure", "Server failed to authenticate")),
             errors.CredentialsRefused,
-            "the secret is not the access key's (Azure Blob Storage answered 403 ",
+            "the key or signature is not that of account me (Azure Blob Storage answered 403 ",
             id="azurite's wrong key",
+        ),
+        pytest.param(
+            AZURE,
+            said("403 Forbidden", code("AuthenticationFailed", "Server failed to authenticate"))
+            + "<AuthenticationErrorDetail>Request date header too old: 'Fri, 04 Oct 2019 18:02:12'",
+            errors.ClockSkewed,
+            "this host's clock is wrong (Azure Blob Storage answered 403 AuthenticationFailed)",
+            id="azure's clock",
+        ),
+        pytest.param(
+            AZURE,
+            said("403 Forbidden", code("AuthenticationFailed", "Server failed to authenticate"))
+            + "<AuthenticationErrorDetail>Signature not valid in the specified time frame: Start",
+            errors.CredentialsExpired,
+            "the credentials have expired",
+            id="azure's signature that ended",
         ),
         pytest.param(
             AZURE,
             "Bulk delete request failed for key x: The specified container does not exist. "
             "(code: 404)",
             errors.BucketMissing,
-            "there is no bucket box",
+            "there is no container box",
             id="container, of a batch",
         ),
         pytest.param(

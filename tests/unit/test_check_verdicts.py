@@ -43,6 +43,15 @@ def test_brand_new_is_no_failure() -> None:
     assert (verdict.state, verdict.fix) == (State.NOTE, "pgkeep backup")
 
 
+def test_a_new_generation_without_a_backup_is_not_covered_by_the_old_one() -> None:
+    verdict = verdicts.of_coverage(None, [], None, NOW, older=2)
+    assert (verdict.state, verdict.fix) == (State.FAILED, "pgkeep backup")
+    assert verdict.says == (
+        "no backup of this server yet: only what was before it can be restored, from 2 older "
+        "backups"
+    )
+
+
 def test_coverage_says_how_recent_a_moment_can_be_restored() -> None:
     verdict = of_coverage([backup(3)], [3, 4, 5])
     assert verdict == verdicts.ok("coverage", "restorable up to 2 min ago, from 1 backup")

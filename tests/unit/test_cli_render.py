@@ -111,12 +111,17 @@ def test_a_list_with_everything_in_it() -> None:
 def test_a_hole_that_a_server_made_says_why() -> None:
     found = listing([backup(3)], [3, 5])
     given_up = LostWal(
-        "000000010000000000000004", "000000010000000000000004", 1, "2026-01-15T12:04", "it was full"
+        "000000010000000000000004",
+        "000000010000000000000004",
+        1,
+        "2026-01-15T12:04:05.5+00:00",
+        "it was full",
     )
     found = replace(found, losses=(given_up,))
     (line,) = [line for line in text(found) if "HOLE" in line]
     assert line.endswith(
-        "is missing, given up at 2026-01-15T12:04, so that the server could go on: it was full"
+        "is missing, given up at 2026-01-15 12:04:05 UTC, so that the server could go on: it was "
+        "full"
     )
     facts = render_listing.facts([found], all_clusters=False)
     assert facts["coverage"][0]["holes"][0]["why"].endswith("it was full")

@@ -49,7 +49,7 @@ def test_secrets_hide_in_every_repr() -> None:
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
             "did you mean clusters? the file takes repository, write, timezone, clusters, "
-            "retention, dump",
+            "retention, dump, sandbox",
             id="misspelt section",
         ),
         pytest.param(

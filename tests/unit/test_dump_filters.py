@@ -1,8 +1,10 @@
 """Filter files of pg_dump 17, for every version."""
 
+from pathlib import Path
+
 import pytest
 
-from pgkeep.logical.filters import BadFilter, merged, parse_filter
+from pgkeep.logical.filters import BadFilter, merged, parse_filter, read_filter
 from pgkeep.model.dump import Selection
 
 
@@ -52,6 +54,14 @@ def test_a_quoted_name_may_go_over_several_lines() -> None:
 def test_lines_that_cannot_be_used(text: str, why: str) -> None:
     with pytest.raises(BadFilter, match=why):
         parse_filter(text, "f")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(BadFilter) as caught:
+        read_filter(tmp_path / "night")
+    said = f"cannot use the filter file {tmp_path}/night: no such file or directory"
+    assert str(caught.value) == said
+    assert caught.value.hint == "name a text file in UTF-8 with --filter"
 
 
 def test_options_and_filter_add_up() -> None:

@@ -150,6 +150,24 @@ def test_the_parent_shares_the_most_databases_and_is_the_newest_of_those() -> No
     assert choose_parent(dumps, ["x"]) is None
 
 
+def test_a_parent_that_holds_all_that_is_chosen_is_better_than_a_newer_one() -> None:
+    schema, part = Selection(schema_only=True), Selection(tables=("orders",))
+    dumps = [
+        dump("a", 1),
+        dump("a", 2, selection=part),
+        dump("a b", 3, selection=Selection(exclude_databases=("c",))),
+        dump("a b", 4, selection=schema),
+    ]
+
+    def found(names: str, selection: Selection) -> str | None:
+        return getattr(choose_parent(dumps, names.split(), selection), "id", None)
+
+    assert found("a", Selection()) == "D3"
+    assert found("a b", schema) == "D4"
+    assert found("a", part) == "D3"
+    assert found("b", part) == "D3"
+
+
 def test_a_dump_is_compared_with_the_last_one_alike() -> None:
     schema = Selection(schema_only=True)
     dumps = [

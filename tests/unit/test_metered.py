@@ -4,7 +4,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from pgkeep.repository.metering.metered import Metered, traffic
-from pgkeep.repository.metering.opening import open_metered
+from pgkeep.repository.metering.opening import open_metered, traffic_at
 from pgkeep.repository.metering.traffic import Traffic
 from pgkeep.repository.store.base import Store
 from pgkeep.repository.store.memory import MemoryStore
@@ -44,6 +44,12 @@ def test_of_copies_each_is_counted_by_itself() -> None:
     store.get("a")
     assert traffic("memory:near") == Traffic(puts=1, gets=1, sent=4, received=4)
     assert traffic("memory:far") == Traffic(puts=1, sent=4)
+
+
+def test_a_store_that_nobody_opened_is_not_opened_to_count() -> None:
+    assert traffic_at("memory:opened-nowhere") == ("", Traffic())
+    open_metered("memory:opened").put("a", [b"1"])
+    assert traffic_at("memory:opened") == ("memory:opened", Traffic(puts=1, sent=1))
 
 
 def test_what_workers_ask_is_their_owners_count(tmp_path: Path) -> None:

@@ -247,12 +247,24 @@ def test_compressed_pages() -> None:
     runs = b"\x06\x07" + copies + copies + bytes([7] * 5)  # then five literals
     runs += b"".join(b"\xff" + copies * 8 for _ in range(4))
     assert page_of(Image(runs, 0, 0, "pglz", True)) == b"\x07" * 8192
+    literal = b"\xf0" + b"\xff" * 4 + bytes([len(kept) - 15 - 4 * 255]) + kept
+    assert page_of(Image(literal, 224, 7000, "lz4", True)) == PAGE
+    run = (
+        b"\x1f\x07\x01\x00"
+        + b"\xff" * 32
+        + bytes([8191 - 5 - 19 - 32 * 255])
+        + b"\x50"
+        + b"\x07" * 5
+    )
+    assert page_of(Image(run, 0, 0, "lz4", True)) == b"\x07" * 8192
 
 
 @pytest.mark.parametrize(
     ("image", "why"),
     [
-        (Image(b"x", 0, 0, "lz4", True), "pgkeep cannot read pages compressed by lz4"),
+        (Image(b"\xf0", 0, 0, "lz4", True), "its page cannot be decompressed"),
+        (Image(b"\x10x\x02\x00", 0, 0, "lz4", True), "its page cannot be decompressed"),
+        (Image(b"\x1fx\x01\x00\xff\xff\x00", 0, 8000, "lz4", True), "its page cannot be decomp"),
         (Image(b"x", 0, 0, "", True), "its page has the wrong length"),
         (Image(b"x", 0, 9000, "", True), "the hole of its page is impossible"),
         (Image(b"x", 8000, 1000, "", True), "the hole of its page is impossible"),
@@ -272,7 +284,8 @@ def test_an_unreadable_page_is_a_change_that_says_so() -> None:
     wal.raw(HEAP, 0, body(reference(image=bytes(10), image_head=head)))
     log = log_of(wal)
     assert log.image is None
-    assert whats(log) == ["written whole, but pgkeep cannot read pages compressed by lz4"]
+    (what,) = whats(log)
+    assert what.startswith("written whole, but its page cannot be decompressed: a copy from")
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def three() -> Three:
     return Three()
 
 
+def test_a_listing_tells_of_the_copy_that_was_not_cut_off(three: Three) -> None:
+    three.inner[0].put("x", [b"cut"])
+    three.inner[1].put("x", [b"whole"])
+    three.inner[2].put("x", [b"of c!"])
+    assert [(blob.name, blob.size) for blob in three.union.list()] == [("x", 5)]
+
+
 def test_the_first_that_has_it_is_read(three: Three) -> None:
     three.inner[1].put("x", [b"of b"])
     three.inner[2].put("x", [b"of c"])

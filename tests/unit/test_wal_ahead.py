@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pgkeep.model.segment import Segment
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.store.memory import MemoryStore
+from pgkeep.repository.store.open import make_store, open_store
 from pgkeep.repository.wal_archive import WalArchive
 from pgkeep.wal.ahead import prefetch
 from pgkeep.wal.ahead.acks import Acks
@@ -112,6 +114,47 @@ def test_all_repositories_get_it_before_it_is_acknowledged(pg_wal: Path) -> None
     for folder in folders:
         (blob,) = folder.store.list("clusters/main/lost/")
         assert blob.name.endswith(f"/{NAMES[7]}-{NAMES[8]}.json")
+
+
+def test_what_waits_for_one_repository_is_brought_to_the_others(
+    pg_wal: Path, tmp_path: Path
+) -> None:
+    acks = ready(pg_wal)
+    near, far, away = (tmp_path / name for name in ("near", "far", "away"))
+    for place in (near, far):
+        folder = Repository.create(make_store(str(place)), "none", None).cluster("main")
+        folder.add_generation(GENERATION)
+    openers = tuple(partial(opened, place) for place in (near, far))
+    archives = Archives(Candidates(openers, all_of_them=True), None, pytest.fail)
+    assert archives.can_spread
+    far.rename(away)
+
+    def goes_on() -> bool:
+        if away.exists():
+            assert not any(acks.has(name) for name in NAMES)
+            if all(has(near, name) for name in NAMES):
+                away.rename(far)
+                acks.ask(NAMES[0])  # somebody waits, so there is no pause
+        return not all(acks.has(name) for name in NAMES)
+
+    pusher = Pusher(acks, archives.push, jobs=2, spread=archives.spread)
+    pusher.run(goes_on, idle=TOGETHER)
+    assert not away.exists()  # all of it was near before anything was acknowledged
+    assert all(has(far, name) for name in NAMES)
+
+
+def opened(place: Path) -> Opened:
+    return Opened(Repository.open(open_store(str(place)), None).cluster("main"))
+
+
+def has(place: Path, name: str) -> bool:
+    return opened(place).cluster.wal(GENERATION.id).has(name)
+
+
+def test_one_repository_that_works_is_enough_only_if_all_must_have_it() -> None:
+    one = (partial(opened, Path("/not/opened")),)
+    assert not Archives(Candidates(one * 2), None, pytest.fail).can_spread
+    assert not Archives(Candidates(one, all_of_them=True), None, pytest.fail).can_spread
 
 
 def test_what_the_log_is_to_hear_is_said_once(pg_wal: Path) -> None:

@@ -50,6 +50,13 @@ def test_scenario_160_ambiguous_and_missing_hours_are_refused(
     assert "+00' or '" in caught.value.hint
 
 
+def test_a_word_that_is_no_time_at_all(new_york: SessionZone) -> None:
+    with pytest.raises(BadTarget) as caught:
+        parse_time("yesterday", new_york)
+    assert str(caught.value) == "cannot read 'yesterday' as a time: it is not in ISO 8601"
+    assert caught.value.hint == "write it like '2026-01-15 15:47:21+00'"
+
+
 def test_both_readings_of_a_repeated_hour_are_shown_apart(new_york: SessionZone) -> None:
     first, second = (datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6))
     shown = [moment.astimezone(new_york).isoformat() for moment in (first, second)]

@@ -69,6 +69,10 @@ class Context:
         """Leave the screen as it was found, and tell which copies did not do their part."""
         if "progress" in self.__dict__:
             self.progress.close()
+        self.tell_copies()
+
+    def tell_copies(self) -> None:
+        """Tell which copies have not done their part so far."""
         if "app" in self.__dict__:
             for text in self.app.copies_notes():
                 say(f"warning: {safe(text)}")
@@ -92,15 +96,21 @@ class Context:
 
         return "".join(f"\n{line}" for line in requests_text(self._traffic())) * bool(self.verbose)
 
+    def tell_alone(self, command: str) -> None:
+        """Where there are several repositories, say which one a command was for: never for all."""
+        here, *others = self.app.places
+        if others:
+            more = ", ".join(f"pgkeep --repository {safe(one.title)} {command}" for one in others)
+            self.note(f"note: that was repository {safe(here.title)} alone; the others: {more}")
+
     def _traffic(self) -> "list[Spent]":
-        from pgkeep.repository.metering.metered import traffic
+        from pgkeep.repository.metering.opening import traffic_at
         from pgkeep.repository.metering.prices import Spent
-        from pgkeep.repository.store.open import open_store
 
         found = []
         for place in self.app.places:
-            url = open_store(place.address).url
-            if (asked := traffic(url)).requests:
+            url, asked = traffic_at(place.address)
+            if asked.requests:
                 found.append(Spent(url, asked, place.tariff))
         return found
 

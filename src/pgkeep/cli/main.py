@@ -30,8 +30,10 @@ from pgkeep.cli.context import (
     say,
     say_error,
 )
+from pgkeep.cli.pointing import command as point
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
+from pgkeep.cli.undoing import command as undo
 from pgkeep.errors import PgkeepError
 
 BROKEN_PIPE: Final = 141  # what a shell shows for a program that SIGPIPE ended
@@ -152,7 +154,10 @@ def build_app(context: Context) -> typer.Typer:
             raise typer.Exit
         group(here)
 
-    for part in (setup, backup, restore, dump, verify, copy, repair, retention, wal, census, cost):
+    for part in (
+        *(setup, backup, restore, dump, verify, copy),
+        *(repair, retention, wal, census, point, cost, undo),
+    ):
         part.register(app)
     app.command("demo")(_demo)
     app.command("version")(_version)

@@ -1,5 +1,6 @@
 """What a repository costs a month, and what its last backup did. Pure."""
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from pgkeep.repository.metering.prices import (
     requests_cost,
 )
 from pgkeep.repository.metering.traffic import Traffic
+from pgkeep.repository.names import CLUSTERS
 from pgkeep.repository.store.base import BlobStat
 
 KINDS: Final = ("packs", "manifests", "WAL", "others")
@@ -87,24 +89,33 @@ class RepositoryCost:
         }
 
 
-class _Tally:
-    def __init__(self, backup: LastBackup | None, now: float) -> None:
+class Tally:
+    """What a repository holds, counted in one listing: a large one takes long, and costs."""
+
+    def __init__(self, blobs: Iterable[BlobStat], now: float) -> None:
         self.objects = dict.fromkeys(KINDS, 0)
         self.bytes = dict.fromkeys(KINDS, 0)
-        self.packs_of_backup = 0
+        self.clusters: set[str] = set()
         self.recent_wal: list[float] = []
-        self._now = now
-        # A store tells whole seconds, and its clock is not that of the host that made the backup.
-        self._from = backup.started.timestamp() - 2 if backup else now
-        self._to = backup.stopped.timestamp() + 2 if backup else now
+        self._packs = array("d")  # when each was stored, seconds since 1970
+        for blob in blobs:
+            self._add(blob, now)
 
-    def add(self, blob: BlobStat) -> None:
+    def packs_of(self, backup: LastBackup) -> int:
+        """Return how many packs were stored while a backup was made."""
+        # A store tells whole seconds, and its clock is not that of the host that made the backup.
+        first, last = backup.started.timestamp() - 2, backup.stopped.timestamp() + 2
+        return sum(first <= stored <= last for stored in self._packs)
+
+    def _add(self, blob: BlobStat, now: float) -> None:
         kind = kind_of(blob.name)
         self.objects[kind] += 1
         self.bytes[kind] += blob.size
-        if kind == "packs" and self._from <= blob.modified <= self._to:
-            self.packs_of_backup += 1
-        if kind == "WAL" and self._now - blob.modified <= _WEEK:
+        if blob.name.startswith(CLUSTERS) and blob.name.count("/") > 1:
+            self.clusters.add(blob.name.split("/", 2)[1])
+        if kind == "packs":
+            self._packs.append(blob.modified)
+        if kind == "WAL" and now - blob.modified <= _WEEK:
             self.recent_wal.append(blob.modified)
 
 
@@ -121,16 +132,14 @@ def kind_of(name: str) -> str:
 def cost_of_repository(
     repository: str,
     tariff: Tariff,
-    blobs: Iterable[BlobStat],
+    tally: "Tally",
     backup: LastBackup | None,
     now: float,
 ) -> RepositoryCost:
-    """Add up all that is stored. `now` is by the store's clock, seconds since 1970."""
-    prices, tally = tariff.prices, _Tally(backup, now)
-    for blob in blobs:
-        tally.add(blob)
+    """Price all that is stored. `now` is by the store's clock, seconds since 1970."""
+    prices = tariff.prices
     per_day = wal_per_day(tally.recent_wal, now)
-    objects = tally.packs_of_backup + _MANIFEST if backup else 0
+    objects = tally.packs_of(backup) + _MANIFEST if backup else 0
     stored = sum(tally.bytes.values())
     return RepositoryCost(
         repository=repository,

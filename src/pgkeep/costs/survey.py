@@ -1,10 +1,10 @@
 """Look at what a repository holds, to say what it costs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pgkeep.costs.plan import LastBackup, RepositoryCost, cost_of_repository
+from pgkeep.costs.plan import LastBackup, RepositoryCost, Tally, cost_of_repository
 from pgkeep.model.backup import Backup
 from pgkeep.repository.catalog import backups
 from pgkeep.repository.metering.prices import Tariff
@@ -24,19 +24,15 @@ def look_at_costs(places: Sequence[Priced], now: datetime) -> list[RepositoryCos
 
 
 def _cost(place: Priced, now: datetime) -> RepositoryCost:
-    store = place.repository.store
-    return cost_of_repository(
-        store.url,
-        place.tariff,
-        store.list(),
-        _last_backup(place.repository),
-        now.timestamp(),
-    )
+    store, moment = place.repository.store, now.timestamp()
+    tally = Tally(store.list(), moment)
+    last = _last_backup(place.repository, tally.clusters)
+    return cost_of_repository(store.url, place.tariff, tally, last, moment)
 
 
-def _last_backup(repository: Repository) -> LastBackup | None:
+def _last_backup(repository: Repository, clusters: Iterable[str]) -> LastBackup | None:
     newest: Backup | None = None
-    for name in repository.clusters():
+    for name in sorted(clusters):
         for backup in backups(repository.cluster(name)).backups:
             if newest is None or backup.stopped_at > newest.stopped_at:
                 newest = backup

@@ -44,7 +44,10 @@ class Listing:
     @property
     def newest(self) -> datetime | None:
         """The newest moment that can be restored of the generation in use, if it has a time."""
-        record = self.record.newest
+        return self.newest_of(self.record.newest)
+
+    def newest_of(self, record: Record | None) -> datetime | None:
+        """Return the newest moment that can be restored of a generation, if it has a time."""
         latest = record.coverage.latest if record else None
         if record is None or latest is None or not latest.spans:
             return None

@@ -20,6 +20,12 @@ class LostWal(NamedTuple):
     given_up_at: str  # when the last of them was, by the server's clock
     why: str
 
+    @property
+    def when(self) -> str:
+        """When it was given up, for people."""
+        day, _, time = self.given_up_at.partition("T")
+        return f"{day} {time[:8]} UTC"  # as format_moment() has written it
+
     def explains(self, first: str, last: str) -> bool:
         """Tell whether a hole from `first` to `last` has to do with it."""
         return self.first[:8] == first[:8] and self.first <= last and first <= self.last
@@ -51,4 +57,4 @@ def explanation(losses: Sequence[LostWal], first: str, last: str) -> str:
     if not reasons:
         return ""
     lost = reasons[-1]
-    return f"given up at {lost.given_up_at}, so that the server could go on: {lost.why}"
+    return f"given up at {lost.when}, so that the server could go on: {lost.why}"

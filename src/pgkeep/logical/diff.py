@@ -52,6 +52,7 @@ class Difference:
     databases_removed: tuple[str, ...]
     objects: tuple[ObjectChange, ...]
     counts: tuple[CountChange, ...]
+    selections: tuple[str, str]  # what each holds: where that differs, so does much else
     comparable: bool  # both by the same pg_dump: definitions are compared word for word
 
     @property
@@ -83,6 +84,7 @@ def compare_dumps(cluster: ClusterFolder, older: str, newer: str) -> Difference:
         tuple(sorted(were - are)),
         tuple(objects),
         tuple(counts),
+        (before.facts.selection.words, after.facts.selection.words),
         comparable,
     )
 

@@ -45,6 +45,8 @@ class BadFilter(PgkeepError):
 
     @property
     def hint(self) -> str:
+        if not self.line:
+            return "name a text file in UTF-8 with --filter"
         return "write lines like: include table shop.orders, or: exclude table_data audit.*"
 
 
@@ -52,8 +54,11 @@ def read_filter(file: Path) -> Selection:
     """Read a filter file. Raise BadFilter."""
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadFilter(str(file), 0, str(error)) from error
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BadFilter(str(file), 0, why) from error
+    except UnicodeDecodeError as error:
+        raise BadFilter(str(file), 0, f"it is not in UTF-8: {error}") from error
     return parse_filter(text, str(file))
 
 

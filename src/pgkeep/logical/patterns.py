@@ -74,6 +74,11 @@ class Chosen:
     schemas: tuple[Pattern, ...]
     exclude_schemas: tuple[Pattern, ...]
 
+    @property
+    def only_excludes(self) -> bool:
+        """Tell whether everything is meant but what is excluded."""
+        return not (self.tables or self.schemas)
+
     def has(self, schema: str, name: str, *, visible: bool = True) -> bool:
         """Tell whether pg_dump takes this table: chosen tables come from any schema."""
         if self.tables:
@@ -84,13 +89,20 @@ class Chosen:
             chosen = True
         if not self.tables and any(p.matches("", schema) for p in self.exclude_schemas):
             chosen = False
-        out = any(p.matches(schema, name, visible=visible) for p in self.exclude_tables)
-        return chosen and not out
+        return chosen and not self.is_excluded(schema, name, visible=visible)
+
+    def is_excluded(self, schema: str, name: str, *, visible: bool = True) -> bool:
+        """Tell whether a table is left out by name."""
+        return any(p.matches(schema, name, visible=visible) for p in self.exclude_tables)
 
     def has_data(self, schema: str, name: str, *, visible: bool = True) -> bool:
         """Tell whether the rows of a table are taken too."""
-        out = any(p.matches(schema, name, visible=visible) for p in self.exclude_data)
-        return not out and self.has(schema, name, visible=visible)
+        chosen = self.has(schema, name, visible=visible)
+        return chosen and not self.is_without_data(schema, name, visible=visible)
+
+    def is_without_data(self, schema: str, name: str, *, visible: bool = True) -> bool:
+        """Tell whether the rows of a table are left out by its name."""
+        return any(p.matches(schema, name, visible=visible) for p in self.exclude_data)
 
 
 def chosen(selection: Selection) -> Chosen:

@@ -1,6 +1,6 @@
 """A logical backup, as lists, plans and retention see it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NewType
@@ -40,11 +40,22 @@ class Selection:
     exclude_extensions: tuple[str, ...] = ()
     foreign_servers: tuple[str, ...] = ()  # whose tables' data is fetched and dumped
     large_objects: bool | None = None  # None: as pg_dump decides
+    exclude_databases: tuple[str, ...] = ()  # where all were wanted
 
     @property
     def whole(self) -> bool:
         """Tell whether nothing is left out: only such a dump is a backup of its database."""
         return self in (EVERYTHING, _AND_LARGE_OBJECTS)
+
+    @property
+    def holds_all(self) -> bool:
+        """Tell whether all of each database is there, though not every database."""
+        return replace(self, exclude_databases=()).whole
+
+    @property
+    def takes_rows(self) -> bool:
+        """Tell whether any rows are in the dump."""
+        return not self.schema_only and (not self.sections or "data" in self.sections)
 
     @property
     def lists_tables(self) -> bool:

@@ -31,6 +31,23 @@ class BadTarget(PgkeepError):
         return self.advice
 
 
+class BadTime(BadTarget):
+    """A moment that cannot be read, or that is none."""
+
+    code = "bad-time"
+
+    advice: str = "write it like '2026-01-15 15:47:21+00'"
+
+    def __str__(self) -> str:
+        return f"cannot read {self.text!r} as a time: {self.why}"
+
+
+class NoTime(BadTime):
+    """A word that is not written like a moment at all."""
+
+    code = "no-time"
+
+
 @dataclass(frozen=True, slots=True)
 class Latest:
     """All WAL there is."""
@@ -129,15 +146,20 @@ def parse_target(text: str, zone: tzinfo) -> Target:
             raise BadTarget(text, str(error), error.hint) from error
     if colon and kind == "name":
         return _name(text, value)
-    return AtTime(parse_time(text, zone))
+    try:
+        return AtTime(parse_time(text, zone))
+    except NoTime as error:
+        raise BadTarget(text, "it is neither a known word nor an ISO 8601 time") from error
+    except BadTime as error:
+        raise BadTarget(text, error.why, error.advice) from error
 
 
 def parse_time(text: str, zone: tzinfo) -> datetime:
-    """Read an ISO 8601 time and return it in UTC. Raise BadTarget if it names no single moment."""
+    """Read an ISO 8601 time and return it in UTC. Raise BadTime if it names no single moment."""
     try:
         moment = datetime.fromisoformat(_iso(text))
     except ValueError as error:
-        raise BadTarget(text, "it is neither a known word nor an ISO 8601 time") from error
+        raise NoTime(text, "it is not in ISO 8601") from error
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     early, late = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
@@ -146,7 +168,7 @@ def parse_time(text: str, zone: tzinfo) -> datetime:
         either = " or ".join(f"'{m.astimezone(UTC):%Y-%m-%d %H:%M:%S+00}'" for m in (early, late))
         gone = early.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment
         why = f"there is no such local time in {zone}" if gone else f"it comes twice in {zone}"
-        raise BadTarget(text, why, f"say which moment you mean: {either}")
+        raise BadTime(text, why, f"say which moment you mean: {either}")
     return early.astimezone(UTC)
 
 

@@ -2,6 +2,8 @@
 
 from pgkeep.light_typing import Final
 
+# In pg_wal: what was given up unarchived, until a backup was made after it.
+LOST: Final = "pgkeep-lost"
 HEX_DIGITS: Final = frozenset("0123456789ABCDEF")
 
 

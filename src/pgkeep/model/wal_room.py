@@ -20,6 +20,7 @@ class WalRoom:
     waiting_size: int  # bytes of them
     free: int  # bytes on the disk that holds pg_wal
     rate: float  # bytes of WAL per second, lately
+    given_up: int = 0  # files that were not archived and never will be, with no backup after them
 
     @property
     def seconds_left(self) -> float | None:

@@ -95,7 +95,7 @@ def scan_segment(content: bytes, segment: Segment, carry: Carry | None = None) -
     if header.start != segment.start or header.segment_size != segment.size:
         raise WrongSegment(segment.name, f"its content is that of {header.segment}")
     stream = SegmentStream(content[: segment.size], header)
-    chain = _Chain(stream)
+    chain = Chain(stream)
     found = decode(chain.interesting(), stream.content, header.major)
     whole = stream.continued(carry)
     if whole is not None and carry is not None:
@@ -112,7 +112,7 @@ def record_from(content: bytes, segment: Segment, lsn: Lsn) -> Lsn | None:
     if header.start != segment.start or header.segment_size != segment.size:
         raise WrongSegment(segment.name, f"its content is that of {header.segment}")
     stream = SegmentStream(content[: segment.size], header)
-    chain = _Chain(stream)
+    chain = Chain(stream)
     begins = chain.lsn
     if chain.cut is not None:
         begins = np.append(begins, stream.positions(np.array([chain.cut])))
@@ -128,7 +128,7 @@ def _decode_continued(carry: Carry, whole: bytes, stream: "SegmentStream") -> Fo
     return decode(one.only(interesting(one.offsets, content)), content, stream.header.major)
 
 
-def _events(segment: Segment, chain: "_Chain", found: Found, carry: Carry | None) -> SegmentEvents:
+def _events(segment: Segment, chain: "Chain", found: Found, carry: Carry | None) -> SegmentEvents:
     ending, end = chain.ending, chain.end_lsn
     if found.broken is not None:
         ending, end = Ending.BROKEN, found.broken
@@ -198,7 +198,7 @@ def _valid_pages(pages: Bytes, header: WalHeader) -> int:
     return len(pages) if right.all() else int(np.argmin(right))
 
 
-class _Chain:
+class Chain:
     """The whole records that begin in one segment, each proven by the next one's backward link."""
 
     def __init__(self, stream: SegmentStream) -> None:

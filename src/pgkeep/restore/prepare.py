@@ -37,6 +37,7 @@ from pgkeep.restore.preflight import Need, TargetNotEmpty
 from pgkeep.restore.tablespaces import (
     Tablespace,
     TablespaceMove,
+    all_below,
     parse_mapping,
     place_tablespaces,
 )
@@ -64,6 +65,7 @@ class RestoreRequest:
     recovery: RecoveryTarget = _TO_THE_END
     backup: str | None = None  # an id, the beginning of one, or 'latest'; None: pgkeep chooses
     tablespaces: tuple[str, ...] = ()  # OLD=NEW, as typed
+    tablespaces_below: str = ""  # a directory for all that are not mapped, each by its oid
     standby: bool = False
     primary_conninfo: str = ""
     primary_slot_name: str = ""
@@ -75,6 +77,7 @@ class RestoreRequest:
     databases: tuple[str, ...] = ()  # restore the content of these only; none: of all
     jobs: int = 0  # 0: one per core
     rate: int = 0  # bytes compared and written per second, all workers together; 0: no limit
+    spare: int = 0  # bytes that must be free beside all this
     # The words of restore_command before NAME and DEST: pgkeep-wal, its options, "fetch". The
     # restored server runs it, perhaps as another user and for weeks: absolute paths.
     fetch_command: tuple[str, ...] = ("pgkeep-wal", "fetch")
@@ -129,6 +132,8 @@ def prepare(
     settings.tablespace_map(facts, plan)
     layout = _layout(manifest, plan)
     needs, over = _needs(layout, plan, facts), None
+    if request.spare:
+        needs.append(Need(layout.target_dir, request.spare, "room to work in"))
     if existing is None:
         preflight.check_tablespaces(plan.tablespaces, repository)
     else:
@@ -162,9 +167,13 @@ def _look(
 
 
 def _moves(facts: Facts, request: RestoreRequest) -> tuple[TablespaceMove, ...]:
+    linked = [Tablespace(t.oid, t.path) for t in facts.tablespaces if t.path.startswith("/")]
+    mappings = [parse_mapping(text) for text in request.tablespaces]
+    if request.tablespaces_below:
+        mappings += all_below(request.tablespaces_below, linked, mappings)
     return place_tablespaces(
-        [Tablespace(t.oid, t.path) for t in facts.tablespaces if t.path.startswith("/")],
-        [parse_mapping(text) for text in request.tablespaces],
+        linked,
+        mappings,
         target_dir=request.target_dir,
         source_dir=facts.data_directory,
     )

@@ -20,6 +20,9 @@ from pgkeep.server.instance import FOLLOW_OPTIONS, ServerProcess
 from pgkeep.server.processes import wait_until
 from pgkeep.server.recovery import Recovery, advance
 
+_OURS: Final = "pgkeep-wal: "  # begins what restore_command says, in the server's log
+_HINT: Final = "hint: "
+_GO_ON: Final = "mended, start the server again: recovery goes on where it was"
 _LOOK_S: Final = 0.5  # how often progress is shown while nothing else happens
 
 _ADVICE: Final[Mapping[Failure, str]] = {
@@ -28,7 +31,7 @@ _ADVICE: Final[Mapping[Failure, str]] = {
     Failure.INSUFFICIENT_SETTINGS: "raise the setting in {dir}/postgresql.auto.conf to the value "
     "in the message, and start it again: recovery goes on where it was",
     Failure.RESTORE_COMMAND: "run restore_command from {dir}/postgresql.auto.conf by hand to see "
-    "why; mended, start the server again: recovery goes on where it was",
+    f"why; {_GO_ON}",
     Failure.IN_USE: "choose another --port, or stop the server that has it",
     Failure.INCOMPATIBLE: "start it with the programs of its own version: --pg-bin DIR",
 }
@@ -97,6 +100,10 @@ class RecoveryOutcome:
     log_file: str
     seconds: float
     warnings: tuple[str, ...] = ()
+    fetched_files: int = 0  # from the archive, history files among them
+    replayed: tuple[Lsn, Lsn] | None = (
+        None  # from the first record to the last, where both are told
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as --json shows it."""
@@ -148,6 +155,7 @@ class _Follower:
     def __init__(self, server: ServerProcess, plan: RestorePlan) -> None:
         self.server: Final = server
         self.now = Recovery()
+        self.told: list[str] = []  # by our restore_command: its last words, and their hint
         self._plan: Final = plan
         self._read = server.log_start  # bytes of the log taken in
 
@@ -165,6 +173,10 @@ class _Follower:
         whole = grown[: grown.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.decode(errors="replace").splitlines():
+            if line.startswith(_OURS):
+                self.told = [line.removeprefix(_OURS)]
+            elif line.startswith(_HINT) and len(self.told) == 1:
+                self.told.append(line.removeprefix(_HINT))
             event = parse_line(line)
             if event is not None:
                 self.now = advance(self.now, event)
@@ -176,7 +188,7 @@ def _outcome(
     now, server = follower.now, follower.server
     ending = _ending(now, plan)
     if ending is None or (ending is not Ending.SHUT_DOWN and not server.is_alive()):
-        raise _failed(now, server, plan)
+        raise _failed(follower, plan)
     return RecoveryOutcome(
         ending,
         _words(now, ending),
@@ -187,7 +199,15 @@ def _outcome(
         options.log_file,
         seconds,
         tuple(_surprises(now, plan)),
+        now.fetched_files,
+        _replayed(now, plan),
     )
+
+
+def _replayed(now: Recovery, plan: RestorePlan) -> tuple[Lsn, Lsn] | None:
+    """Return where replay began and ended: at the target, when the server waits there."""
+    end = now.last_record or (plan.stop.lsn if plan.stop else None)
+    return None if now.redo is None or end is None else (now.redo, end)
 
 
 def _ending(now: Recovery, plan: RestorePlan) -> Ending | None:
@@ -203,7 +223,8 @@ def _ending(now: Recovery, plan: RestorePlan) -> Ending | None:
     return Ending.STANDBY if plan.standby and now.readable else None
 
 
-def _failed(now: Recovery, server: ServerProcess, plan: RestorePlan) -> RecoveryFailed:
+def _failed(follower: _Follower, plan: RestorePlan) -> RecoveryFailed:
+    now, server = follower.now, follower.server
     reason = now.fatal.reason if now.fatal else Failure.OTHER
     why = now.fatal.text if now.fatal else server.last_words()
     if now.fatal and now.words:
@@ -214,6 +235,9 @@ def _failed(now: Recovery, server: ServerProcess, plan: RestorePlan) -> Recovery
         reason = Failure.INSUFFICIENT_SETTINGS
         why = "recovery waits before the target: " + "; ".join(now.words)
     advice = _ADVICE.get(reason, "").format(dir=plan.target_dir)
+    if reason is Failure.RESTORE_COMMAND and follower.told:
+        why, *hint = follower.told
+        why, advice = f"restore_command: {why}", "; ".join([*hint, _GO_ON])
     reached = _reached(now, plan)
     return RecoveryFailed(plan.target_dir, plan.asked, why, reached, str(server.log_file), advice)
 

@@ -79,6 +79,15 @@ def parse_mapping(text: str) -> Mapping:
     return Mapping(_tidy(sides[0]), _tidy(sides[1]))
 
 
+def all_below(
+    directory: str, tablespaces: Sequence[Tablespace], mapped: Sequence[Mapping]
+) -> list[Mapping]:
+    """Return mappings into one directory, by oid, for every tablespace that has none."""
+    known = {mapping.old for mapping in mapped}
+    places = [(_tidy(space.path), space.oid) for space in tablespaces]
+    return [Mapping(old, f"{_tidy(directory)}/{oid}") for old, oid in places if old not in known]
+
+
 def place_tablespaces(
     tablespaces: Sequence[Tablespace],
     mappings: Sequence[Mapping],

@@ -1,6 +1,7 @@
 """Runs pg_dump and its kin: where to connect without a secret in sight, and what they say."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final, NamedTuple
@@ -31,6 +32,12 @@ class ProgramFailed(PgkeepError):
         how = f"exit status {self.status}" if self.status >= 0 else f"signal {-self.status}"
         said = " ".join(self.output.split())
         return f"cannot {self.doing}: {self.program} ended with {how}: {said or 'it said nothing'}"
+
+    @property
+    def hint(self) -> str:
+        if self.status == -signal.SIGKILL:
+            return "see whether the kernel ended it for want of memory (dmesg), and run it again"
+        return ""
 
 
 class Connecting(NamedTuple):

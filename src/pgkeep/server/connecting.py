@@ -210,6 +210,14 @@ def holds_secret(conninfo: str) -> bool:
     return _holds_a_piece_of_a_password(words) or any(words.get(name) for name in _SECRETS)
 
 
+def user_in(conninfo: str) -> str:
+    """Return as whom a connection string connects; '' when it does not say. Raise BadConninfo."""
+    try:
+        return str(conninfo_to_dict(conninfo).get("user") or "")
+    except psycopg.ProgrammingError as error:
+        raise BadConninfo(_unreadable(conninfo, str(error))) from None
+
+
 def _translated(error: psycopg.OperationalError, words: dict[str, Any]) -> CannotConnect:
     text = _clean(str(error), words)
     kind = next((kind for pattern, kind in _REASONS if re.search(pattern, text)), CannotConnect)

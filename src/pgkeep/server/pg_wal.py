@@ -4,7 +4,7 @@ import os
 import time
 from contextlib import suppress
 
-from pgkeep.model.wal_file import kind_of
+from pgkeep.model.wal_file import LOST, kind_of
 from pgkeep.model.wal_room import WalRoom, wal_rate
 
 
@@ -29,4 +29,14 @@ def look_at_pg_wal(data_directory: str) -> WalRoom | None:
                     finished.append(found.st_mtime)
     held = sum(sizes.get(file, 0) for file in waiting)
     rate = wal_rate(finished, max(sizes.values(), default=0), time.time())
-    return WalRoom(len(waiting), held, disk.f_bavail * disk.f_frsize, rate)
+    free = disk.f_bavail * disk.f_frsize
+    return WalRoom(len(waiting), held, free, rate, _given_up(pg_wal))
+
+
+def _given_up(pg_wal: str) -> int:
+    """Count the lines of the note about it: wal/ahead/losses.py."""
+    try:
+        with open(os.path.join(pg_wal, LOST), "rb") as note:
+            return sum(1 for _ in note)
+    except OSError:
+        return 0

@@ -1,4 +1,7 @@
-"""Processes of a server: alive or not, where they work, and waiting for them. Reads /proc."""
+"""Processes of a server: alive or not, where they work, and waiting for them. Reads /proc.
+
+And the memory that there is for one.
+"""
 
 import ctypes
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 _IPC_RMID: Final = 0  # <sys/ipc.h>
+_CGROUP: Final = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 
 
 class Process(NamedTuple):
@@ -66,6 +70,29 @@ def remove_shared_memory(segment: int | None) -> None:
     """Remove a System V segment, of a server that is gone; one that is not there is no error."""
     if segment is not None:
         ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
+
+
+def free_memory() -> int:
+    """Return how many bytes can be taken without swapping, within a container's limit.
+
+    0 where nothing tells.
+    """
+    try:
+        with open("/proc/meminfo", encoding="ascii") as facts:
+            kib = next(line.split()[1] for line in facts if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return 0
+    limit, used = _number_in(_CGROUP / "memory.max"), _number_in(_CGROUP / "memory.current")
+    free = int(kib) * 1024
+    return free if limit is None or used is None else min(free, max(0, limit - used))
+
+
+def _number_in(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdigit() else None  # 'max' is no limit
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -25,6 +25,7 @@ from pgkeep.server.binaries import (
     give_to_server_user,
 )
 from pgkeep.server.instance import ServerProcess
+from pgkeep.workers.watchdog import Watchdog
 
 _SETTINGS: Final[Mapping[str, str | int]] = {
     "listen_addresses": "",
@@ -47,24 +48,6 @@ _HARMLESS: Final = {
         "lc_messages",
     )
 }
-
-# Waits for a word on its standard input. The end of it instead of a word means that the process
-# which made the cluster was killed: then it ends the server and removes what is left.
-_WATCHDOG: Final = """
-read -r word
-[ "$word" = done ] && exit 0
-memory=$(sed -n '7s/.* //p' "$1/postmaster.pid" 2>/dev/null)
-pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" 2>/dev/null
-count=0
-# A zombie that nobody collects has no working directory any more.
-while [ -n "$pid" ] && readlink "/proc/$pid/cwd" >/dev/null 2>&1 && [ $count -lt 100 ]; do
-    sleep 0.1
-    count=$((count + 1))
-done
-[ -n "$memory" ] && ipcrm -m "$memory" 2>/dev/null
-shift
-rm -rf "$@"
-"""
 
 
 class ToolFailed(PgkeepError):
@@ -129,7 +112,7 @@ class ScratchCluster:
         self._initdb_args = _initdb_args(binaries, initdb_args, wal_segsize, checksums)
         self._template = template
         self._server: ServerProcess | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
         self._existing = False
         self._made: list[Path] = []  # what is removed at the end
 
@@ -181,7 +164,7 @@ class ScratchCluster:
         self.socket_directory = Path(tempfile.mkdtemp(prefix="pgkeep-", dir="/tmp"))
         self._made.append(self.socket_directory)
         give_to_server_user(self.socket_directory)
-        self._watch()
+        self._watchdog = Watchdog(self.data_directory, self._made)
         if self._existing:
             return
         if self._template is not None:
@@ -236,7 +219,7 @@ class ScratchCluster:
             shutil.rmtree(path, ignore_errors=True)
         if self._watchdog is not None:
             # The last step: until here the watchdog would have finished the work for us.
-            self._watchdog.communicate(b"done\n")
+            self._watchdog.end()
             self._watchdog = None
 
     @property
@@ -308,17 +291,6 @@ class ScratchCluster:
 
     def _place(self) -> dict[str, str | int | None]:
         return {"unix_socket_directories": str(self.socket_directory), "port": self.port}
-
-    def _watch(self) -> None:
-        arguments = [str(self.data_directory), *map(str, self._made)]
-        self._watchdog = subprocess.Popen(
-            ["sh", "-c", _WATCHDOG, "pgkeep-watchdog", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C at the terminal must not end it first
-            cwd="/",
-        )
 
     def _run(
         self, command: Sequence[str], environment: Mapping[str, str], *, check: bool = True

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pgkeep.coverage.listing import list_cluster
 from pgkeep.coverage.lost_wal import losses_on_record
 from pgkeep.errors import PgkeepError
+from pgkeep.model.cluster import GenerationId
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.postgres.control import read_control
@@ -26,6 +27,7 @@ from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.setup import verdicts
 from pgkeep.setup.init import look_at_settings, user_name
+from pgkeep.setup.other_places import Opened, Other, look_at_others
 from pgkeep.setup.plan import plan_generation
 from pgkeep.setup.store_test import store_test
 from pgkeep.setup.verdicts import State, Verdict, failed, not_checked, note, ok
@@ -90,6 +92,7 @@ class Subject:
     data_directory: str = ""  # if not where the server says
     pg_bin: str | None = None
     locks: bool = False  # objects are to be locked
+    others: tuple[Other, ...] = ()  # where WAL and backups go, too, or instead
     switch: bool = True  # force a segment to see it arrive
     seconds: float = 60.0  # to wait for it
 
@@ -98,15 +101,19 @@ def check(subject: Subject, progress: Progress) -> CheckReport:
     """Ask everything; what one failure makes unanswerable is noted as not checked."""
     found: list[Verdict] = []
     folder = _repository(subject, found, progress)
+    others = look_at_others(subject.others, found, progress)
+    places = None if folder is None else _Places(folder, tuple(others))
+    facts = None
     try:
         with subject.connect() as session:
-            _server(subject, session, folder, found, progress)
+            facts = _server(subject, session, places, found, progress)
     except PgkeepError as error:
         name = "version" if isinstance(error, UnsupportedVersion) else "connection"
         found.append(_failure(name, error))
         found.append(not_checked("server", "it cannot be asked"))
     if folder is not None:
-        _tried("coverage", found, lambda: _coverage(folder, found))
+        generation = facts.generation.id if facts else None
+        _tried("coverage", found, lambda: _coverage(folder, generation, found))
     return CheckReport(subject.cluster, tuple(found))
 
 
@@ -175,29 +182,58 @@ def _locks(folder: ClusterFolder) -> list[Verdict]:
     return judge_locks(protection(folder.store))
 
 
-def _coverage(folder: ClusterFolder, found: list[Verdict]) -> Verdict:
+def _coverage(
+    folder: ClusterFolder, generation: GenerationId | None, found: list[Verdict]
+) -> Verdict:
+    """Judge what is on record of the server's own generation: what was before it is not it."""
     listing = list_cluster(folder)
     for bad in listing.record.unreadable:
         says = f"backup {bad.id} cannot be read: {bad.why}"
         found.append(failed("manifest", says, bad.error.hint or "pgkeep list"))
-    newest = listing.record.newest
+    own = [part for part in listing.record.generations if part.generation.id == generation]
+    newest = own[0] if own else listing.record.newest
     backups = newest.backups if newest else ()
+    older = len(listing.backups) - len(backups)
     if backups and (pages := verdicts.of_pages(backups[-1])):
         found.append(pages)
     now = datetime.now(UTC)
-    return verdicts.of_coverage(newest.coverage if newest else None, backups, listing.newest, now)
+    moment = listing.newest_of(newest)
+    coverage = newest.coverage if newest else None
+    return verdicts.of_coverage(coverage, backups, moment, now, older=older)
 
 
 # The server's side
 
 
+class _Places(NamedTuple):
+    """The repositories that can be used."""
+
+    first: ClusterFolder
+    others: tuple[Opened, ...]
+
+    def without(self, segment: str, generation: str) -> list[str]:
+        """Return who must have a segment and has not; '' is the first."""
+        lacking = [
+            opened.other.title
+            for opened in self.others
+            if opened.other.needed and not opened.folder.wal(generation).has(segment)
+        ]
+        if self.first.wal(generation).has(segment):
+            return lacking
+        instead = (opened for opened in self.others if not opened.other.needed)
+        arrived = any(opened.folder.wal(generation).has(segment) for opened in instead)
+        return lacking if arrived else ["", *lacking]
+
+
 def _server(
     subject: Subject,
     session: Session,
-    folder: ClusterFolder | None,
+    places: _Places | None,
     found: list[Verdict],
     progress: Progress,
-) -> None:
+) -> ServerFacts | None:
+    """Ask everything of the server; return what it is, if it says so."""
+    folder = None if places is None else places.first
     found.append(ok("connection", f"role {session.role}, database {session.database}"))
     missing = privileges.check(session)
     superuser = session.query("SELECT current_setting('is_superuser') = 'on'")[0][0]
@@ -207,32 +243,41 @@ def _server(
         facts = session.facts()
     except PgkeepError as error:
         found.append(not_checked("settings", str(error)))
-        return
+        return None
     found.append(ok("version", f"PostgreSQL {facts.version}"))
     _tried("data directory", found, lambda: _data_directory(subject, facts))
     if (pg_wal := look_at_pg_wal(subject.data_directory or facts.data_directory)) is not None:
         found.append(verdicts.of_wal_room(pg_wal))
-    if folder is not None:
+    if pg_wal is not None and pg_wal.given_up:
+        found.append(verdicts.of_given_up(pg_wal.given_up))
+    elif folder is not None:
         _tried("given up", found, lambda: _given_up(folder, facts))
     _tried("tools", found, lambda: _tools(subject, facts))
     found.append(_clock(session))
     plan = look_at_settings(session, facts, subject.archive_command())
     found.extend(verdicts.of_settings(plan, facts.settings, checksums=facts.data_checksums))
-    if folder is None:
+    if folder is None or places is None:
         found.append(not_checked("delivery", "the repository cannot be used"))
-        return
+        return facts
     _tried("identity", found, lambda: _identity(folder, facts))
+    found += _strangers(places, facts)
     if not facts.in_recovery:
         _tried("writer", found, lambda: _writer(subject, session, folder, facts))
     _tried("room", found, lambda: _room(folder, session))
+    needed = {other.title for other in subject.others if other.needed}
+    away = sorted(needed - {opened.other.title for opened in places.others})
     if not plan.archives_to_us:
         found.append(not_checked("delivery", "the server does not archive to pgkeep yet"))
     elif facts.in_recovery:
         found.append(note("delivery", "the server is a standby: its primary archives"))
+    elif away:
+        why = f"WAL must be in repository {' and '.join(away)}, too, which cannot be used"
+        found.append(not_checked("delivery", why))
     elif not subject.switch:
         found.append(not_checked("delivery", "--no-switch was given"))
     else:
-        _tried("delivery", found, lambda: _delivery(subject, session, facts, folder, progress))
+        _tried("delivery", found, lambda: _delivery(subject, session, facts, places, progress))
+    return facts
 
 
 def _given_up(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
@@ -271,6 +316,15 @@ def _identity(folder: ClusterFolder, facts: ServerFacts) -> Verdict:
     return verdicts.of_identity(plan_generation(known, facts.generation).says)
 
 
+def _strangers(places: _Places, facts: ServerFacts) -> list[Verdict]:
+    """Return who of the others does not know this server: its WAL is refused there."""
+    found: list[Verdict] = []
+    for other, folder in places.others:
+        _tried("identity", found, lambda folder=folder: _identity(folder, facts))  # type: ignore[misc]
+        found[-1] = other.named(found[-1])
+    return [verdict for verdict in found if verdict.state is not State.OK]
+
+
 def _writer(
     subject: Subject, session: Session, folder: ClusterFolder, facts: ServerFacts
 ) -> Verdict:
@@ -299,7 +353,7 @@ def _delivery(
     subject: Subject,
     session: Session,
     facts: ServerFacts,
-    folder: ClusterFolder,
+    places: _Places,
     progress: Progress,
 ) -> Verdict:
     """Have the server finish a segment with something in it, and wait until it has arrived."""
@@ -308,16 +362,17 @@ def _delivery(
     written = Lsn.parse(session.query(statement, doing="write a WAL record")[0][0])
     session.switch_wal()
     segment = Segment.ending(written, facts.timeline, facts.segment_size)
-    archive = folder.wal(facts.generation.id)
+    everywhere = any(opened.other.needed for opened in places.others)
     progress.phase(f"waiting up to {format_duration(subject.seconds)} for {segment} to be archived")
     began = time.monotonic()
     while (waited := time.monotonic() - began) < subject.seconds:
-        if archive.has(segment.name):
-            return verdicts.of_delivery(segment.name, waited)
+        lacking = places.without(segment.name, facts.generation.id)
+        if not lacking:
+            return verdicts.of_delivery(segment.name, waited, everywhere=everywhere)
         time.sleep(_POLL)
     stats = session.archiver_stats()
     last_failure = ""
     if stats.last_failed_wal and stats.last_failed_time:
         when = f"{stats.last_failed_time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
         last_failure = f"the last failure was {stats.last_failed_wal} at {when}"
-    return verdicts.of_no_delivery(segment.name, subject.seconds, last_failure)
+    return verdicts.of_no_delivery(segment.name, subject.seconds, last_failure, lacking)

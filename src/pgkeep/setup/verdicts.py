@@ -146,13 +146,22 @@ def of_wal_room(room: WalRoom) -> Verdict:
     return ok("pg_wal", str(room))
 
 
+def of_given_up(files: int) -> Verdict:
+    """Shout about WAL that was given up and is not on record, as while the repository is away."""
+    says = (
+        f"{files} WAL file{'s were' if files != 1 else ' was'} given up to keep the server running,"
+        " and there is no backup after that: no recovery goes across"
+    )
+    return failed("given up", says, "mend the repository: a backup is made by itself then")
+
+
 def of_losses(losses: Sequence[LostWal], newest_backup: datetime | None) -> Verdict:
     """Shout about WAL that was given up, until a backup was begun after it."""
     if not losses:
         return ok("given up", "no WAL was given up to keep the server running")
     last = max(losses, key=lambda lost: lost.given_up_at)
     says = (
-        f"WAL from {last.first} to {last.last} was given up at {last.given_up_at}: {last.why}; no "
+        f"WAL from {last.first} to {last.last} was given up at {last.when}: {last.why}; no "
         "recovery goes across"
     )
     if newest_backup is None or newest_backup <= datetime.fromisoformat(last.given_up_at):
@@ -195,13 +204,21 @@ def of_tools(folder: str, found: str, server: str) -> Verdict:
     return ok("tools", f"{folder}, PostgreSQL {found}")
 
 
-def of_delivery(segment: str, seconds: float) -> Verdict:
-    says = f"a forced segment, {segment}, was in the repository after {format_duration(seconds)}"
+def of_delivery(segment: str, seconds: float, *, everywhere: bool = False) -> Verdict:
+    """`everywhere`: it had to be in several repositories, and was."""
+    where = "all repositories" if everywhere else "the repository"
+    says = f"a forced segment, {segment}, was in {where} after {format_duration(seconds)}"
     return ok("delivery", says)
 
 
-def of_no_delivery(segment: str, waited: float, last_failure: str) -> Verdict:
-    says = f"segment {segment} did not arrive in the repository within {format_duration(waited)}"
+def of_no_delivery(
+    segment: str, waited: float, last_failure: str, lacking: Sequence[str] = ("",)
+) -> Verdict:
+    """`lacking` are the repositories that do not have it; '' is the first."""
+    where = " and ".join(f"repository {one}" if one else "the first repository" for one in lacking)
+    if list(lacking) == [""]:
+        where = "the repository"
+    says = f"segment {segment} did not arrive in {where} within {format_duration(waited)}"
     if last_failure:
         says += f"; {last_failure}"
     fix = (
@@ -232,9 +249,21 @@ def of_writer(server: str, writer: str, since: str, *, failing: bool) -> Verdict
 
 
 def of_coverage(
-    coverage: Coverage | None, backups: Sequence[Backup], newest: datetime | None, now: datetime
+    coverage: Coverage | None,
+    backups: Sequence[Backup],
+    newest: datetime | None,
+    now: datetime,
+    *,
+    older: int = 0,
 ) -> Verdict:
-    """`newest` is the time of the newest restorable moment, where it is known."""
+    """`newest` is the time of the newest restorable moment, where it is known.
+
+    `older` backups are of what the cluster was before an upgrade or a new initdb.
+    """
+    if older and not backups:
+        kept = f"{older} older backup{'s' if older != 1 else ''}"
+        says = f"no backup of this server yet: only what was before it can be restored, from {kept}"
+        return failed("coverage", says, "pgkeep backup")
     if coverage is None or not backups:
         return note("coverage", "no backup yet, so nothing can be restored", "pgkeep backup")
     latest = coverage.latest

@@ -45,11 +45,11 @@ class VerifyFailed(PgkeepError):
         if self.backups and not self.good:
             return (
                 f"take a new {new} now; bring the named objects back from another copy of the "
-                "repository, and verify again"
+                "repository (pgkeep verify --repair), and verify again"
             )
         return (
-            "bring the named objects back from another copy of the repository, or take a new "
-            f"{new}, and verify again; check the disks of the repository"
+            "bring the named objects back from another copy of the repository (pgkeep verify "
+            f"--repair), or take a new {new}, and verify again; check the disks of the repository"
         )
 
     @property

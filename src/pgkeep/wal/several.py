@@ -12,8 +12,8 @@ from pgkeep.wal.place import Candidates, Opened
 
 Done = TypeVar("Done")
 
-_AWAY = (StoreFailed, NotARepository)  # full, read-only, unreachable, not mounted
-_NO_USE = (*_AWAY, Damaged, FormatTooNew, WrongKey, ShortRead, AlienSegment)
+AWAY = (StoreFailed, NotARepository)  # full, read-only, unreachable, not mounted
+_NO_USE = (*AWAY, Damaged, FormatTooNew, WrongKey, ShortRead, AlienSegment)
 
 
 def push_to(
@@ -28,7 +28,7 @@ def push_to(
     for candidate in candidates.each:
         try:
             push(candidate())
-        except _AWAY as error:
+        except AWAY as error:
             failed = failed or error
             continue
         if not candidates.all_of_them:

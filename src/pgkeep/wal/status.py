@@ -77,7 +77,7 @@ class WalStatus:
         found = [text for archive in self.archives for text in _problems(archive)]
         if self.archiver is not None and self.failing:
             wal, at = self.archiver.last_failed_wal, self.archiver.last_failed_time
-            behind = f"; {self.waiting.count} files wait" if self.waiting else ""
+            behind = f"; {_waiting(self.waiting.count)}" if self.waiting else ""
             moment = f" at {at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
             found.insert(0, f"the server failed to archive {wal}{moment}{behind}: see its log")
         if self.room is not None and self.room.is_behind:
@@ -85,6 +85,10 @@ class WalStatus:
         if not self.archives:
             found.append(f"cluster {self.cluster} is not set up in {self.repository}: pgkeep init")
         return tuple(found)
+
+
+def _waiting(count: int) -> str:
+    return "1 file waits" if count == 1 else f"{count} files wait"
 
 
 def wal_status(

@@ -62,8 +62,8 @@ def copy(  # noqa: PLR0913 - options
 
     context: Context = here.obj
     app = context.app
+    place = app.place_of(to, to_passphrase_file)  # a wrong name is told before anything is opened
     origin = app.place_of(source, from_passphrase_file).open()
-    place = app.place_of(to, to_passphrase_file)
     target, made = _target(context, origin, place, dry_run=dry_run)
     reports = []
     for name in [context.cluster] if context.cluster else origin.clusters():

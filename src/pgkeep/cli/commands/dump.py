@@ -10,6 +10,7 @@ from pgkeep.cli.commands import dump_files, dump_restore
 from pgkeep.cli.commands import dump_options as options
 from pgkeep.cli.context import NO, Context, error_facts, group, say_problem
 from pgkeep.cli.locking.keeping import lock_after
+from pgkeep.errors import PgkeepError
 from pgkeep.model.dump import Selection
 
 
@@ -64,10 +65,10 @@ def create(  # noqa: PLR0913 - what pg_dump can choose, by its own names
         exclude_table_data=tuple(exclude_data or ()), schemas=tuple(schemas or ()),
         exclude_schemas=tuple(exclude_schemas or ()), extensions=tuple(extensions or ()),
         foreign_servers=tuple(foreign_data or ()), large_objects=large_objects,
+        exclude_databases=tuple(exclude_databases or ()),
     )  # fmt: skip
     wish = _Wish(
         databases=tuple(databases or ()),
-        exclude=tuple(exclude_databases or ()),
         selection=_with_file(selection, filter_file),
         role_passwords=role_passwords,
         label=label,
@@ -82,7 +83,6 @@ class _Wish(NamedTuple):
     """What was typed."""
 
     databases: tuple[str, ...]
-    exclude: tuple[str, ...]
     selection: Selection
     role_passwords: bool | None
     label: str
@@ -108,7 +108,6 @@ def _create(context: Context, wish: _Wish) -> int:
     wait = parse_duration(wish.lock_wait) if wish.lock_wait else app.config.dump.lock_wait
     chosen = CreateOptions(
         databases=wish.databases,
-        exclude_databases=wish.exclude,
         selection=wish.selection,
         role_passwords=wish.role_passwords,
         label=wish.label,
@@ -158,12 +157,19 @@ def list_dumps(here: typer.Context) -> int:
 def show(here: typer.Context, dump_id: options.Dump = "latest") -> None:
     """Show all that is on record of a dump."""
     from pgkeep.cli.render import dump as render
+    from pgkeep.logical.largest import largest_tables
     from pgkeep.repository import dumps
 
     context: Context = here.obj
     folder = context.app.cluster_to_read
     facts = dumps.read_facts(folder, dumps.find_dump(dumps.dumps(folder), dump_id).id)
-    context.result(render.show_facts(facts), lambda look: render.show(facts, look))
+    try:
+        largest, why_not = largest_tables(folder, facts.id, render.LARGEST), ""
+    except PgkeepError as error:  # what is on record is worth seeing all the same
+        largest, why_not = [], str(error)
+    context.result(
+        render.show_facts(facts, largest), lambda look: render.show(facts, largest, why_not, look)
+    )
 
 
 def diff(

@@ -74,6 +74,10 @@ Create = Annotated[
 ]
 OneDatabase = Annotated[str, typer.Option(help="Which database of the dump.")]
 AllOfDump = Annotated[bool, typer.Option("--all", help="Every database of the dump.")]
+NotOfDump = Annotated[
+    Patterns | None,
+    typer.Option("--exclude-database", metavar="PATTERN", help="With --all: not these."),
+]
 CreateRoles = Annotated[
     bool, typer.Option("--create-roles", help="Make the roles that are missing.")
 ]

@@ -27,6 +27,7 @@ def restore(  # noqa: PLR0913 - the options of the command
     create: options.Create = False,
     database: options.OneDatabase = "",
     every: options.AllOfDump = False,
+    exclude_databases: options.NotOfDump = None,
     tables: options.Tables = None,
     exclude_tables: options.ExcludeTables = None,
     exclude_data: options.ExcludeData = None,
@@ -56,6 +57,8 @@ def restore(  # noqa: PLR0913 - the options of the command
 
     context: Context = here.obj
     _demand_sense(name, every=every, create=create, replace=replace, others=force or drop_old)
+    if (database or exclude_databases) and every is bool(database):
+        raise typer.BadParameter("--all restores every one but --exclude-database; --database one")
     chosen = Selection(
         tables=tuple(tables or ()),
         exclude_tables=tuple(exclude_tables or ()),
@@ -73,11 +76,14 @@ def restore(  # noqa: PLR0913 - the options of the command
         masks=_masks(context) if masked else (),
         sample=parse_share(sample) if sample else 0.0, seed=seed, dry_run=dry_run,
     )  # fmt: skip
-    return _carry_out(context, made, every=every)
+    return _carry_out(context, made, tuple(exclude_databases or ()), every=every)
 
 
-def _carry_out(context: Context, request: "RestoreRequest", *, every: bool) -> int:
+def _carry_out(
+    context: Context, request: "RestoreRequest", exclude: tuple[str, ...], *, every: bool
+) -> int:
     from pgkeep.cli.render import dump_restore as render
+    from pgkeep.logical.restoring.every import restore_every
     from pgkeep.logical.restoring.restore import restore as one
     from pgkeep.repository import dumps
 
@@ -90,15 +96,18 @@ def _carry_out(context: Context, request: "RestoreRequest", *, every: bool) -> i
         jobs=request.jobs or app.jobs,
         pg_bin=app.settings.pg_bin,
     )
-    names = found.databases if every else (request.database,)
-    wanted = [replaced(request, database=name) for name in names]
-    reports = [one(app.cluster_to_read, single, context.progress) for single in wanted]
+    if every:
+        made = restore_every(app.cluster_to_read, request, exclude, context.progress)
+        context.close()
+        facts = [report.to_dict() for report in made.reports]
+        context.result(
+            {"restored": facts, "left_alone": list(made.left_alone)},
+            lambda look: render.every(made, look),
+        )
+        return 0
+    report = one(app.cluster_to_read, request, context.progress)
     context.close()
-    facts = [report.to_dict() for report in reports]
-    context.result(
-        {"restored": facts} if every else facts[0],
-        lambda look: "\n\n".join(render.report(report, look) for report in reports),
-    )
+    context.result(report.to_dict(), lambda look: render.report(report, look))
     return 0
 
 

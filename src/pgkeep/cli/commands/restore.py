@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgkeep.cli.context import NO, Context
+from pgkeep.cli.context import NO, Context, say
+from pgkeep.cli.text import safe
 from pgkeep.model.target import Action, BadTarget, RecoveryTarget, TimelineChoice, parse_target
 
 if TYPE_CHECKING:
@@ -172,9 +173,28 @@ def _dry_run(context: Context, request: "RestoreRequest") -> int:
 
     plan = prepare(context.app.cluster_to_read, request, context.progress).plan
     context.close()
+    _tell_who_is_away(context)
     facts = {**plan.to_dict(), "dry_run": True}
     context.result(facts, lambda look: render_restore.plan(plan, look) + "\nnothing was written")
     return 0
+
+
+def _tell_who_is_away(context: Context) -> None:
+    """Tell, before anything is written, whom recovery will wait for.
+
+    PostgreSQL asks for what comes next also where it stops before: for the next timeline's history.
+    """
+    context.tell_copies()
+    copies = context.app.copies
+    away = [place.title for place, _ in copies.away]
+    left = [place.title for place in context.app.places if place.title not in away]
+    if away:
+        names = safe(" and ".join(away))
+        say(
+            f"warning: recovery cannot end while {names} cannot be asked: WAL is only called "
+            "missing when every repository has said so; if it is gone for good: pgkeep "
+            f"--repository {safe(left[0])} restore ..."
+        )
 
 
 def _carry_out(
@@ -196,13 +216,14 @@ def _carry_out(
         # Looked for before the first byte is written: hours later is a bad time to miss them.
         find_binaries(prepared.plan.backup.generation.major, programs)
     context.note(render_restore.plan(prepared.plan, context.look_at_stderr))
+    _tell_who_is_away(context)
     report = carry_out(
         context.app.cluster_to_read, prepared, now=datetime.now(UTC), progress=progress
     )
     if start:
         # Told at once: what follows may take hours or fail, and the files are there.
         context.note(render_restore.written(report))
-    elif context.app.secret_is_only_here:
+    elif context.app.some_secret_is_only_here:
         context.note(f"note: {render_restore.LOCKED_OUT}")
     outcome = _start(context, report.plan, port, programs) if start else None
     context.close()

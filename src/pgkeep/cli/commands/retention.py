@@ -75,6 +75,7 @@ def expire(
         context.say_story(render.outcome(outcome) + context.spent_text())
     elif dry_run and decision.refusal is None:
         context.say_story("dry run: nothing was deleted")
+    context.tell_alone("expire")
     problem = render.problem_of(decision, outcome)
     status = locked.say(context)
     return say_problem(problem, status)
@@ -122,6 +123,7 @@ def delete(
         context.result(render.preview_facts(found, done), lambda _: "")
     else:
         context.say_story(render.outcome(done))
+    context.tell_alone(f"delete {found.id}")
     return say_problem(done.problem, 0 if done.backups or done.dumps else NO)  # NO: it is locked
 
 
@@ -177,6 +179,7 @@ def _remove_pins(context: Context, text: str) -> None:
         {"removed": [render.pin_facts(one, now) for one in found]},
         lambda _: render.unpinned(found),
     )
+    context.tell_alone(f"pin --remove {text}")
 
 
 def _add_pin(context: Context, text: str, reason: str, until: str | None) -> None:
@@ -189,6 +192,7 @@ def _add_pin(context: Context, text: str, reason: str, until: str | None) -> Non
     end = None if until is None else parse_end(until, now, context.app.zone)
     made = add_pin(folder, found.id, reason, end, now)
     context.result(render.pin_facts(made, now), lambda look: render.pinned(made, look))
+    context.tell_alone(f"pin {made.backup} --reason ...")
 
 
 def lock(

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -168,6 +169,7 @@ def check(
     from pgkeep.cli.render import setup as render_setup
     from pgkeep.setup.check import Subject
     from pgkeep.setup.check import check as run
+    from pgkeep.setup.other_places import Other
     from pgkeep.units import parse_duration
 
     context: Context = here.obj
@@ -177,16 +179,21 @@ def check(
     settings = app.settings
     if rule_321:
         return _check_321(context)
+    first, *others = app.writing
     subject = Subject(
         cluster=app.cluster_name,
         connect=app.connect,
-        open_cluster=lambda: app.cluster,
+        open_cluster=lambda: app.cluster_in(first),
         archive_command=app.archive_command,
         secret_is_only_here=lambda: app.secret_is_only_here,
         server_name=settings.server_name,
         data_directory=settings.data_directory,
         pg_bin=settings.pg_bin or None,
-        locks=app.place.section.lock != "none",
+        locks=first.section.lock != "none",
+        others=tuple(
+            Other(place.title, partial(app.cluster_in, place), needed=app.writes_everywhere)
+            for place in others
+        ),
         switch=not no_switch,
         seconds=min(60, settings.wal_timeout) if timeout is None else parse_duration(timeout),
     )
@@ -220,9 +227,9 @@ def _check_321(context: Context) -> int:
     name = app.cluster_name
 
     def kept(place: Place) -> Kept:
-        return Kept(
-            place.title, place.address, place.section.site, lambda: place.open().cluster(name)
-        )
+        # Its name, or the address without what follows it: how to get there.
+        title = place.name or place.address.partition("?")[0]
+        return Kept(title, place.address, place.section.site, lambda: place.open().cluster(name))
 
     copies = [kept(place) for place in app.places]
     report = look_at_copies(name, directory, copies, datetime.now(UTC))
@@ -259,6 +266,7 @@ def key_add(
     new = secret_from_file(new_passphrase_file) if new_passphrase_file else _ask_twice()
     slot = add_passphrase(repository, new, label)
     context.result({"slot": slot}, lambda _: f"added key slot {slot}")
+    context.tell_alone("key add")
 
 
 def _ask_twice() -> str:
@@ -282,6 +290,7 @@ def key_recovery(
     context: Context = here.obj
     key = add_recovery_key(context.app.repository, label)
     context.result({"recovery_key": key}, lambda look: render_setup.recovery_key(key, look))
+    context.tell_alone("key recovery")
 
 
 def key_remove(
@@ -299,3 +308,4 @@ def key_remove(
     context: Context = here.obj
     remove_slot(context.app.store, slot)
     context.result({"removed": slot}, lambda _: f"removed key slot {slot}")
+    context.tell_alone("key list")

@@ -116,6 +116,7 @@ def _tell_healed(context: Context, report: "HealReport") -> int:
     problem = report.verified.problem
     facts = {**report.to_dict(), "error": error_facts(problem)}
     context.result(facts, lambda look: render_verify.healed(report, look))
+    context.tell_alone("verify --repair")
     return say_problem(problem)
 
 
@@ -129,6 +130,7 @@ def _tell(context: Context, report: "VerifyReport") -> int:
         facts | context.spent(),
         lambda look: render_verify.report(report, look) + context.spent_text(),
     )
+    context.tell_alone("verify")
     return say_problem(report.problem)
 
 

@@ -6,11 +6,13 @@ from typing import Any
 from pgkeep.cli.text import Look, fields, plural, safe, table
 from pgkeep.logical.create.report import DumpReport, database_facts
 from pgkeep.logical.diff import CountChange, Difference, ObjectChange
+from pgkeep.logical.largest import CountedTable
 from pgkeep.model.dump import Dump
 from pgkeep.repository.dumps import DumpCatalog
 from pgkeep.repository.manifest.dump_facts import DumpedDatabase, DumpFacts
 from pgkeep.units import format_duration, format_size
 
+LARGEST = 20  # tables that show lists
 _SHOWN = 200  # lines of a difference; --json has them all
 
 
@@ -33,7 +35,7 @@ def report(made: DumpReport, look: Look) -> str:
         fields(pairs, indent="  "),
     ]
     lines += [f"  note: {safe(note)}" for note in made.notes]
-    if not facts.selection.whole:
+    if not facts.selection.holds_all:
         lines.append(look.weak("  this is not a full backup: it holds what was chosen"))
     return "\n".join(lines)
 
@@ -97,13 +99,16 @@ def listing(found: DumpCatalog, look: Look) -> str:
     return "\n".join(parts)
 
 
-def show_facts(facts: DumpFacts) -> dict[str, Any]:
-    """Return everything on record of a dump."""
+def show_facts(facts: DumpFacts, largest: Sequence[CountedTable]) -> dict[str, Any]:
+    """Return everything on record of a dump, and its largest tables."""
     shown = {name: getattr(facts, name) for name in facts.__struct_fields__}
-    return shown | {"databases": [database_facts(database) for database in facts.databases]}
+    return shown | {
+        "databases": [database_facts(database) for database in facts.databases],
+        "largest_tables": [one._asdict() for one in largest],
+    }
 
 
-def show(facts: DumpFacts, look: Look) -> str:
+def show(facts: DumpFacts, largest: Sequence[CountedTable], why_not: str, look: Look) -> str:
     dump = facts.dump()
     pairs = [
         ("cluster", facts.cluster),
@@ -127,12 +132,32 @@ def show(facts: DumpFacts, look: Look) -> str:
         header = ["DATABASE", "OWNER", "ENCODING", "COLLATION", "TABLES", "ROWS", "DATA", "LOBS"]
         rows = [_database_row(database) for database in facts.databases]
         parts.append(table(header, rows, look, right=(4, 5, 6, 7)))
+    parts += _largest(dump.tables, largest, look)
+    if why_not:
+        parts.append(look.bad(f"its tables cannot be listed: {safe(why_not)}"))
+    settings = [[d.name, setting] for d in facts.databases for setting in d.settings]
+    if settings:
+        parts.append(table(["DATABASE", "SETTING"], settings, look))
     extensions = [[e.database, e.name, e.version] for d in facts.databases for e in d.extensions]
     if extensions:
         parts.append(table(["DATABASE", "EXTENSION", "VERSION"], extensions, look))
     if facts.globals is not None and facts.globals.roles:
         parts.append(f"roles: {safe(', '.join(facts.globals.roles))}")
     return "\n\n".join(parts)
+
+
+def _largest(tables: int, largest: Sequence[CountedTable], look: Look) -> list[str]:
+    """List tables with rows; empty ones last, and all that there is no room for counted."""
+    if not largest:
+        return []
+    rows = [
+        [one.database, f"{one.schema}.{one.name}", f"{one.rows:,}", format_size(one.bytes)]
+        for one in largest
+    ]
+    found = table(["DATABASE", "TABLE", "ROWS", "DATA"], rows, look, right=(2, 3))
+    if tables > len(largest) == LARGEST:
+        found += f"\nthe largest of {tables:,}; pgkeep dump export, and pg_restore --list, has all"
+    return [found]
 
 
 def _database_row(database: DumpedDatabase) -> list[str]:
@@ -161,6 +186,12 @@ def difference(found: Difference, look: Look) -> str:
         header = ["DATABASE", "TABLE", "ROWS WERE", "ROWS ARE", "CHANGE", "BYTES"]
         lines.append(table(header, rows, look, right=(2, 3, 4, 5)))
         lines += _more(len(found.counts))
+    was, now = map(safe, found.selections)
+    if was != now:
+        lines.append(
+            f"note: much of this was not chosen, rather than dropped or made: {found.older} holds "
+            f"{was}, {found.newer} {now}"
+        )
     if not found.comparable:
         lines.append(
             "note: another major version of pg_dump made one of them: definitions were not compared"

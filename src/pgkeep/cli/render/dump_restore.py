@@ -1,6 +1,7 @@
 """Restored dumps as text."""
 
 from pgkeep.cli.text import Look, fields, plural, safe
+from pgkeep.logical.restoring.every import RestoredDatabases
 from pgkeep.logical.restoring.report import RestoreReport
 from pgkeep.units import format_duration, format_size
 
@@ -28,7 +29,7 @@ def report(made: RestoreReport, look: Look) -> str:
         ("server", f"PostgreSQL {made.server}"),
         ("holds", counts),
         ("loaded", format_size(made.bytes) if made.bytes else ""),
-        ("compared", "" if made.dry_run else f"{plural(made.compared, 'object')} and all rows"),
+        ("compared", _compared(made)),
         ("roles made", ", ".join(made.roles_created)),
         ("came along", _came(made)),
         ("old one", old),
@@ -51,6 +52,23 @@ def report(made: RestoreReport, look: Look) -> str:
     if made.dry_run:
         lines.append("dry run: nothing was changed")
     return "\n".join(lines)
+
+
+def _compared(made: RestoreReport) -> str:
+    """Say what was compared with the dump: a sample has other rows, and scripts tell nothing."""
+    if made.dry_run or not made.compared:
+        return ""
+    rows = " and all rows" if made.rows and made.sample is None else ""
+    return f"{plural(made.compared, 'object')}{rows}"
+
+
+def every(made: RestoredDatabases, look: Look) -> str:
+    """Say what became of each database of a dump."""
+    parts = [report(one, look) for one in made.reports]
+    if made.left_alone:
+        names = safe(", ".join(made.left_alone))
+        parts.append(f"left as they are: {names}; every server has them, the dump nothing in them")
+    return "\n\n".join(parts)
 
 
 def _came(made: RestoreReport) -> str:

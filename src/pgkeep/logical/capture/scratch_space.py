@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
 from pgkeep.logical.capture.process_group import Watchdog
+from pgkeep.server.processes import free_memory
 from pgkeep.units import MIB
 
 WANTED: Final = 256 * MIB  # bytes that pg_dump may be ahead: seconds of a fast one
@@ -90,7 +91,7 @@ def _places() -> list[Place]:
     if not _is_tmpfs(_MEMORY):
         return [on_disk]
     in_memory = _place(_MEMORY)
-    return [in_memory._replace(free=min(in_memory.free, _free_memory())), on_disk]
+    return [in_memory._replace(free=min(in_memory.free, free_memory())), on_disk]
 
 
 def _place(directory: str) -> Place:
@@ -108,13 +109,3 @@ def _is_tmpfs(directory: str) -> bool:
     except OSError:
         return False
     return any(field[1:3] == [directory, "tmpfs"] for field in fields)
-
-
-def _free_memory() -> int:
-    """Return what can be taken without swapping: a tmpfs promises more than that."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as facts:
-            kib = next(line.split()[1] for line in facts if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return 0
-    return int(kib) * 1024

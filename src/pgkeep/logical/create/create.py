@@ -76,7 +76,6 @@ class CreateOptions:
     """What the user may choose."""
 
     databases: tuple[str, ...] = ()  # none: all
-    exclude_databases: tuple[str, ...] = ()  # patterns
     selection: Selection = EVERYTHING
     role_passwords: bool | None = None  # None: where the role may read them
     label: str = ""
@@ -110,7 +109,8 @@ def create(
         for holder in lock.took_over:
             progress.note(f"took over from {holder}: that process is dead")
         server = _look(conninfo)
-        plan = plan_databases(server.databases, options.databases, options.exclude_databases)
+        excluded = options.selection.exclude_databases
+        plan = plan_databases(server.databases, options.databases, excluded)
         where = redacted(conninfo)
         tools = find_tools(server.version, f"the server at {where}", options.pg_bin or None)
         job = _Job(cluster, conninfo, options, progress, lock, server, plan, tools, wanted)
@@ -208,7 +208,7 @@ class _Job:
         began, now = time.monotonic(), self.began
         self.missing += self.plan.impossible
         known = dumps.dumps(self.cluster)
-        parent = choose_parent(known.dumps, self.plan.names)
+        parent = choose_parent(known.dumps, self.plan.names, self.options.selection)
         past = read_parent(self.cluster, parent)
         last = last_alike(known.dumps, self.plan, self.options.selection)
         comparison = Comparison.with_last(self.cluster, last)
@@ -295,6 +295,11 @@ class _Job:
             finally:
                 snapshot.close()
             self._note_collation(snapshot.database, found)
+            if found.partless and not self.options.selection.tables_and_children:
+                self.notes.append(
+                    f"rows of partitions that no -t chooses are not in it: of "
+                    f"{', '.join(found.partless)}"
+                )
 
     def _give_up(self, database: str, error: PgkeepError) -> None:
         """Go on without a database, if there are others: they are worth having all the same."""

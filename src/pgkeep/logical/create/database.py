@@ -70,7 +70,7 @@ class Dumper:
         """Dump a database into the folder of this number; return what goes on record of it."""
         name = snapshot.database
         runs = plan_runs(survey.schemas, survey.lock_room)
-        total = self.comparison.data_bytes(name) or survey.bytes
+        total = self.comparison.data_bytes(name) or survey.bytes if self.selection.takes_rows else 0
         self.progress.phase(f"dumping database {name}", total or None)
         try:
             parts = [self._run(snapshot, run, number, place) for place, run in enumerate(runs)]
@@ -99,7 +99,8 @@ class Dumper:
             run_selection(self.selection, run),
             self.tools.major,
             snapshot=snapshot.exported.name,
-            jobs=self.jobs,
+            # pg_dump refuses rows of foreign tables from several connections.
+            jobs=1 if self.selection.foreign_servers else self.jobs,
             lock_wait_ms=round(self.lock_wait_s * 1000),
         )
         to = self.connecting.to(snapshot.database)

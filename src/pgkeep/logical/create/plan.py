@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.logical.patterns import parse_pattern, quoted
-from pgkeep.model.dump import Dump, Origin, Selection
+from pgkeep.model.dump import EVERYTHING, Dump, Origin, Selection
 
 TEMPLATE: Final = "template0"  # may not be connected to, and never changes
 INVALID: Final = -2  # datconnlimit of a database whose DROP was interrupted (pg_database.h)
@@ -246,12 +247,22 @@ def run_selection(selection: Selection, run: Run) -> Selection:
     )
 
 
-def choose_parent(dumps: Sequence[Dump], databases: Sequence[str]) -> Dump | None:
-    """Return the dump whose chunks are most likely to come again: the newest of the best."""
+def choose_parent(
+    dumps: Sequence[Dump], databases: Sequence[str], selection: Selection = EVERYTHING
+) -> Dump | None:
+    """Return the dump whose chunks are most likely to come again: the newest of the best.
+
+    Best are those that hold all that is chosen, however new one of another choice is: a dump of
+    definitions alone has no row that a whole one could use.
+    """
     wanted = set(databases)
-    shared = [(len(wanted & set(dump.databases)), dump.taken_at, dump) for dump in dumps]
-    best = max(shared, key=lambda found: found[:2], default=None)
-    return best[2] if best is not None and best[0] else None
+
+    def rank(dump: Dump) -> tuple[bool, int, datetime]:
+        holds = dump.selection == selection or dump.selection.holds_all
+        return (holds, len(wanted & set(dump.databases)), dump.taken_at)
+
+    related = [dump for dump in dumps if wanted & set(dump.databases)]
+    return max(related, key=rank, default=None)
 
 
 def last_alike(dumps: Sequence[Dump], plan: DatabasesPlan, selection: Selection) -> Dump | None:

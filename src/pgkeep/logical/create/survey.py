@@ -27,6 +27,12 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                   AND d.objid = c.oid AND d.deptype = 'e')
 """
+_PARTITIONS: Final[LiteralString] = """
+SELECT pn.nspname, p.relname, cn.nspname, c.relname
+FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent JOIN pg_class c ON c.oid = i.inhrelid
+JOIN pg_namespace pn ON pn.oid = p.relnamespace JOIN pg_namespace cn ON cn.oid = c.relnamespace
+WHERE p.relkind = 'p'
+"""
 # Before 18 there is no has_largeobject_privilege().
 _LARGE_OBJECTS: Final[LiteralString] = """
 SELECT count(*), count(*) FILTER (WHERE NOT readable) FROM (
@@ -87,8 +93,13 @@ class CannotRead(PgkeepError):
         if self.hidden:
             parts.append(f'ALTER ROLE "{role}" BYPASSRLS')
         if self.large_objects:
-            parts.append("for large objects dump as their owner or a superuser")
-        return "; ".join(parts) + "; or leave them out by name (--exclude-table)"
+            parts.append(
+                "for large objects dump as their owner or a superuser, or leave them out "
+                "(--no-large-objects)"
+            )
+        if self.unreadable or self.hidden:
+            parts.append("or leave tables out by name (--exclude-table)")
+        return "; ".join(parts)
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -132,6 +143,7 @@ class Survey:
     tables: int  # that must be in the dump
     bytes: int  # of their rows, roughly
     large_objects: int
+    partless: tuple[str, ...]  # partitioned tables that are chosen, of which partitions are not
 
 
 def survey(snapshot: Snapshot, chosen: Chosen, *, large_objects: bool) -> Survey:
@@ -169,6 +181,7 @@ def survey(snapshot: Snapshot, chosen: Chosen, *, large_objects: bool) -> Survey
         tables=found.tables,
         bytes=found.bytes,
         large_objects=objects[0],
+        partless=_partless(snapshot, chosen) if chosen.tables else (),
     )
 
 
@@ -216,6 +229,17 @@ def _relations(snapshot: Snapshot) -> Iterator[Relation]:
     path = _search_path(snapshot)
     for row in snapshot.stream(_RELATIONS, doing="look at the tables"):
         yield Relation._make((*row, row[0] in path))
+
+
+def _partless(snapshot: Snapshot, chosen: Chosen) -> tuple[str, ...]:
+    path = _search_path(snapshot)
+
+    def has(schema: str, name: str) -> bool:
+        return chosen.has(schema, name, visible=schema in path)
+
+    rows = snapshot.stream(_PARTITIONS, doing="look at the partitions")
+    found = {f"{row[0]}.{row[1]}" for row in rows if has(*row[:2]) and not has(*row[2:])}
+    return tuple(sorted(found))
 
 
 def _search_path(snapshot: Snapshot) -> frozenset[str]:

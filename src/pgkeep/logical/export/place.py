@@ -21,7 +21,7 @@ _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FILE: Final = 0o600  # globals.sql holds password hashes, and every dump the data
 _FOLDER: Final = 0o700
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-_ADVICE: Final = {
+ADVICE: Final = {
     errno.ENOSPC: "nothing of it was left there: make room, or pipe '-o -' to where there is some",
     errno.EDQUOT: "nothing of it was left there: your quota is used up",
     errno.EROFS: "the file system is read-only: name another place with -o",
@@ -42,7 +42,7 @@ def told(request: ExportRequest) -> Iterator[None]:
     except OSError as error:
         code = errno.errorcode.get(error.errno or 0, str(error.errno))
         why = f"{(error.strerror or str(error)).lower()} ({code})"
-        advice = _ADVICE.get(error.errno or 0, "")
+        advice = ADVICE.get(error.errno or 0, "")
         raise CannotExport(request.dump, request.output, why, advice) from error
 
 

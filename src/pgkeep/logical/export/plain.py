@@ -1,5 +1,7 @@
 """Writes SQL scripts: a custom archive piped through pg_restore, which knows how SQL is written."""
 
+import errno
+import os
 import signal
 import subprocess
 import tempfile
@@ -11,7 +13,7 @@ from typing import IO, Any, BinaryIO, Final
 from pgkeep import config_file
 from pgkeep.logical.export.archives import write_custom
 from pgkeep.logical.export.compressing import compressed
-from pgkeep.logical.export.place import told
+from pgkeep.logical.export.place import ADVICE, told
 from pgkeep.logical.export.plan import (
     NO_COMPRESSION,
     CannotExport,
@@ -169,4 +171,6 @@ class _Pump:
 def _fail(request: ExportRequest, status: int, said: str) -> None:
     how = f"exit status {status}" if status > 0 else f"signal {-status}"
     words = " ".join(said.split())[-_SHOWN:] or "it said nothing"
-    raise CannotExport(request.dump, request.output, f"pg_restore ended with {how}: {words}")
+    advice = ADVICE[errno.ENOSPC] if os.strerror(errno.ENOSPC) in said else ""
+    why = f"pg_restore ended with {how}: {words}"
+    raise CannotExport(request.dump, request.output, why, advice)

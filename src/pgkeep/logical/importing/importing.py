@@ -169,8 +169,8 @@ class _Job:
 
     def _parent(self, known: DumpCatalog) -> Dump | None:
         """Choose whose chunks are most likely to come again; a script does not tell its name."""
-        newest = max(known.dumps, key=lambda dump: dump.taken_at, default=None)
-        return choose_parent(known.dumps, [self._name]) or newest
+        names = sorted({name for dump in known.dumps for name in dump.databases})
+        return choose_parent(known.dumps, [self._name]) or choose_parent(known.dumps, names)
 
     def _take(self, target: Target) -> Taken:
         options = self.options

@@ -51,7 +51,8 @@ def take_script(
             # Roles and tablespaces alone: they have a place of their own in a dump.
             target.files.paths[-1] = GLOBALS
             return Taken(globals=globals_of(bytes(passing.kept)), made_at=made_at)
-        database = _facts(found, name or _name(found) or stem(source.path))
+        named = name or _name(found)
+        database = _facts(found, named or stem(source.path))
         content = inventory.encode(database.name, _read_back(items))
         target.store_in_folder(INVENTORY, content)
     return Taken(
@@ -59,7 +60,7 @@ def take_script(
         server_version=found.server_version,
         made_at=made_at,
         suspicions=suspicions,
-        notes=_notes(found),
+        notes=_notes(found, "" if named else database.name),
     )
 
 
@@ -140,10 +141,17 @@ def _facts(found: Found, name: str) -> DumpedDatabase:
     )
 
 
-def _notes(found: Found) -> tuple[str, ...]:
+def _notes(found: Found, guessed: str) -> tuple[str, ...]:
     notes = ["it is kept as a script: it can be exported as such, and restored as a whole only"]
     if found.cluster or len(found.connects) > 1:
         notes.append("it makes a whole cluster: roles and databases of its own choice")
+    elif guessed:
+        notes.append(
+            f"it does not say of which database it is: {guessed} is the file's name, --database "
+            "gives another"
+        )
     if not found.tables:
         notes.append("no table was found in it")
+    elif not found.rows:
+        notes.append("no rows were counted: there are none, or they are INSERT statements")
     return tuple(notes)

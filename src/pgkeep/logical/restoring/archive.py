@@ -87,12 +87,23 @@ def restore_section(  # noqa: PLR0913  # all but three are named
 
 
 def database_options(
-    entry: TocEntry | None, encoding: str, spaces: Mapping[str, str], *, keep_spaces: bool
+    entry: TocEntry | None,
+    encoding: str,
+    spaces: Mapping[str, str],
+    *,
+    keep_spaces: bool,
+    usual: str,
 ) -> str:
-    """Return what follows the name in CREATE DATABASE: encoding, collation, tablespace."""
+    """Return what follows the name in CREATE DATABASE: encoding, collation, tablespace.
+
+    Where the dump tells no collation it is the server's, but where that goes with its `usual`
+    encoding and may not go with another.
+    """
     options, space = database_clauses(entry) if entry is not None else ("", "")
     if not options:
         options = f"TEMPLATE template0 ENCODING '{encoding}'" if encoding else "TEMPLATE template0"
+        if encoding not in ("", usual):
+            options += " LC_COLLATE 'C' LC_CTYPE 'C'"
     if space and keep_spaces:
         options += f" TABLESPACE = {always_quoted(spaces.get(space, space))}"
     return options

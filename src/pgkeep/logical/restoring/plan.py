@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.logical.encodings import readable
 from pgkeep.logical.patterns import Chosen
+from pgkeep.logical.restoring.keys import broken_keys, needs
 from pgkeep.postgres.archive.entries import (
     ATTACHED,
     FOREIGN_KEY,
@@ -16,10 +18,11 @@ from pgkeep.postgres.archive.entries import (
     SETTINGS,
     STATISTICS,
     TABLE_DATA,
+    TABLES,
     foreign_key,
     subject,
 )
-from pgkeep.postgres.archive.sql import ForeignKey
+from pgkeep.postgres.archive.sql import ForeignKey, NotUnderstood, parse_identifier
 from pgkeep.postgres.archive.toc import TocEntry
 
 _RELATIONS: Final = frozenset({"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"})
@@ -29,11 +32,20 @@ _BELONGING: Final = frozenset(
         "ACL", "CHECK CONSTRAINT", "COMMENT", "CONSTRAINT", "DEFAULT", "FK CONSTRAINT", "INDEX",
         "INDEX ATTACH", "MATERIALIZED VIEW DATA", "POLICY", "ROW SECURITY", "RULE",
         "SECURITY LABEL", "SEQUENCE", "SEQUENCE OWNED BY", "SEQUENCE SET", "STATISTICS",
-        "TABLE ATTACH", "TABLE DATA", "TRIGGER",
+        "TABLE ATTACH", "TABLE DATA", "TRIGGER", "PUBLICATION TABLE",
     }
 )  # fmt: skip
-# These join two relations: they come only when both are there.
-_JOINING: Final = frozenset({FOREIGN_KEY, "TABLE ATTACH", "INDEX ATTACH"})
+# These join two things: they come only when both are there.
+_JOINING: Final = frozenset(
+    {FOREIGN_KEY, "TABLE ATTACH", "INDEX ATTACH", "PUBLICATION TABLE", "SEQUENCE OWNED BY"}
+)
+# These bear the name of what they belong to, or that and their own: 'orders orders_pkey'.
+_BEARING: Final = frozenset(
+    {
+        "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT", "MATERIALIZED VIEW DATA", "POLICY",
+        "ROW SECURITY", "RULE", "SEQUENCE SET", "TABLE DATA", "TRIGGER",
+    }
+)  # fmt: skip
 
 
 class NothingChosen(PgkeepError):
@@ -62,13 +74,26 @@ class EntryPlan:
     data: tuple[TocEntry, ...]  # rows of tables
     large_objects: tuple[TocEntry, ...]  # their content
     of_database: tuple[TocEntry, ...]  # settings, privileges and comment of the database itself
-    whole: bool
+    whole: bool  # nothing was chosen; some may be left out
     left_out: tuple[str, ...] = ()  # for people: what was asked for and cannot come
     needed: tuple[str, ...] = ()  # for people: what came although nobody asked
 
     @property
     def foreign_keys(self) -> list[ForeignKey]:
         return [foreign_key(entry) for entry in self.definitions if entry.desc == FOREIGN_KEY]
+
+    @property
+    def tables(self) -> int:
+        """How many tables are made, with rows or without."""
+        return sum(entry.desc in TABLES for entry in self.definitions)
+
+    @property
+    def rows_without_tables(self) -> int:
+        """How many tables' rows would come without the table: an extension may bring some."""
+        if any(entry.desc == "EXTENSION" for entry in self.definitions):
+            return 0
+        made = {(entry.namespace, entry.tag) for entry in self.definitions if entry.desc in TABLES}
+        return sum((entry.namespace, entry.tag) not in made for entry in self.data)
 
     @property
     def roles_matter(self) -> tuple[TocEntry, ...]:
@@ -106,15 +131,31 @@ def plan_entries(
                 objects.append(entry)
         elif entry.desc != STATISTICS and not (schema_only and _is_value(entry)):
             definitions.append(entry)
+    whole = chosen is None or chosen.only_excludes
+    data, foreign = _without_foreign(entries, data, encoding)
+    broken, lacking = broken_keys(definitions, data, encoding)
     return EntryPlan(
-        tuple(definitions),
+        tuple(entry for entry in definitions if entry.dump_id not in broken),
         tuple(data),
         tuple(objects),
-        tuple(of_database) if chosen is None else (),
-        chosen is None,
-        tuple(left_out),
+        tuple(of_database) if whole else (),
+        whole,
+        (*left_out, *foreign, *lacking),
         tuple(needed),
     )
+
+
+def _without_foreign(
+    entries: Sequence[TocEntry], data: Sequence[TocEntry], encoding: str
+) -> tuple[list[TocEntry], list[str]]:
+    """Return rows but those of foreign tables: loading them would write them to their server."""
+    far = {(e.namespace, e.tag) for e in entries if e.desc == "FOREIGN TABLE"}
+    left_out = [entry for entry in data if (entry.namespace, entry.tag) in far]
+    return [entry for entry in data if (entry.namespace, entry.tag) not in far], [
+        f"rows of foreign table {readable(f'{entry.namespace}.{entry.tag}', encoding)}: they would "
+        "be written to its server"
+        for entry in left_out
+    ]
 
 
 def _all(entries: Iterable[TocEntry]) -> set[int]:
@@ -150,16 +191,20 @@ class _Picker:
         belonging: dict[int, list[TocEntry]] = {}
         for entry in self.entries:
             if entry.desc in _BELONGING:
-                for needs in _needs(entry):
-                    belonging.setdefault(needs, []).append(entry)
-        asked = {entry.dump_id for entry in self.entries if self._is_asked(entry)}
+                for owner in _owners(entry, by_id):
+                    belonging.setdefault(owner, []).append(entry)
+        asked = {entry.dump_id for entry in self.entries if self._is_asked(entry, by_id)}
+        if self.chosen.only_excludes:
+            asked |= self._others(by_id)
         asked |= self._partitions(asked, by_id, belonging)
         found = self._closure(asked, by_id, belonging)
         found |= self._casts(found)
         rows = {
             entry.dump_id
             for entry in self.entries
-            if entry.desc == TABLE_DATA and asked & set(_needs(entry)) and self._has_rows(entry)
+            if entry.desc == TABLE_DATA
+            and asked & {entry.dump_id, *needs(entry)}
+            and self._has_rows(entry)
         }
         self.needed += [
             self._words(by_id[one])
@@ -174,8 +219,13 @@ class _Picker:
                 found |= {said.dump_id for said in told if said.desc in ATTACHED}
         return found, rows
 
-    def _is_asked(self, entry: TocEntry) -> bool:
+    def _is_asked(self, entry: TocEntry, by_id: Mapping[int, TocEntry]) -> bool:
         chosen = self.chosen
+        if entry.desc == "SEQUENCE" and not chosen.tables:
+            # That of an identity column is a part of its table, and not there without it.
+            owners = [by_id[one] for one in needs(entry) if one in by_id]
+            if any(owner.desc == "TABLE" for owner in owners):
+                return False
         if entry.desc in _RELATIONS:
             return chosen.has(self._text(entry.namespace), self._text(entry.tag))
         if not chosen.schemas or chosen.tables or entry.desc in _BELONGING:
@@ -184,8 +234,31 @@ class _Picker:
         name = entry.tag if entry.desc == "SCHEMA" else entry.namespace
         return bool(name) and any(p.matches("", self._text(name)) for p in chosen.schemas)
 
+    def _others(self, by_id: Mapping[int, TocEntry]) -> set[int]:
+        """Return all that is no relation and no part of one.
+
+        Some entries speak of things that the archive does not make: of the schema public, or of
+        an extension's tables.
+        """
+        return {
+            entry.dump_id
+            for entry in self.entries
+            if entry.desc not in _RELATIONS
+            and (entry.desc not in _BELONGING or not any(n in by_id for n in needs(entry)))
+        }
+
     def _has_rows(self, entry: TocEntry) -> bool:
-        return self.chosen.has_data(self._text(entry.namespace), self._text(entry.tag))
+        # Not by what is chosen: a partition comes with its table, whatever it is called.
+        return not self.chosen.is_without_data(self._text(entry.namespace), self._text(entry.tag))
+
+    @cached_property
+    def _excluded(self) -> set[int]:
+        out = self.chosen.is_excluded
+        return {
+            entry.dump_id
+            for entry in self.entries
+            if entry.desc in TABLES and out(self._text(entry.namespace), self._text(entry.tag))
+        }
 
     def _partitions(
         self,
@@ -199,10 +272,10 @@ class _Picker:
             for entry in belonging.get(todo.pop(), ()):
                 if entry.desc != "TABLE ATTACH":
                     continue
-                ends = [one for one in _needs(entry) if one in by_id]
+                ends = [one for one in needs(entry) if one in by_id]
                 # Parent first: the entry bears the partition's name.
                 child = next((one for one in ends if by_id[one].tag == entry.tag), None)
-                if child is not None and child not in asked and child not in found:
+                if child is not None and child not in asked | found | self._excluded:
                     found.add(child)
                     todo.append(child)
         return found
@@ -218,9 +291,9 @@ class _Picker:
         while todo:
             one = todo.pop()
             more = [
-                needs
-                for needs in _needs(by_id[one])
-                if needs in by_id and by_id[needs].desc not in _JOINING
+                needed
+                for needed in needs(by_id[one])
+                if needed in by_id and by_id[needed].desc not in _JOINING
             ]
             for entry in belonging.get(one, ()):
                 if entry.desc in _JOINING:
@@ -245,11 +318,13 @@ class _Picker:
         joining, rows = joined
         there = {(by_id[one].namespace, by_id[one].tag) for one in found}
         for one, entry in joining.items():
-            ends = [needs for needs in _needs(entry) if needs in by_id]
+            ends = [needed for needed in needs(entry) if needed in by_id]
             holds = all(end in found for end in ends)
             if entry.desc == FOREIGN_KEY:
                 holds = tuple(foreign_key(entry).table) in there
                 holds = holds and self._has_referenced_rows(entry, rows)
+            if entry.desc == "SEQUENCE OWNED BY":  # it names its table, and does not depend on it
+                holds = holds and _owner(entry) in there
             if holds:
                 kept.add(one)
                 about = belonging.get(one, ())
@@ -274,7 +349,7 @@ class _Picker:
         return {
             entry.dump_id
             for entry in self.entries
-            if entry.desc == "CAST" and _needs(entry) and found.issuperset(_needs(entry))
+            if entry.desc == "CAST" and needs(entry) and found.issuperset(needs(entry))
         }
 
     def _words(self, entry: TocEntry) -> str:
@@ -285,5 +360,30 @@ class _Picker:
         return readable(name or "", self.encoding)
 
 
-def _needs(entry: TocEntry) -> list[int]:
-    return [int(number) for number in entry.dependencies if number.isdecimal()]
+def _owners(entry: TocEntry, by_id: Mapping[int, TocEntry]) -> list[int]:
+    """Return what an entry comes with, of all that it needs.
+
+    An index needs its table and the extension of its operators: the extension must not bring it.
+    """
+    found = [needed for needed in needs(entry) if needed in by_id]
+    if entry.desc in ATTACHED or entry.desc in _JOINING:
+        return found
+    relations = [one for one in found if by_id[one].desc in _RELATIONS]
+    if entry.desc not in _BEARING:
+        return relations
+    tag = f"{entry.tag or ''} "
+    named = [one for one in found if tag.startswith(f"{by_id[one].tag or ''} ")]
+    return named or relations  # some tags of old versions are shorter
+
+
+def _owner(entry: TocEntry) -> tuple[str, str]:
+    """Return schema and name of the table that a SEQUENCE OWNED BY names."""
+    _, _, text = (entry.definition or "").partition(" OWNED BY ")
+    names, end = [entry.namespace or ""], -1
+    try:
+        while end < 0 or text[end : end + 1] == ".":
+            name, end = parse_identifier(text, end + 1)
+            names.append(name)
+    except NotUnderstood:
+        return "", ""
+    return names[-3] if len(names) > 2 else "", names[-2]

@@ -1,6 +1,6 @@
 """Everything that would stop a restore, found before anything is made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, LiteralString, NamedTuple
 
@@ -9,8 +9,10 @@ from pgkeep.logical.encodings import readable
 from pgkeep.logical.restoring.plan import EntryPlan
 from pgkeep.logical.restoring.report import RestoreRequest
 from pgkeep.logical.restoring.roles import roles_of
+from pgkeep.model.dump import Selection
 from pgkeep.postgres.archive.entries import database_clauses
 from pgkeep.postgres.versions import major_of
+from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import DumpedDatabase
 from pgkeep.server.session import Session
 
@@ -19,6 +21,9 @@ _SERVER: Final[LiteralString] = """
 SELECT current_setting('server_version'), current_user, rolsuper, rolcreatedb OR rolsuper,
        rolcreaterole OR rolsuper
 FROM pg_roles WHERE rolname = current_user
+"""
+_ENCODING: Final[LiteralString] = """
+SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template0'
 """
 _MEMBER: Final[LiteralString] = """
 SELECT rolname FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')
@@ -45,6 +50,30 @@ class NotFit(PgkeepError):
         return "; ".join(dict.fromkeys(self.fixes))
 
 
+class WhichDatabase(PgkeepError):
+    """A dump holds several databases, or not the one that is wanted."""
+
+    code = "which-database"
+    exit_status = 221
+
+    dump: str
+    wanted: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.wanted:
+            return f"cannot restore database {self.wanted} of {self.dump}: it is not in it"
+        if not self.known:
+            return f"cannot restore {self.dump} into a database: it holds roles and tablespaces"
+        return f"cannot restore {self.dump} into one database: it holds {len(self.known)}"
+
+    @property
+    def hint(self) -> str:
+        if not self.known:
+            return f"pgkeep dump export {self.dump} --format globals -o - | psql makes them"
+        return f"choose one with --database: {', '.join(self.known)}; --all restores every one"
+
+
 class Server(NamedTuple):
     """The server to restore into."""
 
@@ -58,6 +87,7 @@ class Server(NamedTuple):
     tablespaces: frozenset[str]
     extensions: frozenset[str]  # that could be made
     collation_version: str  # of the libraries, for the default collation of a new database
+    encoding: str  # of a new database, unless it says otherwise
 
     @property
     def major(self) -> int:
@@ -78,6 +108,7 @@ def look(session: Session) -> Server:
         frozenset(row[0] for row in session.query("SELECT spcname FROM pg_tablespace")),
         frozenset(row[0] for row in session.query("SELECT name FROM pg_available_extensions")),
         _collation_version(session),
+        str(session.query(_ENCODING)[0][0]),
     )
 
 
@@ -91,6 +122,18 @@ def _collation_version(session: Session) -> str:
     return str(rows[0][0])
 
 
+def choose_database(manifest: DumpManifest, wanted: str) -> DumpedDatabase:
+    """Return the database that is meant. Raise WhichDatabase."""
+    facts = manifest.facts
+    names = tuple(database.name for database in facts.databases)
+    if not wanted and len(names) == 1:
+        return facts.databases[0]
+    found = facts.database(wanted) if wanted else None
+    if found is None:
+        raise WhichDatabase(facts.id, wanted, names)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """What was found, where nothing stops the restore."""
@@ -100,7 +143,11 @@ class Checked:
 
 
 def check(
-    request: RestoreRequest, plan: EntryPlan, database: DumpedDatabase, server: Server
+    request: RestoreRequest,
+    plan: EntryPlan,
+    database: DumpedDatabase,
+    server: Server,
+    selection: Selection,
 ) -> Checked:
     """Raise NotFit with all that is wrong at once. Pure."""
     problems, fixes, notes = list[str](), list[str](), list[str]()
@@ -109,17 +156,8 @@ def check(
         problems.append(problem)
         fixes.append(fix)
 
-    source = major_of(database.dump_version)
-    if source and server.major < source:
-        wrong(
-            f"the server is PostgreSQL {server.version}, and the dump was made for {source}",
-            "restore into a server of the same or a newer version",
-        )
-    if not server.may_create:
-        wrong(
-            f"role {server.role} may not create databases",
-            f'ALTER ROLE "{server.role}" CREATEDB',
-        )
+    for problem, fix in _basics(request, plan, database, server, selection):
+        wrong(problem, fix)
     missing = _missing_roles(request, plan, database.encoding, server)
     if missing and not request.create_roles:
         wrong(
@@ -156,6 +194,33 @@ def check(
             f"{database.collation_version}: order may differ, indexes are built anew and are right"
         )
     return Checked(tuple(missing), tuple(notes))
+
+
+def _basics(
+    request: RestoreRequest,
+    plan: EntryPlan,
+    database: DumpedDatabase,
+    server: Server,
+    selection: Selection,
+) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with dump and server before names are looked at, with its fix."""
+    source = major_of(database.dump_version)
+    if source and server.major < source:
+        yield (
+            f"the server is PostgreSQL {server.version}, and the dump was made for {source}",
+            "restore into a server of the same or a newer version",
+        )
+    if not selection.lists_tables or plan.rows_without_tables:
+        yield (
+            "it has rows or indexes without the tables they belong to",
+            f"pgkeep dump export {request.dump} --format custom -o FILE, and pg_restore FILE into "
+            "a database that has these tables",
+        )
+    if not server.may_create:
+        yield (
+            f"role {server.role} may not create databases",
+            f'ALTER ROLE "{server.role}" CREATEDB',
+        )
 
 
 def _extensions(plan: EntryPlan) -> list[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from pgkeep.errors import PgkeepError
 from pgkeep.logical import inventory
 from pgkeep.logical.capture.scratch_space import scratch_space
 from pgkeep.logical.encodings import readable
@@ -40,7 +39,7 @@ from pgkeep.logical.restoring.compare import (
 )
 from pgkeep.logical.restoring.place import DatabaseThere, Place
 from pgkeep.logical.restoring.plan import EntryPlan, NothingChosen, plan_entries
-from pgkeep.logical.restoring.preflight import Checked, Server, check, look
+from pgkeep.logical.restoring.preflight import Checked, Server, check, choose_database, look
 from pgkeep.logical.restoring.report import RestoreReport, RestoreRequest
 from pgkeep.logical.restoring.roles import role_statements
 from pgkeep.logical.restoring.script import refuse_changes, restore_script
@@ -53,7 +52,13 @@ from pgkeep.progress import Progress, Silent
 from pgkeep.repository import dumps
 from pgkeep.repository.claims import locks
 from pgkeep.repository.manifest.codec import DumpManifest
-from pgkeep.repository.manifest.dump_facts import GLOBALS, INVENTORY, TOC, DumpedDatabase
+from pgkeep.repository.manifest.dump_facts import (
+    GLOBALS,
+    INVENTORY,
+    TOC,
+    DumpedDatabase,
+    DumpFacts,
+)
 from pgkeep.repository.packs.streams import FileStreams
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.binaries import Binaries, PgToolsMissing
@@ -61,24 +66,28 @@ from pgkeep.server.client_programs import ProgramFailed, connecting, run_program
 from pgkeep.server.client_tools import find_tools
 
 
-class WhichDatabase(PgkeepError):
-    """A dump holds several databases, or not the one that is wanted."""
+class RestoreStopped(ProgramFailed):
+    """PostgreSQL did not take a part of a dump. What was made till then is dropped again."""
 
-    code = "which-database"
-    exit_status = 221
+    code = "restore-stopped"
 
     dump: str
-    wanted: str
-    known: tuple[str, ...]
+    partly: str = ""  # what the dump holds, if that is not everything
 
     def __str__(self) -> str:
-        if self.wanted:
-            return f"cannot restore database {self.wanted} of {self.dump}: it is not in it"
-        return f"cannot restore {self.dump} into one database: it holds {len(self.known)}"
+        return f"nothing was restored of {self.dump}: {super().__str__()}"
 
     @property
     def hint(self) -> str:
-        return f"choose one with --database: {', '.join(self.known)}; --all restores every one"
+        if killed := super().hint:
+            return killed
+        if self.partly:
+            return (
+                f"the dump holds only {self.partly}: types, functions and tables that these need "
+                "may not be in it; restore from a dump of everything with -t, or pgkeep dump "
+                "export --format custom and pg_restore into a database that has them"
+            )
+        return "pgkeep dump export --format custom writes what pg_restore can take in part"
 
 
 def restore(
@@ -99,18 +108,20 @@ def restore(
             Place(request.into, request.name or database.name, request.dump)
         )
         job = _Job(cluster, request, progress, manifest, database, place, space.directory)
-        return job.run()
+        job.notes += _warnings(manifest.facts)
+        try:
+            return job.run()
+        except ProgramFailed as failed:
+            selection = manifest.facts.selection
+            partly = "" if selection.holds_all else selection.words
+            raise RestoreStopped(**failed.facts(), dump=request.dump, partly=partly) from failed
 
 
-def choose_database(manifest: DumpManifest, wanted: str) -> DumpedDatabase:
-    """Return the database that is meant. Raise WhichDatabase."""
-    facts = manifest.facts
-    names = tuple(database.name for database in facts.databases)
-    if not wanted and len(names) == 1:
-        return facts.databases[0]
-    found = facts.database(wanted) if wanted else None
-    if found is None:
-        raise WhichDatabase(facts.id, wanted, names)
+def _warnings(facts: DumpFacts) -> list[str]:
+    """Say what a dump is, to whoever took the latest for a good one."""
+    found = [f"this dump looks wrong: {why}" for why in facts.suspicions]
+    if not facts.selection.holds_all:
+        found.append(f"this dump is not of everything: it holds {facts.selection.words}")
     return found
 
 
@@ -128,6 +139,7 @@ class _Job:
     notes: list[str] = field(default_factory=list)
     phases: list[tuple[str, float]] = field(default_factory=list)
     settings: list[TocEntry] = field(default_factory=list)  # of the archive's text
+    maker: TocEntry | None = None  # of the database
     known: list[Name] = field(default_factory=list)  # tables of the dump, restored or not
 
     def run(self) -> RestoreReport:
@@ -143,9 +155,10 @@ class _Job:
             return self._script(server, tools, began)
         header, entries = self._entries()
         self.settings = [entry for entry in entries if entry.desc in SETTINGS]
+        self.maker = next((entry for entry in entries if entry.desc == "DATABASE"), None)
         self.known = [Name(e.namespace or "", e.tag or "") for e in entries if e.desc in TABLES]
         plan = self._plan(entries)
-        checked = check(request, plan, self.database, server)
+        checked = check(request, plan, self.database, server, self.manifest.facts.selection)
         self.notes += checked.notes
         tables = self._tables(plan)
         report = RestoreReport(
@@ -153,7 +166,7 @@ class _Job:
             database=self.database.name,
             name=place.wanted,
             server=server.version,
-            tables=len(tables),
+            tables=plan.tables,
             rows=sum(table.rows or 0 for table in tables),
             left_out=plan.left_out,
             needed=plan.needed,
@@ -181,12 +194,12 @@ class _Job:
         first, last = in_two_steps(entries)
         write_archive(archive, header, first)
         write_archive(self.scratch / "late", header, last)
-        maker = next((entry for entry in plan.of_database if entry.desc == "DATABASE"), None)
         options = database_options(
-            maker,
+            self.maker,
             self.database.encoding,
             request.tablespaces,
-            keep_spaces=request.keep_tablespaces,
+            keep_spaces=request.keep_tablespaces and plan.whole,
+            usual=server.encoding,
         )
         warm_up()
         with self._phase("making the database"):
@@ -439,7 +452,8 @@ class _Job:
         if self.request.dry_run:
             return report
         encoding = self.database.encoding
-        self.place.create(database_options(None, encoding, {}, keep_spaces=False))
+        usual = server.encoding
+        self.place.create(database_options(None, encoding, {}, keep_spaces=False, usual=usual))
         with self._phase("script"):
             restore_script(self.cluster, self.manifest, self.database, tools, self.place.conninfo)
         self._analyze(tools)

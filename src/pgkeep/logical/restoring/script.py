@@ -10,6 +10,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.logical.masks.rules import BadMasks
 from pgkeep.logical.restoring.report import RestoreRequest
 from pgkeep.logical.sample.plan import CannotSample
+from pgkeep.model.dump import EVERYTHING
 from pgkeep.repository.manifest.codec import DumpManifest
 from pgkeep.repository.manifest.dump_facts import SCRIPT, DumpedDatabase
 from pgkeep.repository.packs.streams import FileStreams
@@ -36,8 +37,40 @@ class ScriptLeaves(PgkeepError):
         return "pgkeep dump export --format plain -o - | psql runs it as pg_dumpall's are meant"
 
 
+class ScriptUncut(ScriptLeaves):
+    """Something was asked of a script that only the archive of a dump allows."""
+
+    code = "script-uncut"
+
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"cannot restore {self.dump} with {', '.join(self.options)}: it is a script of SQL, "
+            "which runs as a whole and as it is"
+        )
+
+    @property
+    def hint(self) -> str:
+        if self.options == ("--create-roles",):
+            return "make the roles first: pgkeep dump export DUMP --format globals -o - | psql"
+        return "restore the whole of it under another name (-d), and take from there what you need"
+
+
 def refuse_changes(request: RestoreRequest) -> None:
-    """Raise BadMasks or CannotSample: a script's rows come as they are, or not at all."""
+    """Raise ScriptUncut, BadMasks or CannotSample: a script comes as it is, or not at all."""
+    options = {
+        "a choice of tables, schemas or data": request.selection != EVERYTHING,
+        "--create-roles": request.create_roles,
+        "--no-owner": not request.owners,
+        "--no-privileges": not request.privileges,
+        "--role-map": bool(request.roles),
+        "--tablespace-map": bool(request.tablespaces),
+        "--no-tablespaces": not request.keep_tablespaces,
+    }
+    asked = tuple(name for name, is_asked in options.items() if is_asked)
+    if asked:
+        raise ScriptUncut(request.dump, asked)
     if request.masks:
         raise BadMasks(("the dump is a script of SQL, whose rows pgkeep cannot change",))
     if request.sample:

@@ -93,6 +93,8 @@ class TarArchive:
         if not any(header):
             return None
         wrong = self._reader.wrong(f"there is no header of a file at byte {at}")
+        if at == 0 and header[156:157] == b"5":
+            raise self._reader.wrong("it is a tar of a directory, and not of pg_dump: unpack it")
         if header[257:262] != b"ustar" or header[156:157] not in (b"0", b"\0"):
             raise wrong
         stored = _number(header[_CHECKSUM])

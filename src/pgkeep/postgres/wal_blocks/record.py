@@ -7,6 +7,8 @@ import struct
 import sys
 from typing import Final, NamedTuple
 
+from pgkeep.postgres.wal_blocks import lz4
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -155,7 +157,10 @@ def page_of(image: Image) -> bytes:
         except zstd.ZstdError as error:
             raise BadRecord(f"its page cannot be decompressed: {error}") from error
     elif image.method:
-        raise BadRecord(f"pgkeep cannot read pages compressed by {image.method}")
+        try:
+            content = lz4.decompress(content, kept)
+        except ValueError as error:
+            raise BadRecord(f"its page cannot be decompressed: {error}") from error
     if len(content) != kept:
         raise BadRecord("its page has the wrong length")
     at = image.hole_offset

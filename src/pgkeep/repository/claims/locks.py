@@ -343,13 +343,19 @@ def _read_holder(store: Store, blob: BlobStat, now: float) -> Holder | None:
 
 def _is_dead(holder: Holder) -> bool:
     """Tell whether a holder is surely gone: its process by our own eyes, or long silent."""
-    here, there = this_process(), holder.process
+    gone = has_ended(holder.process)
+    return holder.silent_s > STALE_S if gone is None else gone
+
+
+def has_ended(there: Process) -> bool | None:
+    """Tell whether a process has ended; None when that cannot be seen from here."""
+    here = this_process()
     same = ("boot_id", "pid_namespace")
-    if here.boot_id and all(getattr(here, name) == getattr(there, name) for name in same):
-        start = _start(there.pid)
-        # Hidden from us (hidepid) is not gone: another user's process may still be there.
-        return start != there.pid_start if start else not process_is_alive(there.pid)
-    return holder.silent_s > STALE_S
+    if not here.boot_id or any(getattr(here, name) != getattr(there, name) for name in same):
+        return None
+    start = _start(there.pid)
+    # Hidden from us (hidepid) is not gone: another user's process may still be there.
+    return start != there.pid_start if start else not process_is_alive(there.pid)
 
 
 def _boot_id() -> str:

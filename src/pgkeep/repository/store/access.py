@@ -211,9 +211,9 @@ class RepositoryConfig(_StoreAccess, frozen=True, kw_only=True, forbid_unknown_f
     lock: Annotated[
         Literal["none", "governance", "compliance"],
         Meta(
-            description="s3:// only: whether `pgkeep lock`, and every backup and dump at its end, "
-            "lock in the bucket what retention keeps, so that nobody can delete it. A lock of mode "
-            "compliance is lifted by nobody at all: see immutable.md."
+            description="s3:// only (immutable.md says what else to use): whether `pgkeep lock`, "
+            "and every backup and dump at its end, lock in the bucket what retention keeps, so "
+            "that nobody can delete it. A lock of mode compliance is lifted by nobody at all."
         ),
     ] = "none"
     lock_ahead: Annotated[

@@ -99,16 +99,17 @@ class Copies:
         return self.intact(lambda store: store.stat(name))
 
     def list(self, prefix: str = "") -> Iterator[BlobStat]:
-        """Yield what any of them has, once; see `away` for those that could not be asked."""
+        """Yield what any of them has, once; see `away` for those that could not be asked.
+
+        Of one name the largest: who was cut off must not hide who has it whole, as get() finds it.
+        """
         from heapq import merge
+        from itertools import groupby
 
         answered: Stores = []
         each = [self._listed(store, prefix, answered) for store in self._stores]
-        last = ""
-        for blob in merge(*each, key=lambda found: found.name):
-            if blob.name != last:
-                yield blob
-                last = blob.name
+        for _, same in groupby(merge(*each, key=_name), key=_name):
+            yield max(same, key=lambda found: found.size)
         if not answered:
             raise self.away[0]
 
@@ -209,3 +210,7 @@ class Copies:
                 failed = failed or error
         if not done:
             raise failed or self.away[0]
+
+
+def _name(found: BlobStat) -> str:
+    return found.name

@@ -54,8 +54,8 @@ def plan_delete_dump(
     # Nothing takes the place of a file that somebody put there: it goes by delete alone.
     if dump.id not in marks.damaged and dump.origin is Origin.SERVER and not last_too:
         _demand_another(dump, left)
-    held = {name for other in whole if other.selection.whole for name in other.databases}
-    lost = tuple(name for name in dump.databases if dump.selection.whole and name not in held)
+    held = {name for other in whole if other.selection.holds_all for name in other.databases}
+    lost = tuple(name for name in dump.databases if dump.selection.holds_all and name not in held)
     return DumpDeletion(dump, tuple(left), lost)
 
 

@@ -12,9 +12,8 @@ import os
 from contextlib import suppress
 
 from pgkeep.light_typing import Final, NamedTuple
-from pgkeep.model.wal_file import kind_of
+from pgkeep.model.wal_file import LOST, kind_of
 
-LOST: Final = "pgkeep-lost"  # the note of what was given up: losses.py
 _LOCK: Final = "lock"
 _NEW: Final = ".new"
 _FAILED: Final = ".failed"

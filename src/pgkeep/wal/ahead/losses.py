@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from pgkeep.light_typing import NamedTuple
-from pgkeep.model.wal_file import kind_of
+from pgkeep.model.wal_file import LOST, kind_of
 from pgkeep.repository.store.durable import sync_folder, write_temp
-from pgkeep.wal.ahead.acks import LOST
 
 
 class Lost(NamedTuple):

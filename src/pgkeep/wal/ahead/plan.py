@@ -1,6 +1,7 @@
 """Which WAL files are pushed next, and when what failed is tried again. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from pgkeep.model.wal_file import kind_of
@@ -53,6 +54,17 @@ def choose(
         if file not in busy and (setback is None or now >= setback.not_before):
             chosen.append(file)
     return chosen
+
+
+def choose_to_spread(
+    needed: Sequence[str], busy: Collection[str], reached: Collection[str], jobs: int
+) -> list[str]:
+    """Return what goes to the repositories that work, while another fails that must have it too.
+
+    `reached` are there already. What is pushed everywhere counts among `busy`, and goes first.
+    """
+    left = (file for file in needed if file not in busy and file not in reached)
+    return list(islice(left, max(0, jobs - len(busy))))
 
 
 def set_back(before: Setback | None, now: float, chance: float) -> Setback:

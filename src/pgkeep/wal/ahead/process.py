@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from pgkeep.wal.ahead.settings import read_settings, signature
 from pgkeep.wal.identity import generation_of, identifier_beside
 from pgkeep.wal.place import Candidates, Opened, to_write
 from pgkeep.wal.push import push
-from pgkeep.wal.several import push_to
+from pgkeep.wal.several import AWAY, push_to
 
 if TYPE_CHECKING:
     from pgkeep.wal.main import Call
@@ -31,8 +32,8 @@ class Archives:
     def __init__(
         self, candidates: Candidates, generation: str | None, told: Callable[[str], object]
     ) -> None:
-        each = tuple(_Once(candidate) for candidate in candidates.each)
-        self._candidates = candidates._replace(each=each)
+        self._places = tuple(_Once(candidate) for candidate in candidates.each)
+        self._candidates = candidates._replace(each=self._places)
         self._generation = generation
         self._told = told
 
@@ -40,10 +41,27 @@ class Archives:
         """Return once the file is durable wherever it is wanted. Raise as push_to() does."""
         push_to(self._candidates, lambda opened: self._push(opened, path), self._told)
 
+    @property
+    def can_spread(self) -> bool:
+        """Whether one that fails may keep others waiting that work."""
+        return self._candidates.all_of_them and len(self._places) > 1
+
+    def spread(self, path: str) -> None:
+        """Push to those that worked when they were asked last. Raise only what is not the store's.
+
+        One that fails now is left alone, too, until push() has found that it works again.
+        """
+        for place in self._places:
+            if place.works:
+                with suppress(*AWAY):
+                    self._push(place(), path)
+
     def _push(self, opened: Opened, path: str) -> None:
         cluster, level, rights = opened
+        place = next(place for place in self._places if place.url == cluster.store.url)
         # Who may archive is looked up for each file: another server may have taken over.
-        push(cluster, path, generation=self._generation, level=level, rights=rights)
+        with place.watched():
+            push(cluster, path, generation=self._generation, level=level, rights=rights)
 
     def record(self, pg_wal: str, lost: Sequence[Lost]) -> None:
         """Put on record, wherever WAL is wanted, what was given up; push what can still be had.
@@ -84,11 +102,25 @@ class _Once:
     def __init__(self, opener: Callable[[], Opened]) -> None:
         self._opener = opener
         self._opened: Opened | None = None
+        self.url = ""  # once it is open
+        self.works = True  # as far as is known
 
     def __call__(self) -> Opened:
         if self._opened is None:
-            self._opened = self._opener()
+            with self.watched():
+                opened = self._opener()
+            self._opened, self.url = opened, opened.cluster.store.url
         return self._opened
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Remember whether it works from how what is done with it ends."""
+        try:
+            yield
+        except AWAY:
+            self.works = False
+            raise
+        self.works = True
 
 
 def push_ahead(call: "Call") -> None:
@@ -113,7 +145,8 @@ def push_ahead(call: "Call") -> None:
     if settings.limit or (settings.config and acks.has_losses()):
         record = partial(archives.record, acks.pg_wal)
         chain = Chain(acks, settings.limit, record, backup_command(settings.config, call.cluster))
-    Pusher(acks, archives.push, jobs=settings.jobs, chain=chain).run(goes_on)
+    spread = archives.spread if archives.can_spread else None
+    Pusher(acks, archives.push, jobs=settings.jobs, chain=chain, spread=spread).run(goes_on)
     if signature(settings.config) != config:
         acks.void()
     os.close(call.lock)

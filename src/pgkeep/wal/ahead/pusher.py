@@ -20,7 +20,14 @@ from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.wal_archive import WalChanged, WalConflict
 from pgkeep.wal.ahead.acks import Acks, Refusal
 from pgkeep.wal.ahead.chain import Chain
-from pgkeep.wal.ahead.plan import Setback, Setbacks, choose, in_order_of_need, set_back
+from pgkeep.wal.ahead.plan import (
+    Setback,
+    Setbacks,
+    choose,
+    choose_to_spread,
+    in_order_of_need,
+    set_back,
+)
 from pgkeep.wal.push import PushUnreadable
 
 IDLE_S: Final = 30.0  # then the next push that finds a backlog starts another one
@@ -49,6 +56,9 @@ _LOOKS: Final = 10  # at least so many times as long as a look at a long backlog
 class Pusher:
     """Archives `acks.pg_wal`'s files by `push`, which returns once the file it names is safe.
 
+    `spread` brings a file to the repositories that work, while another one fails that must have it
+    too: it is not acknowledged then, but it is in safety.
+
     The seam for a service: run() in a thread, with `goes_on` for a stop of its own.
     """
 
@@ -59,11 +69,15 @@ class Pusher:
         *,
         jobs: int,
         chain: Chain | None = None,
+        spread: Callable[[str], None] | None = None,
     ) -> None:
         self._acks = acks
         self._push = push
         self._jobs = jobs
         self._chain = chain
+        self._spread = spread
+        self._spreading: set[str] = set()  # of `_busy`
+        self._reached: set[str] = set()  # what is wherever it can be, until all work again
         self._trouble = ""
         self._given_up: set[str] = set()
         self._busy: dict[str, Future[None]] = {}
@@ -127,6 +141,7 @@ class Pusher:
         for file in asked:
             self._ask(file, now)
         self._failing = {f: setback for f, setback in self._failing.items() if f in ready}
+        self._reached &= ready
         # Long backlogs change with every file that is done, and take their time to look through.
         self._next_look = now + _LOOKS * (time.monotonic() - now)
 
@@ -146,8 +161,15 @@ class Pusher:
     def _start(self, workers: ThreadPoolExecutor) -> None:
         now = time.monotonic()
         setbacks = Setbacks(self._failing, self._store)
-        for file in choose(self._needed, self._busy, setbacks, now, self._jobs):
+        needed = [file for file in self._needed if file not in self._spreading]
+        busy = self._busy.keys() - self._spreading
+        for file in choose(needed, busy, setbacks, now, self._jobs):
             self._busy[file] = workers.submit(self._archive, file)
+        if self._store is not None and self._spread is not None:
+            reached = self._reached
+            for file in choose_to_spread(self._needed, self._busy, reached, self._jobs):
+                self._spreading.add(file)
+                self._busy[file] = workers.submit(self._spread, self._acks.path(file))
 
     def _archive(self, file: str) -> None:
         path = self._acks.path(file)
@@ -163,8 +185,14 @@ class Pusher:
     def _collect(self) -> None:
         for file in [file for file, future in self._busy.items() if future.done()]:
             error = self._busy.pop(file).exception()
-            if error is None:
+            if file in self._spreading:
+                # What is wrong with a file is told when it is pushed everywhere.
+                self._spreading.remove(file)
+                self._reached.add(file)
+                _demand_ours(error)
+            elif error is None:
                 self._store = None
+                self._reached.clear()
                 self._failing.pop(file, None)
                 self._needed = [other for other in self._needed if other != file]
             elif self._acks.wants(file):
@@ -173,15 +201,22 @@ class Pusher:
                 self._needed = [other for other in self._needed if other != file]
 
     def _failed(self, file: str, error: BaseException) -> None:
-        if not isinstance(error, PgkeepError):
-            raise error
+        _demand_ours(error)
+        assert isinstance(error, PgkeepError)
         now = time.monotonic()
         if isinstance(error, _OF_A_FILE):
             self._failing[file] = set_back(self._failing.get(file), now, _chance())
         else:
             self._store = set_back(self._store, now, _chance())
             self._trouble = str(error) if isinstance(error, _AWAY) else ""
+            self._reached.add(file)
         self._acks.refuse(file, Refusal(error.exit_status, str(error), error.hint))
+
+
+def _demand_ours(error: BaseException | None) -> None:
+    """Raise an error that is none of ours: a mistake in the program."""
+    if error is not None and not isinstance(error, PgkeepError):
+        raise error
 
 
 def _chance() -> float:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pgkeep.repository.store.base import StoreFailed
 from pgkeep.repository.store.bucket.credentials import Credentials, find_credentials
@@ -117,6 +117,28 @@ class Connection:
         if missing and (answer.key_missing or (not answer.code and type(failed) is StoreFailed)):
             return Absent(sure=answer.key_missing)
         return failed
+
+
+def look_at(client: "Client", name: str) -> Any:
+    """Ask for what the service says of an object; when that is refused, raise what tells why.
+
+    Answers to HEAD have no body, so they can't tell a wrong key from a missing permission, nor the
+    right region from any other. An answer to GET has one.
+    """
+    import obstore
+    from obstore.exceptions import BaseError
+
+    try:
+        return obstore.head(client, name)
+    except BaseError as refused:
+        if not read_answer(refused).unexplained:
+            raise
+        try:
+            obstore.get(client, name, options={"range": (0, 1)})
+        except (BaseError, FileNotFoundError) as reason:
+            if read_answer(reason).explains:
+                raise
+        raise
 
 
 def _conflict(answer: Answer) -> bool:

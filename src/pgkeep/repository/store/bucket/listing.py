@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pgkeep.repository.store.base import BlobStat, StoreFailed
 from pgkeep.repository.store.blob_names import is_part
-from pgkeep.repository.store.bucket.connection import Absent, Connection
+from pgkeep.repository.store.bucket.connection import Absent, Connection, look_at
 
 if TYPE_CHECKING:
     from pgkeep.repository.store.bucket.opening import Client
@@ -83,10 +83,9 @@ class Listing:
 
     def _is_blob(self, name: str) -> bool:
         """Tell an empty blob from the mark that consoles leave for an empty folder, 'name/'."""
-        import obstore
 
         try:
-            self._connection.ask(f"read {name}", lambda client, _: obstore.head(client, name))
+            self._connection.ask(f"read {name}", lambda client, _: look_at(client, name))
         except Absent:
             return False
         return True

@@ -30,6 +30,8 @@ def read_private(file: str, *, own: bool = True) -> str:
         if not own and isinstance(error, FileNotFoundError | NotADirectoryError):
             raise FileNotFoundError(file) from error
         advice = "WAL is archived by the server's user: let it read this file (chgrp, chmod 640)"
+        if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+            advice = "make it, or correct credentials_file, see docs/object-stores.md"
         raise BadCredentials(f"{file} cannot be read: {error.strerror}", advice) from error
     except UnicodeDecodeError:
         raise BadCredentials(f"{file} is not UTF-8 text") from None

@@ -48,6 +48,9 @@ _DENIED: Final = frozenset(
      "AuthorizationPermissionMismatch", "AuthorizationFailure", "InsufficientAccountPermissions"}
 )  # fmt: skip
 _SKEWED: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+# Azure has one code for all that is wrong with a signature, and the reason in a sentence.
+_SKEWED_WORDS: Final = ("too skewed", "Request date header too old")
+_SIGNATURE_ENDED: Final = "Signature not valid in the specified time frame"
 _SLOW: Final = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests",
      "ServerBusy", "BandwidthLimitExceeded", "EgressIsOverAccountLimit"}
@@ -76,6 +79,17 @@ class Answer(NamedTuple):
         """
         marks = ("value for CONTENT_RANGE header", "StartTooLarge")
         return self.status == 416 or any(mark in self.text for mark in marks)
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether the service refused without a word of why. That something is missing says it."""
+        redirected = "redirect without LOCATION" in self.text
+        return not self.code and (redirected or (400 <= self.status < 500 and self.status != 404))
+
+    @property
+    def explains(self) -> bool:
+        """Whether it says why a request was refused, and not just something about the object."""
+        return bool(self.code) and not self.key_missing and not self.beyond_end
 
     @property
     def ambiguous(self) -> bool:
@@ -115,18 +129,20 @@ def _kind(
 ) -> tuple[type[StoreFailed], str, str]:
     code = answer.code
     if code in _NO_BUCKET or "specified container does not exist" in answer.text:
-        return BucketMissing, f"there is no bucket {options.bucket}", _no_bucket(options)
+        return BucketMissing, *_no_bucket(options)
     if code in _REGIONS or answer.status in (301, 307):
         return WrongRegion, *_region(answer, options)
-    if code in _SKEWED or "too skewed" in answer.message:
+    if code in _SKEWED or any(words in answer.text for words in _SKEWED_WORDS):
         return ClockSkewed, "this host's clock is wrong", "set it: timedatectl, chronyc tracking"
-    if code in _EXPIRED:
+    if code in _EXPIRED or _SIGNATURE_ENDED in answer.text:
         advice = "renew them where they come from; pgkeep reads them anew by itself"
         return CredentialsExpired, "the credentials have expired", advice
     if code in _KEY:
         return CredentialsRefused, "the access key is not known there", _which_key(options)
     if code in _SECRET or "failed to authenticate" in answer.message:
-        return CredentialsRefused, "the secret is not the access key's", _which_key(options)
+        azure = f"the key or signature is not that of account {options.account}"
+        why = azure if options.scheme == "az" else "the secret is not the access key's"
+        return CredentialsRefused, why, _which_key(options)
     if code in _SLOW or answer.status == 429:
         return StoreThrottled, "it asks for fewer requests", "run it again later, with fewer jobs"
     if code in _LACKS or answer.status == 501:
@@ -175,9 +191,9 @@ def _where_from(options: BucketOptions) -> str:
     return f"the proxy {options.proxy}" if options.proxy else "the network"
 
 
-def _no_bucket(options: BucketOptions) -> str:
-    what = "container" if options.scheme == "az" else "bucket"
-    return f"make the {what} {options.bucket} first, or correct the url; pgkeep makes none"
+def _no_bucket(options: BucketOptions) -> tuple[str, str]:
+    what = f"{'container' if options.scheme == 'az' else 'bucket'} {options.bucket}"
+    return f"there is no {what}", f"make the {what} first, or correct the url; pgkeep makes none"
 
 
 def _region(answer: Answer, options: BucketOptions) -> tuple[str, str]:

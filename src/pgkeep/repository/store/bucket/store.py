@@ -17,7 +17,13 @@ from pgkeep.repository.store.base import (
     TempFile,
 )
 from pgkeep.repository.store.blob_names import check_name, check_prefix
-from pgkeep.repository.store.bucket.connection import Absent, BeyondEnd, Connection, Taken
+from pgkeep.repository.store.bucket.connection import (
+    Absent,
+    BeyondEnd,
+    Connection,
+    Taken,
+    look_at,
+)
 from pgkeep.repository.store.bucket.errors import BrokenTransfer
 from pgkeep.repository.store.bucket.listing import Listing
 from pgkeep.repository.store.bucket.options import parse
@@ -96,7 +102,7 @@ class BucketStore:
     def stat(self, name: str) -> BlobStat:
         check_name(name)
         try:
-            found = self._connection.ask(f"read {name}", lambda client, _: _head(client, name))
+            found = self._connection.ask(f"read {name}", lambda client, _: look_at(client, name))
         except Absent as absent:
             self._demand_missing(name, absent)
             raise BlobMissing(self.url, name) from None
@@ -195,12 +201,6 @@ class BucketStore:
                 next(self._listing.everything(f"{name}/"), None)
         except BeyondEnd:
             return
-
-
-def _head(client: "Client", name: str) -> Any:
-    import obstore
-
-    return obstore.head(client, name)
 
 
 def _is_answering(client: "Client") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pgkeep.repository.store import durable
 from pgkeep.repository.store.base import StoreFailed
-from pgkeep.repository.store.bucket.connection import Connection
+from pgkeep.repository.store.bucket.connection import Connection, look_at
 from pgkeep.repository.store.bucket.errors import NotConfirmed
 from pgkeep.repository.store.bucket.reading import read_answer
 from pgkeep.units import KIB, MIB
@@ -183,7 +183,7 @@ class Uploads:
                 doubtful = doubtful or read_answer(error).ambiguous
                 raise
             doubtful = True  # it is stored, and whether as it was sent is asked by requests, too
-            tag = tag or obstore.head(client, name)["e_tag"]
+            tag = tag or look_at(client, name)["e_tag"]
             if not self._is_confirmed(client, name, tag, sent):
                 if action.startswith("create "):
                     obstore.delete(client, name)  # it is ours, and damaged
@@ -207,9 +207,8 @@ class Uploads:
         return sent.is_tag(tag) or self._read_back(client, name, sent)
 
     def _is_there(self, client: "Client", name: str, sent: Fingerprint) -> bool:
-        import obstore
 
-        found = obstore.head(client, name)
+        found = look_at(client, name)
         if found["size"] != sent.size:
             return False
         return self._is_confirmed(client, name, found["e_tag"], sent)

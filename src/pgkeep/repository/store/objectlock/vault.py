@@ -157,9 +157,18 @@ _ADVICE: Final = (
 )
 
 
+_INSTEAD: Final = {
+    "az": "use the container's version-level immutability: docs/immutable.md, Other services",
+    "gs": "use the bucket's soft delete and versioning: docs/immutable.md, Other services",
+    "sftp": "have snapshots made on that host which this user cannot touch: docs/sftp.md",
+}
+_ELSE: Final = "keep a copy in a bucket that locks: pgkeep copy, docs/immutable.md"
+
+
 def open_vault(store: Store, asked: Callable[[str], None] | None = None) -> Vault:
     """Return the locks of a store's objects. Raise NoLocks where there are none."""
     if not store.address.startswith("s3://"):
-        why = "only buckets of S3 and its kin lock objects one by one"
-        raise NoLocks(store.url, "lock objects", why, "take lock = ... out of [repository]")
+        why = "pgkeep knows locks of objects in buckets of S3 and its kin alone"
+        instead = _INSTEAD.get(store.address.partition("://")[0], _ELSE)
+        raise NoLocks(store.url, "use object locks", why, f"take lock = ... out, and {instead}")
     return Vault(parse(store.address), asked=asked)

@@ -1,0 +1,1 @@
+"""Restore points and commands between them: the commands and their text."""

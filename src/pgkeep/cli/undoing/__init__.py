@@ -1,0 +1,1 @@
+"""Accidents: the commands that find them and take them back, and their texts."""

@@ -1,0 +1,1 @@
+"""Restore points: names in WAL to come back to."""

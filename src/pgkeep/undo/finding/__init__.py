@@ -1,0 +1,1 @@
+"""Finds destructive transactions in WAL, and who they hit by name."""

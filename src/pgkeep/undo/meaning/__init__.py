@@ -1,0 +1,1 @@
+"""What records in WAL mean: from numbers to accidents, by name."""
