@@ -359,14 +359,16 @@ class App:
         Only `init` opens a new generation, and says so: a wrong conninfo must not mix two servers.
         """
         from pgkeep.repository.repository import UnknownGeneration
+        from pgkeep.repository.store.distance.at_once import Calls
 
-        known = tuple(cluster.generation_ids())
-        if known:
+        with Calls(cluster.store) as calls:
+            listing = calls.begin(cluster.generation_ids)
             with self.connect() as session:
                 found = session.facts().generation.id
-            if found not in known:
-                what = f"back up cluster {self.cluster_name}"
-                raise UnknownGeneration(what, found, self.cluster_name, cluster.store.url, known)
+            known = tuple(listing.result())
+        if known and found not in known:
+            what = f"back up cluster {self.cluster_name}"
+            raise UnknownGeneration(what, found, self.cluster_name, cluster.store.url, known)
 
     def archive_command(self) -> str:
         """Return the archive_command that stores this cluster's WAL here."""

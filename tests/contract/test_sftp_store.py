@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def test_only_the_owner_can_read_it(store: Store, root: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ("create", ["open x", "fsync", "link", "mkdir", "fsync", "link", "fsync", "unlink"]),
+        ("create", ["open x", "fsync", "link", "mkdir", "fsync", "link", "unlink", "fsync"]),
         ("put", ["open x", "fsync", "rename", "mkdir", "fsync", "rename", "fsync", "unlink"]),
         ("delete", ["unlink", "fsync"]),
         ("secure", ["fsync", "fsync", "fsync"]),
@@ -261,6 +263,56 @@ thread.join()
 store.create("after", [b"3"])
 print(sorted((blob.name, blob.size) for blob in store.list()))
 """
+
+
+def test_threads_share_one_connection_as_far_as_the_server_lets_them() -> None:
+    with sshd_running("internal-sftp", "MaxSessions 2") as server:
+        store = open_store(server.address(server.folder(), retry_for="0s"))
+        gate = threading.Barrier(5)
+
+        def create(number: int) -> None:
+            gate.wait()
+            store.create(f"{number}/x", [bytes(3 << 20)])
+
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(create, range(5)))
+        assert [blob.name for blob in store.list()] == [f"{number}/x" for number in range(5)]
+        log = (server.home / "log").read_text()
+    assert log.count("Accepted publickey") < 5
+
+
+def test_one_session_that_is_lost_leaves_the_others_alone(sshd: Sshd, root: Path) -> None:
+    store = open_store(sshd.address(root, retry_for="0s"))
+    parts = _Waiting()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(store.create, "a", parts)
+        assert parts.begun.wait(30)
+        with pytest.raises(RuntimeError):
+            store.create("b", _Broken([b""]))
+        store.create("c", [b"3"])
+        parts.go_on.set()
+        writing.result(30)
+    assert [(blob.name, blob.size) for blob in store.list()] == [("a", 2), ("c", 1)]
+
+
+class _Waiting(list[bytes]):
+    """Parts of which the second has to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__([b"1", b"2"])
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"1"
+        self.begun.set()
+        assert self.go_on.wait(30)
+        yield b"2"
+
+
+class _Broken(list[bytes]):
+    def __iter__(self) -> Iterator[bytes]:
+        raise RuntimeError("gone")
 
 
 def test_a_forked_process_opens_a_connection_of_its_own(sshd: Sshd, root: Path) -> None:

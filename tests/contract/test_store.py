@@ -93,11 +93,26 @@ def test_a_range_that_is_not_all_there(store: Store, start: int, length: int | N
     assert (caught.value.name, caught.value.size) == ("r", 6)
 
 
+@pytest.mark.parametrize(("most", "expected"), [(1, b"a"), (6, b"abcdef"), (7000, b"abcdef")])
+def test_a_beginning_comes_with_the_size_of_the_whole(
+    store: Store, most: int, expected: bytes
+) -> None:
+    store.put("r", [b"abcdef"])
+    assert store.beginning("r", most) == (expected, 6)
+
+
+def test_the_beginning_of_an_empty_blob(store: Store) -> None:
+    store.put("empty", [])
+    assert store.beginning("empty", 100) == (b"", 0)
+
+
 def test_what_is_not_there(store: Store) -> None:
     store.put("a/b", [b""])
     for name in ("nothing", "a/c", "c/d/e"):
         with pytest.raises(BlobMissing):
             store.get(name)
+        with pytest.raises(BlobMissing):
+            store.beginning(name, 10)
         with pytest.raises(BlobMissing):
             store.stat(name)
         store.delete(name)
@@ -143,6 +158,7 @@ def test_scenario_174_unsafe_names_are_refused_by_every_call(store: Store, name:
         lambda: store.put(name, [b""]),
         lambda: store.create(name, [b""]),
         lambda: store.get(name),
+        lambda: store.beginning(name, 1),
         lambda: store.stat(name),
         lambda: store.delete(name),
     ):

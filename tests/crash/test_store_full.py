@@ -121,7 +121,7 @@ def test_no_room_at_any_call(after: bool) -> None:
         if full.calls < full_at:
             break
         demand_nothing_left(repository.cluster("main"), full.seen[full_at - 1])
-    assert full_at > 20
+    assert full_at > 15
 
 
 def back_up(model: PageModel, cluster: ClusterFolder) -> BackupReport:

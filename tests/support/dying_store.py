@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgkeep.repository.store.base import BlobStat, Store, StoreFailed, TempFile
+from pgkeep.repository.store.base import Beginning, BlobStat, Store, StoreFailed, TempFile
 
 
 class Killed(BaseException):
@@ -45,7 +45,7 @@ class DyingStore:
         return None
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 1
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -57,6 +57,10 @@ class DyingStore:
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         content: bytes = self._call("get", name, start, length)
         return content
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        found: Beginning = self._call("beginning", name, most)
+        return found
 
     def stat(self, name: str) -> BlobStat:
         found: BlobStat = self._call("stat", name)

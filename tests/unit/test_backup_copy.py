@@ -39,7 +39,9 @@ def copy(cluster: ClusterFolder) -> Copy:
     def run(files: Files, *readings: Reading, checksums: bool = True) -> Copied:
         copier = copier_of(cluster, files, checksums=checksums)
         wanted = readings or [Reading(i, path, 0) for i, path in enumerate(files)]
-        return copier.copy(Work(wanted, START_LSN), lambda _: None, lambda: False)
+        copied = copier.copy(Work(wanted, START_LSN), lambda _: None, lambda: False)
+        copier.settle()
+        return copied
 
     return run
 

@@ -8,8 +8,8 @@ import pytest
 from pgkeep.backup.copying.file_reader import FileReader, _resident_pages
 from pgkeep.postgres.datadir import Unreadable
 from pgkeep.repository.store.base import BlobExists
+from pgkeep.repository.store.distance.write_behind import WriteBehind
 from pgkeep.repository.store.memory import MemoryStore
-from pgkeep.repository.store.write_behind import WriteBehind
 from pgkeep.units import MIB
 
 

@@ -9,7 +9,15 @@ from pgkeep.backup.incremental.attempts import Adopted, Past, adopt
 from pgkeep.model.backup import BackupId
 from pgkeep.repository import names
 from pgkeep.repository.pack import PackWriter, StoredPack
-from pgkeep.repository.packs.attempts import begin, discard, end, list_packs, packs_of, unfinished
+from pgkeep.repository.packs.attempts import (
+    begin,
+    discard,
+    end,
+    list_attempts,
+    list_packs,
+    packs_of,
+    unfinished,
+)
 from pgkeep.repository.packs.pack_ids import pack_id, tag_of
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import CHUNK, Key, Sealer
@@ -81,11 +89,13 @@ def test_an_attempt_is_unfinished_until_its_manifest_is_there(cluster: ClusterFo
     begin(cluster, DEAD, NOW)
     begin(cluster, OTHER, NOW)
     cluster.store.put(names.attempts_prefix("main") + "notes.txt", [b"?"])
-    assert unfinished(cluster, []) == [OTHER, DEAD]
-    assert unfinished(cluster, [OTHER]) == [DEAD]
-    assert unfinished(cluster, []) == [DEAD]  # the other one was only not tidied up
+    assert unfinished(cluster, list_attempts(cluster), []) == [OTHER, DEAD]
+    assert unfinished(cluster, list_attempts(cluster), [OTHER]) == [DEAD]
+    assert unfinished(cluster, list_attempts(cluster), []) == [
+        DEAD
+    ]  # the other one was only not tidied up
     end(cluster, [DEAD, OTHER])
-    assert unfinished(cluster, []) == []
+    assert unfinished(cluster, list_attempts(cluster), []) == []
 
 
 def test_attempts_of_dumps_are_left_alone(cluster: ClusterFolder) -> None:
@@ -97,7 +107,7 @@ def test_attempts_of_dumps_are_left_alone(cluster: ClusterFolder) -> None:
     past = Past.read(cluster)
     assert past.unfinished == [DEAD]
     assert list(past.adopt(cluster).packs) == [mine]
-    assert unfinished(cluster, [dump, DEAD]) == []
+    assert unfinished(cluster, list_attempts(cluster), [dump, DEAD]) == []
     left = [blob.name for blob in cluster.store.list(names.attempts_prefix("main"))]
     assert left == [names.attempt("main", dump)]
     discard(cluster, DEAD)
@@ -110,7 +120,7 @@ def test_an_attempt_that_the_store_keeps_does_no_harm(cluster: ClusterFolder) ->
     begin(cluster, DEAD, NOW)
     dying = DyingStore(cluster.store, 1, after=False, error=StoreFailed)
     end(Repository(dying, "00" * 16, None).cluster("main"), [DEAD])
-    assert unfinished(cluster, []) == [DEAD]
+    assert unfinished(cluster, list_attempts(cluster), []) == [DEAD]
 
 
 def test_chunks_of_whole_packs_are_adopted(cluster: ClusterFolder) -> None:
@@ -175,7 +185,7 @@ def test_what_there_is_no_room_for_is_discarded(cluster: ClusterFolder) -> None:
     discard(cluster, DEAD)
     assert list_packs(cluster).keys() == {other.id}
     assert mine.id != other.id
-    assert unfinished(cluster, []) == []
+    assert unfinished(cluster, list_attempts(cluster), []) == []
 
 
 def test_the_packs_of_a_backup_that_is_listed_are_never_discarded(cluster: ClusterFolder) -> None:

@@ -157,7 +157,7 @@ def test_scenario_60_nothing_else_is_ever_missing(tmp_path: Path) -> None:
 
 
 def test_an_object_that_vanishes_under_a_fetch_is_not_missing(archive: WalArchive) -> None:
-    archive.push(FILE, wal_like(4 * BLOCK))
+    archive.push(FILE, os.urandom(16 * MIB))  # more than a fetch reads at the first go
     blocks = archive.fetch(FILE)
     store_of(archive).delete(OBJECT)
     with pytest.raises(PgkeepError) as caught:

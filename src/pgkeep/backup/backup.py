@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Final, NamedTuple
 
 from pgkeep.backup.copying.copy import CopierSetup, make_copier
@@ -33,6 +35,7 @@ from pgkeep.repository.manifest.facts import Reuse
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.packs.pack_ids import tag_of
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.distance.at_once import Calls
 from pgkeep.units import MIB
 from pgkeep.workers.pool import default_jobs
 from pgkeep.workers.throttle import SharedRate, check_step_back
@@ -91,19 +94,22 @@ def run(  # noqa: PLR0913  # the last two are for tests
     """
     progress = progress or Silent()
     check_step_back(options.nice, options.ionice)
-    with interruptible(), _lock(cluster, progress) as lock:
+    with (
+        interruptible(),
+        Calls(cluster.store) as last,
+        _lock(cluster, progress) as lock,
+        Calls(cluster.store) as calls,
+    ):
         for holder in lock.took_over:
             progress.note(f"took over from {holder}: that process is dead")
-        facts = source.facts()
-        # Before any WAL or pack is stored: a generation is known before there is something of it.
-        cluster.add_generation(facts.generation)
-        began = now()
+        facts, began = source.facts(), now()
         job = _Job(
             source,
             cluster,
             options,
             progress,
             lock,
+            calls,
             facts,
             new_id(began),
             began,
@@ -111,7 +117,10 @@ def run(  # noqa: PLR0913  # the last two are for tests
             take_census,
         )
         with attempts.given_back_when_full(cluster, job.id, lock):
-            return job.run(make_workers)
+            report, attempted = job.run(make_workers)
+        # While the lock is given back: neither needs the other, and the backup is complete.
+        last.begin(partial(attempts.end, cluster, attempted))
+        return report
 
 
 def _lock(cluster: ClusterFolder, progress: Progress) -> Lock:
@@ -156,25 +165,30 @@ class _Job:
     options: BackupOptions
     progress: Progress
     lock: Lock
+    calls: Calls
     facts: ClusterFacts
     id: BackupId
     now: datetime
     copies: Sequence[ClusterFolder] = ()
     take_census: TakeCensus | None = None
 
-    def run(self, make_workers: MakeWorkers) -> BackupReport:
+    def run(self, make_workers: MakeWorkers) -> tuple[BackupReport, Sequence[str]]:
+        """Return what was made, and the attempts that are over."""
         began = time.monotonic()
+        known = self.calls.begin(partial(self.cluster.add_generation, self.facts.generation))
         past = Past.read(self.cluster)
-        # Before its first pack: should we die, the next backup finds by it what we have stored.
-        attempts.begin(self.cluster, self.id, self.now)
+        # Before any WAL or pack is stored: a generation is known before there is something of it.
+        known.result()
         setup = self._setup(past)
         copy = self._copy(past, setup, make_workers)
         # Before the stop, so that no moment which can be restored is older than all censuses.
         census = self._census(copy.notes)
         # After all other files, and proven whole: a restored directory starts from it.
-        copy.files.add_control(*self.source.control_file(), self.cluster, setup)
+        control = self.source.control_file()
+        stored = self.calls.begin(partial(copy.files.add_control, *control, self.cluster, setup))
         stopped = self.source.stop()
-        segments = self._wal(copy.started, stopped, copy.collector)
+        segments = self._wal(copy.started, stopped, copy.collector, stored)
+        stored.result()
         corrupt, notes = copy.files.verdict(
             copy.started.lsn, stopped.lsn, self.source.relation_name
         )
@@ -209,15 +223,17 @@ class _Job:
         )
         del copy  # with the parent's tables: storing the manifest needs room of its own
         # The last moment to notice that another process took this one for dead.
-        self.lock.check()
+        ours = self.calls.begin(self.lock.check)
         # Last of all, when packs and WAL are durable: from here on the backup is offered.
-        catalog.write_manifest(self.cluster, manifest)
-        attempts.end(self.cluster, [self.id, *past.unfinished])
-        return replace(report, duration_s=time.monotonic() - began)
+        catalog.write_manifest(self.cluster, manifest, at_last=ours.result)
+        report = replace(report, duration_s=time.monotonic() - began)
+        return report, (self.id, *past.unfinished)
 
     def _copy(self, past: Past, setup: CopierSetup, make_workers: MakeWorkers) -> _Copy:
         """Begin backup mode and copy everything but pg_control; its packs are durable then."""
         with ExitStack() as stack:
+            # Before its first pack: should we die, the next backup finds by it what we have stored.
+            begun = self.calls.begin(partial(attempts.begin, self.cluster, self.id, self.now))
             workers = None
             if self.options.kind is Kind.FULL or not past.known.backups:
                 # Much to do: the workers come up while the server makes its checkpoint.
@@ -245,6 +261,7 @@ class _Job:
             elif workers is None:
                 workers = stack.enter_context(make_workers(setup, self.options.jobs))
             copied = CopiedFiles(listing, self.facts.checksums)
+            begun.result()
             self.progress.phase("copying files", plan.size)
             for result in workers.copy(tasks.works(plan), self._ticker(collector)):
                 copied.add(result)
@@ -346,8 +363,19 @@ class _Job:
         first = Segment.containing(started.lsn, started.timeline, generation.segment_size)
         return WalCollector(self.source, self.cluster.wal(generation.id), first)
 
-    def _wal(self, started: Started, stopped: Stopped, collector: WalCollector) -> list[Segment]:
-        """Return the WAL segments of the backup, when all of them are in the repository."""
+    def _wal(
+        self, started: Started, stopped: Stopped, collector: WalCollector, stored: Future[None]
+    ) -> list[Segment]:
+        """Return the WAL segments of the backup, when all of them are in the repository.
+
+        When `stored` fails meanwhile, its error is raised: nothing is waited for in vain.
+        """
+
+        def tick() -> None:
+            self.lock.beat()
+            if stored.done():
+                stored.result()
+
         if started.timeline != stopped.timeline:
             raise BackupAborted(
                 f"the server changed from timeline {started.timeline} to {stopped.timeline}"
@@ -369,7 +397,7 @@ class _Job:
                 ),
                 progress=self.progress,
                 patience=self.options.archive_timeout,
-                tick=self.lock.beat,
+                tick=tick,
             )
         # They can be seen before whoever stores them has come to his fsync.
         objects = (names.wal(self.cluster.name, generation.id, segment.name) for segment in wanted)

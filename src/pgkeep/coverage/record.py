@@ -1,6 +1,7 @@
 """Reads all that coverage is computed from: manifests, the WAL listing, timeline histories."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup
@@ -11,6 +12,7 @@ from pgkeep.repository import catalog
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import ShortRead
+from pgkeep.repository.store.distance.at_once import Calls, at_once
 from pgkeep.repository.wal_archive import WalArchive, WalListing, WalMissing
 
 
@@ -44,8 +46,12 @@ class ClusterRecord:
 
 def read_record(cluster: ClusterFolder) -> ClusterRecord:
     """Read everything on record of `cluster`; a failing store is raised, damage is noted."""
-    known = catalog.backups(cluster)
-    records = tuple(read_generation(cluster, g, known) for g in cluster.generations())
+    with Calls(cluster.store) as calls:
+        backups = calls.begin(partial(catalog.backups, cluster))
+        generations = cluster.generations()
+        known = backups.result()
+    read = (partial(read_generation, cluster, generation, known) for generation in generations)
+    records = tuple(at_once(cluster.store, read))
     return ClusterRecord(cluster.name, records, known.unreadable)
 
 

@@ -1,8 +1,9 @@
 """Which backups a cluster has. Their manifests are the catalog: there is nothing else to lose."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Final
 
 from pgkeep.errors import PgkeepError
@@ -14,6 +15,7 @@ from pgkeep.repository.manifest.facts import Facts
 from pgkeep.repository.manifest.shelf import BAD_MANIFEST, Shelf
 from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.store.distance.at_once import at_once
 
 LATEST: Final = "latest"
 _SHOWN: Final = 5  # ids in an error
@@ -68,18 +70,31 @@ class Catalog:
         return {*(b.id for b in self.backups), *(bad.id for bad in self.unreadable)}
 
 
-def backups(cluster: ClusterFolder) -> Catalog:
-    """Read the facts of every manifest. A failing store is raised, a bad manifest is noted."""
-    good: list[Backup] = []
-    bad: list[Unreadable] = []
-    for backup_id in map(BackupId, shelf(cluster).ids()):
-        try:
-            good.append(read_facts(cluster, backup_id).backup())
-        except UnknownBackup:
-            continue  # deleted since it was listed
-        except BAD_MANIFEST as error:
-            bad.append(Unreadable(backup_id, error))
+def ids(cluster: ClusterFolder) -> list[BackupId]:
+    """Return the ids of all backups, by the names of their manifests."""
+    return [BackupId(id) for id in shelf(cluster).ids()]
+
+
+def backups(cluster: ClusterFolder, listed: Sequence[BackupId] | None = None) -> Catalog:
+    """Read the facts of every manifest, or of those `listed`.
+
+    A failing store is raised, a bad manifest is noted.
+    """
+    wanted = ids(cluster) if listed is None else listed
+    found = at_once(cluster.store, (partial(_read_backup, cluster, id) for id in wanted))
+    good = [backup for backup in found if isinstance(backup, Backup)]
+    bad = [backup for backup in found if isinstance(backup, Unreadable)]
     return Catalog(cluster.name, tuple(in_order(good)), tuple(bad))
+
+
+def _read_backup(cluster: ClusterFolder, backup_id: BackupId) -> Backup | Unreadable | None:
+    """Return what a manifest says; None if it was deleted since it was listed."""
+    try:
+        return read_facts(cluster, backup_id).backup()
+    except UnknownBackup:
+        return None
+    except BAD_MANIFEST as error:
+        return Unreadable(backup_id, error)
 
 
 def find_backup(catalog: Catalog, text: str) -> Backup:
@@ -139,9 +154,11 @@ def read_packs(cluster: ClusterFolder, backup_id: str) -> PackTable:
     return shelf(cluster).packs(backup_id)
 
 
-def write_manifest(cluster: ClusterFolder, manifest: Manifest) -> int:
+def write_manifest(
+    cluster: ClusterFolder, manifest: Manifest, at_last: Callable[[], None] = lambda: None
+) -> int:
     """Make a backup real: see Shelf.write."""
-    return shelf(cluster).write(manifest)
+    return shelf(cluster).write(manifest, at_last)
 
 
 def shelf(cluster: ClusterFolder) -> Shelf[Facts]:

@@ -121,10 +121,10 @@ def read_document(store: Store, name: str) -> dict[str, Any]:
     """Read what encode_document() wrote. Raise BlobMissing, FormatTooNew or Damaged."""
     if store.union is not None:
         return store.union.intact(lambda copy: read_document(copy, name))
-    size = store.stat(name).size
-    if size > _DOCUMENT_LIMIT:
-        raise Damaged(f"{name} in {store.url}", f"it has {size} bytes")
-    return decode_document(store.get(name, 0, size), f"{name} in {store.url}")
+    found = store.beginning(name, _DOCUMENT_LIMIT)
+    if found.size > _DOCUMENT_LIMIT:
+        raise Damaged(f"{name} in {store.url}", f"it has {found.size} bytes")
+    return decode_document(found.content, f"{name} in {store.url}")
 
 
 def decode_document(content: bytes, where: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew
 from pgkeep.repository.store.base import BlobMissing, ShortRead
 
+_AT_ONCE: Final = 1 << 20  # bytes; nearly every proof, in one request
 _LIMIT: Final = 64 << 20  # bytes; a proof that names 100,000 damaged objects has a third of it
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -229,11 +230,13 @@ def _facts(proof: Proof) -> dict[str, Any]:
 
 
 def _read(cluster: ClusterFolder, name: str) -> Proof:
-    size = cluster.store.stat(name).size
+    content, size = cluster.store.beginning(name, _AT_ONCE)
     where = f"{name} in {cluster.store.url}"
     if size > _LIMIT:
         raise Damaged(where, f"it has {size} bytes")
-    proof = _decode(cluster.store.get(name, 0, size), where)
+    if size > len(content):
+        content += cluster.store.get(name, len(content), size - len(content))
+    proof = _decode(content, where)
     if names.proof(cluster.name, proof.id) != name or proof.cluster != cluster.name:
         raise Damaged(where, f"it holds proof {proof.id} of cluster {proof.cluster}")
     return proof

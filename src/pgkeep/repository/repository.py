@@ -20,7 +20,7 @@ from pgkeep.repository.marker import (
     read_marker,
 )
 from pgkeep.repository.seal import Damaged, Key, Sealer
-from pgkeep.repository.store.base import BlobExists, Store
+from pgkeep.repository.store.base import BlobExists, BlobMissing, Store
 from pgkeep.repository.wal_archive import WalArchive
 
 if TYPE_CHECKING:
@@ -249,7 +249,14 @@ class ClusterFolder:
 
     def generations(self) -> "list[Generation]":
         """Return what initdb and pg_upgrade have made of this cluster, by major version."""
-        found = [self.generation(generation_id) for generation_id in self.generation_ids()]
+        from functools import partial
+
+        from pgkeep.repository.store.distance.at_once import (
+            at_once,
+        )  # threads: not for WAL commands
+
+        ids = self.generation_ids()
+        found = at_once(self.store, (partial(self.generation, id) for id in ids))
         return sorted(found, key=lambda g: (g.major, g.system_identifier))
 
     def generation(self, generation_id: str) -> "Generation":
@@ -270,17 +277,27 @@ class ClusterFolder:
 
     def add_generation(self, generation: "Generation") -> None:
         """Record a generation, once. Raise GenerationDiffers if it is recorded otherwise."""
+        recorded = self._recorded(generation) or self._record(generation)
+        if recorded != generation:
+            raise GenerationDiffers(generation.id, _sizes(recorded), _sizes(generation))
+
+    def _recorded(self, generation: "Generation") -> "Generation | None":
+        """Look first: all but the first backup find it there."""
+        try:
+            return self.generation(generation.id)
+        except BlobMissing:
+            return None
+
+    def _record(self, generation: "Generation") -> "Generation":
+        """Return what is recorded: this, or what another one was quicker to record."""
         numbers = {name: getattr(generation, name) for name in _GENERATION_NUMBERS}
         # A string, because JSON readers elsewhere lose digits of 64-bit numbers.
         facts = {"system_identifier": str(generation.system_identifier), **numbers}
         try:
             self.store.create(names.generation(self.name, generation.id), [encode_document(facts)])
         except BlobExists:
-            recorded = self.generation(generation.id)
-            if recorded != generation:
-                raise GenerationDiffers(
-                    generation.id, _sizes(recorded), _sizes(generation)
-                ) from None
+            return self.generation(generation.id)
+        return generation
 
     def wal(self, generation_id: str) -> WalArchive:
         """Return the archive of one generation's WAL, which may still be empty."""

@@ -33,7 +33,7 @@ from pgkeep.repository.seal import (
 )
 from pgkeep.repository.store.base import BlobExists, BlobMissing, BlobStat, Store
 from pgkeep.repository.store.durable import read_range
-from pgkeep.repository.store.window import Window
+from pgkeep.repository.store.window import AHEAD, Window
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -225,30 +225,35 @@ class WalArchive:
             absent = (WalMissing, BlobMissing)
             found = union.intact(lambda copy: list(self._in(copy).fetch(file)), flawed, absent)
             return iter(found)
-        return self._contents(self.describe(file))
+        return self._contents(*self._begin(file, AHEAD))
 
     def describe(self, file: str) -> WalObject:
         """Read a file's header alone, and check that its object has its whole length."""
+        return self._begin(file, HEADER_SIZE)[0]
+
+    def _begin(self, file: str, most: int) -> tuple[WalObject, bytes]:
+        """Return what describe() does, and up to `most` bytes of the object's beginning."""
         name = self._name(file)
         try:
-            size = self._store.stat(name).size
+            content, size = self._store.beginning(name, most)
         except BlobMissing:
             self._demand_repository()
             raise WalMissing(self._store.url, file, self._archive) from None
         where = self._where(name)
         if size < HEADER_SIZE:
             raise Damaged(where, f"it ends after {size} bytes, within its header")
-        found = self._decode(self._store.get(name, 0, HEADER_SIZE), where)
+        found = self._decode(content[:HEADER_SIZE], where)
         if found.file != file:
             raise Damaged(where, f"it holds {found.file}: somebody renamed it")
         if found.stored_size != size:
             raise Damaged(where, f"it has {size} bytes instead of {found.stored_size}")
-        return found
+        return found, content
 
     def has(self, file: str) -> bool:
         """Tell whether a file is archived, whatever its state. Raise when the store cannot say."""
         try:
-            self._store.stat(self._name(file))
+            # Of a bucket an answer to stat() would not say what it is that is missing.
+            self._store.beginning(self._name(file), HEADER_SIZE)
         except BlobMissing:
             self._demand_repository()
             return False
@@ -354,10 +359,10 @@ class WalArchive:
             return blake3(header).digest(ID_SIZE)
         return blake3(header, key=self._check_key).digest(ID_SIZE)
 
-    def _contents(self, facts: WalObject) -> Iterator[bytes]:
+    def _contents(self, facts: WalObject, beginning: bytes) -> Iterator[bytes]:
         name = self._name(facts.file)
         where, sealer = self._where(name), Sealer(self._key)
-        window = Window(self._store, name, facts.stored_size)
+        window = Window(self._store, name, facts.stored_size, beginning)
         ids: list[bytes] = []
         left, at = facts.size, HEADER_SIZE
         held: bytes | None = None

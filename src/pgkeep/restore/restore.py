@@ -162,8 +162,11 @@ def carry_out(
         # All names and contents are durable from here on, and still no server could start.
         last = control_task(prepared.layout)
         if last is not None:
-            for written in write_tasks([last], source._replace(sync=True, delta=False), 1):
+            alone = source._replace(sync=True, delta=False)
+            for written in write_tasks([last], alone, 1, cluster.store):
                 done.add(written, files=1)
+                for note in written.notes:
+                    progress.note(note)
         tree.end()
     if prepared.request.keep_archiving:
         notes += _succeed(cluster, prepared)

@@ -28,7 +28,7 @@ from pgkeep.repository.pack import PackWriter, Placed, StoredPack
 from pgkeep.repository.packs.pack_ids import pack_id
 from pgkeep.repository.repository import ClusterFolder, Repository
 from pgkeep.repository.seal import Key, Sealer
-from pgkeep.repository.store.write_behind import WriteBehind
+from pgkeep.repository.store.distance.write_behind import WriteBehind
 from pgkeep.units import MIB
 from pgkeep.workers.throttle import SharedRate
 
@@ -85,27 +85,30 @@ class Copier:
     def copy(
         self, work: Work, advance: Callable[[int], None], stopped: Callable[[], bool]
     ) -> Copied:
-        """Copy everything in `work`; return when its packs are durable.
+        """Copy everything in `work`; its packs are durable after settle().
 
         Raise BackupAborted soon after `stopped`, and what reader and store raise.
         """
         if work.moves is not None:
-            copied = Mover(self.cluster, self.sealer).move(work.moves, self._new_packs())
-        else:
-            task = _Task(self.sealer, self._new_packs(), self.adopted)
-            for window in self._windows(work.readings, task.gone):
-                if stopped():
-                    raise BackupAborted("it was stopped")
-                task.bad_pages += self.pages.check(self.buffer, _page_runs(window), work.start_lsn)
-                for filled in window:
-                    task.take(filled, self.buffer)
-                read = sum(filled.length for filled in window)
-                advance(read)
-                self.rate.take(read, stopped)
-            copied = task.finish()
-        # The packs are durable before anybody hears of what is in them.
+            return Mover(self.cluster, self.sealer).move(work.moves, self._new_packs())
+        task = _Task(self.sealer, self._new_packs(), self.adopted)
+        for window in self._windows(work.readings, task.gone):
+            if stopped():
+                raise BackupAborted("it was stopped")
+            task.bad_pages += self.pages.check(self.buffer, _page_runs(window), work.start_lsn)
+            for filled in window:
+                task.take(filled, self.buffer)
+            read = sum(filled.length for filled in window)
+            advance(read)
+            self.rate.take(read, stopped)
+        return task.finish()
+
+    def settle(self) -> None:
+        """Return when everything that was copied is durable. Raise what the store raises.
+
+        Once after the last task, not after each: a distant store would be waited for every time.
+        """
         self.store.settle()
-        return copied
 
     def _new_packs(self) -> PackWriter:
         return PackWriter(self.cluster, self.sealer, new_id=lambda _: pack_id(self.tag))

@@ -45,7 +45,7 @@ class Work(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """What a worker made of a task. All packs named in it are durable."""
+    """What a worker made of a task. Packs named in it are durable once the workers have settled."""
 
     stored: StoredChunks
     gone: Sequence[int] = ()  # entries that had vanished before their beginning was read

@@ -22,6 +22,7 @@ from pgkeep.workers.pool import enough_workers, light_main, make_pool
 from pgkeep.workers.throttle import step_back
 
 _TICK_S: Final = 0.2  # how often the owner looks after its other duties while workers copy
+_POLL_S: Final = 0.002  # how often a worker looks whether the others have settled
 _GRACE_S: Final = 5.0  # for workers to notice that they should stop, before they are killed
 
 
@@ -29,7 +30,10 @@ class Workers(Protocol):
     """Whoever copies."""
 
     def copy(self, works: Iterable[Work], tick: Callable[[int], None]) -> Iterator[Copied]:
-        """Yield the results as they come, calling `tick` often with the bytes read so far."""
+        """Yield the results as they come, calling `tick` often with the bytes read so far.
+
+        Packs that results name are durable when there are no more results.
+        """
         ...
 
 
@@ -44,6 +48,7 @@ class InlineWorkers:
         for work in works:
             yield self._copier.copy(work, self._advance, lambda: False)
             tick(self._read)
+        self._copier.settle()
 
     def _advance(self, count: int) -> None:
         self._read += count
@@ -56,6 +61,7 @@ class _Shared(NamedTuple):
     taken: Any  # how many workers have a seat
     pids: Any  # by seat
     read: Any  # bytes, by seat: each worker writes only its own
+    owing: Any  # by seat: 1 while what it has stored may not be durable
 
 
 class ProcessWorkers:
@@ -69,6 +75,7 @@ class ProcessWorkers:
             taken=shared.Value("i", 0),
             pids=shared.RawArray("q", jobs),
             read=shared.RawArray("Q", jobs),
+            owing=shared.RawArray("b", jobs),
         )
         self._pool = make_pool(jobs, _begin, (self._shared, setup), preload=[__name__])
 
@@ -107,9 +114,21 @@ class ProcessWorkers:
                 tick(sum(self._shared.read))
                 for future in done:
                     yield future.result()
+            self._settle(tick)
         except BrokenProcessPool as error:
             why = "a worker process was killed, perhaps because memory ran out"
             raise BackupAborted(why, "look into dmesg, then run it again with --jobs 1") from error
+
+    def _settle(self, tick: Callable[[int], None]) -> None:
+        """Return when what all workers have stored is durable. Raise what the store raised."""
+        with light_main(), enough_workers(self._jobs, BackupAborted):
+            # One call for each process there can be. None takes a second one before all are done.
+            settling = {self._pool.submit(_settle) for _ in range(self._jobs)}
+        while settling:
+            done, settling = wait(settling, _TICK_S, FIRST_COMPLETED)
+            tick(sum(self._shared.read))
+            for future in done:
+                future.result()
 
 
 def _alive(pid: int) -> bool:
@@ -155,8 +174,25 @@ def _copy(work: Work) -> Copied:
     copier = _self[1]
     assert isinstance(copier, Copier)
     shared, seat = worker.shared, worker.seat
+    shared.owing[seat] = 1
 
     def advance(count: int) -> None:
         shared.read[seat] += count
 
     return copier.copy(work, advance, lambda: bool(shared.stop.value))
+
+
+def _settle() -> None:
+    """Settle what this worker owes, and stay until no other one owes anything."""
+    worker = _self[0]
+    assert isinstance(worker, _Worker)
+    shared = worker.shared
+    try:
+        if len(_self) > 1:
+            copier = _self[1]
+            assert isinstance(copier, Copier)
+            copier.settle()
+    finally:
+        shared.owing[worker.seat] = 0
+    while any(shared.owing) and not shared.stop.value:
+        time.sleep(_POLL_S)

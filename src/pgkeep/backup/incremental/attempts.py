@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Self
 
 import numpy as np
@@ -9,12 +10,18 @@ import numpy as np
 from pgkeep.repository import catalog, names
 from pgkeep.repository.manifest.tables import Array
 from pgkeep.repository.pack import Placed, StoredPack, read_contents
-from pgkeep.repository.packs.attempts import list_packs, packs_of, unfinished
+from pgkeep.repository.packs.attempts import (
+    list_attempts,
+    list_packs,
+    packs_of,
+    unfinished,
+)
 from pgkeep.repository.packs.known import ChunkIndex
 from pgkeep.repository.proofs import damaged_packs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, Sealer, WrongKey
 from pgkeep.repository.store.base import BlobMissing, ShortRead
+from pgkeep.repository.store.distance.at_once import Calls
 
 _MOST_CHUNKS: Final = 1_000_000  # found again: 28 MB in each worker, and a terabyte of cluster
 
@@ -30,10 +37,16 @@ class Past:
 
     @classmethod
     def read(cls, cluster: ClusterFolder) -> Self:
-        known = catalog.backups(cluster)
-        complete = [*(b.id for b in known.backups), *(b.id for b in known.unreadable)]
-        damaged = frozenset(damaged_packs(cluster))
-        return cls(known, list_packs(cluster), unfinished(cluster, complete), damaged)
+        ids = catalog.ids(cluster)
+        with Calls(cluster.store) as calls:
+            known = calls.begin(partial(catalog.backups, cluster, ids))
+            damaged = calls.begin(partial(damaged_packs, cluster))
+            # After the manifests' names: what a listed one needs was there before it.
+            packs = calls.begin(partial(list_packs, cluster))
+            attempts = calls.begin(partial(list_attempts, cluster))
+        complete = known.result().ids()
+        left = unfinished(cluster, attempts.result(), complete)
+        return cls(known.result(), packs.result(), left, frozenset(damaged.result()))
 
     def adopt(self, cluster: ClusterFolder) -> "Adopted":
         packs = [p for p in packs_of(self.unfinished, self.packs) if p.id not in self.damaged]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ from pgkeep.repository.claims.writers import user_here
 from pgkeep.repository.marker import encode_document, format_moment, read_document
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import BlobMissing, BlobStat, Store, StoreFailed, UnsafeName
+from pgkeep.repository.store.distance.at_once import at_once
 from pgkeep.repository.store.durable import process_is_alive
 from pgkeep.units import format_duration
 
@@ -278,9 +280,10 @@ class Lock:
         now = next((b.modified for b in blobs if b.name == self._name), None)
         if now is None:
             raise LockLost(self._cluster, self._command, 0)
-        for blob in blobs:
-            holder = _read_holder(self._store, blob, now)
-            if blob.name == self._name or holder is None or holder.kind not in self._conflicts:
+        others = [blob for blob in blobs if blob.name != self._name]
+        read = (partial(_read_holder, self._store, blob, now) for blob in others)
+        for blob, holder in zip(others, at_once(self._store, read), strict=True):
+            if holder is None or holder.kind not in self._conflicts:
                 continue
             if not _is_dead(holder):
                 return holder
@@ -306,7 +309,10 @@ def _taken(cluster: str, holder: Holder) -> LockTaken:
 def holders(cluster: "ClusterFolder", now: float) -> list[Holder]:
     """Return everyone who has a lock, dead or alive; `now` is seconds since 1970."""
     prefix = names.lock(cluster.name, "x").removesuffix("x.json")
-    found = (_read_holder(cluster.store, blob, now) for blob in cluster.store.list(prefix))
+    blobs = cluster.store.list(prefix)
+    found = at_once(
+        cluster.store, (partial(_read_holder, cluster.store, blob, now) for blob in blobs)
+    )
     return [holder for holder in found if holder is not None]
 
 

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import (
+    Beginning,
     BlobMissing,
     BlobStat,
     ShortRead,
@@ -63,7 +64,7 @@ class Held:
         """Return None: what is damaged here must not be read elsewhere."""
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 1
 
     @property
@@ -110,6 +111,11 @@ class Held:
             begin = number * PIECE
             found.append(memoryview(self.piece(number))[max(0, start - begin) : end - begin])
         return b"".join(found)
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        if name != self.name:
+            return self._store.beginning(name, most)
+        return Beginning(self.get(name, 0, min(most, self.size)), self.size)
 
     def stat(self, name: str) -> BlobStat:
         return self._stat if name == self.name else self._store.stat(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from pgkeep.errors import PgkeepError
@@ -23,6 +24,7 @@ from pgkeep.repository.manifest.tables import PackTable
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import BlobMissing, ShortRead, Store
+from pgkeep.repository.store.distance.at_once import at_once
 from pgkeep.units import KIB, MIB
 
 # Why a manifest that is there cannot be used.
@@ -64,8 +66,7 @@ class Shelf(Generic[AnyFacts]):
 
     def _facts(self, store: Store, id: str) -> AnyFacts:
         name = self.name(id)
-        size = store.stat(name).size
-        head = store.get(name, 0, min(size, _HEAD))
+        head, size = store.beginning(name, _HEAD)
         header = read_manifest_header(head, size, name)
         needed = HEADER_SIZE + header.facts_length
         if needed > len(head):
@@ -79,11 +80,10 @@ class Shelf(Generic[AnyFacts]):
 
     def _manifest(self, store: Store, id: str) -> ManifestOf[AnyFacts]:
         name = self.name(id)
-        size = store.stat(name).size
         # In pieces, so that what is inflated takes the room of what was sealed.
-        ranges = ((start, min(_PIECE, size - start)) for start in range(0, size, _PIECE))
-        content = Pieces([store.get(name, *piece) for piece in ranges])
-        found = decode(content, self.cluster.repository.sealer(), name, self.kind)
+        found = decode(
+            Pieces(_pieces(store, name)), self.cluster.repository.sealer(), name, self.kind
+        )
         self._checked(found.facts, id)
         return found
 
@@ -96,8 +96,7 @@ class Shelf(Generic[AnyFacts]):
 
     def _packs(self, store: Store, id: str) -> PackTable:
         name = self.name(id)
-        size = store.stat(name).size
-        head = store.get(name, 0, min(size, _AT_ONCE))
+        head, size = store.beginning(name, _AT_ONCE)
 
         def read(start: int, length: int) -> bytes:
             end = start + length
@@ -108,16 +107,20 @@ class Shelf(Generic[AnyFacts]):
         self._checked(facts, id)
         return packs
 
-    def write(self, manifest: ManifestOf[AnyFacts]) -> int:
+    def write(
+        self, manifest: ManifestOf[AnyFacts], at_last: Callable[[], None] = lambda: None
+    ) -> int:
         """Make it real, and return the bytes of its manifest. Never replaces another one.
 
-        Every pack it names must be durable by now: from here on it is offered for restores.
+        Every pack it names must be durable by now: from here on it is offered for restores. It is
+        stored after `at_last`, and not if that raises.
         """
         facts, sealer = manifest.facts, self.cluster.repository.sealer()
         name = self.name(facts.id)
         parts = encode(manifest, sealer)
         # What cannot be read back must not be stored: a restore would be the first to notice.
         self._checked(prove(parts, manifest, sealer, name, self.kind), facts.id)
+        at_last()
         self.cluster.store.create(name, parts)
         return sum(map(len, parts))
 
@@ -137,3 +140,14 @@ class Shelf(Generic[AnyFacts]):
             what = f"it describes {facts.id} of cluster {facts.cluster}"
             raise BadManifest(self.name(id), what)
         return facts
+
+
+def _pieces(store: Store, name: str) -> Iterator[bytes]:
+    """Yield a large object in pieces, without holding on to any."""
+    first, size = store.beginning(name, _PIECE)
+    yield first
+    del first
+    rest = range(_PIECE, size, _PIECE)
+    yield from at_once(
+        store, (partial(store.get, name, start, min(_PIECE, size - start)) for start in rest)
+    )

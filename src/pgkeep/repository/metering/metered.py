@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pgkeep.repository.metering.traffic import Traffic
-from pgkeep.repository.store.base import BlobStat, Store, TempFile
+from pgkeep.repository.store.base import Beginning, BlobStat, Store, TempFile
 from pgkeep.units import MIB
 from pgkeep.workers import counting
 
@@ -37,8 +37,8 @@ class Metered:
         return self._store.union
 
     @property
-    def reads_at_once(self) -> int:
-        return self._store.reads_at_once
+    def calls_at_once(self) -> int:
+        return self._store.calls_at_once
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
         self._count_put(parts)
@@ -53,6 +53,12 @@ class Metered:
         content = self._store.get(name, start, length)
         self._row.add(_GETS, 0, _RECEIVED, len(content))
         return content
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        self._row.add(_GETS, 1)
+        found = self._store.beginning(name, most)
+        self._row.add(_GETS, 0, _RECEIVED, len(found.content))
+        return found
 
     def stat(self, name: str) -> BlobStat:
         self._row.add(_STATS, 1)

@@ -4,7 +4,7 @@ Each keeps an object of its own from before its first pack until after its manif
 its packs carry a tag made of its id. So the packs of one that died are found by their names.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
@@ -35,18 +35,24 @@ def end(cluster: ClusterFolder, backup_ids: Iterable[str]) -> None:
             cluster.store.delete(names.attempt(cluster.name, backup_id))
 
 
-def unfinished(cluster: ClusterFolder, complete: Iterable[str]) -> list[str]:
-    """Return the backups that ended without a manifest; whoever asks holds the lock.
+def list_attempts(cluster: ClusterFolder) -> list[str]:
+    """Return the backups that were begun and not ended; whoever asks holds the lock.
 
     Dumps are passed over: one may be at work beside a backup.
     """
     prefix = names.attempts_prefix(cluster.name)
     listed = (blob.name.removeprefix(prefix) for blob in cluster.store.list(prefix))
     ids = [name.removesuffix(".json") for name in listed if name.endswith(".json")]
-    found = [name for name in ids if not is_dump_id(name)]
-    done = set(complete)
-    end(cluster, (name for name in found if name in done))
-    return [name for name in found if name not in done]
+    return [name for name in ids if not is_dump_id(name)]
+
+
+def unfinished(
+    cluster: ClusterFolder, found: Iterable[str], complete: Collection[str]
+) -> list[str]:
+    """Return those of list_attempts() that have no manifest, and end those that have one."""
+    attempts = list(found)
+    end(cluster, (name for name in attempts if name in complete))
+    return [name for name in attempts if name not in complete]
 
 
 def list_packs(cluster: ClusterFolder) -> dict[bytes, int]:

@@ -106,7 +106,7 @@ class ChunkReader:
 
         So many windows lie in memory as the store has reads at once.
         """
-        at_once = self._cluster.store.reads_at_once
+        at_once = self._cluster.store.calls_at_once
         if at_once == 1:
             yield from ((request, self._fetch(request, file_of)) for request in requests)
             return

@@ -17,6 +17,13 @@ class BlobStat(NamedTuple):
     modified: float  # seconds since 1970, by the store's clock
 
 
+class Beginning(NamedTuple):
+    """What a blob begins with, and how long it is in all."""
+
+    content: bytes
+    size: int  # bytes of the whole blob
+
+
 class TempFile(NamedTuple):
     """What a writer that died left behind. No reader ever sees it."""
 
@@ -49,8 +56,8 @@ class Store(Protocol):
         ...
 
     @property
-    def reads_at_once(self) -> int:
-        """Return how many get() calls a reader should have under way: 1 where none has to wait."""
+    def calls_at_once(self) -> int:
+        """Return how many calls its user should have under way: 1 where none has a long way."""
         ...
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -63,6 +70,13 @@ class Store(Protocol):
 
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         """Return a range, to the end by default. Raise BlobMissing; ShortRead if it ends before."""
+        ...
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        """Return up to `most` (at least 1) bytes from the start, by one request as a rule.
+
+        For whoever does not know a blob's size. Raise BlobMissing; ShortRead if it was cut off.
+        """
         ...
 
     def stat(self, name: str) -> BlobStat:

@@ -10,6 +10,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.light_typing import Final, NamedTuple, TypeVar
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import (
+    Beginning,
     BlobMissing,
     BlobStat,
     ShortRead,
@@ -74,8 +75,8 @@ class Copies:
         return self
 
     @property
-    def reads_at_once(self) -> int:
-        return max(store.reads_at_once for store in self._stores)
+    def calls_at_once(self) -> int:
+        return max(store.calls_at_once for store in self._stores)
 
     @property
     def away(self) -> list[StoreFailed]:
@@ -90,6 +91,9 @@ class Copies:
 
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         return self.intact(lambda store: store.get(name, start, length))
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        return self.intact(lambda store: store.beginning(name, most))
 
     def stat(self, name: str) -> BlobStat:
         return self.intact(lambda store: store.stat(name))

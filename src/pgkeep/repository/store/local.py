@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pgkeep.light_typing import Final
 from pgkeep.repository.store import durable
 from pgkeep.repository.store.base import (
+    Beginning,
     BlobExists,
     BlobMissing,
     BlobStat,
@@ -46,7 +47,7 @@ class LocalStore:
         return None
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 1
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -70,20 +71,16 @@ class LocalStore:
                     raise BlobExists(self.url, name) from None
 
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
-        path = self._path(name)
-        with self._translated(f"read {name}", name):
-            fd = os.open(path, _READ)
-            try:
-                size = self._regular(os.fstat(fd), name).st_size
-                end = size if length is None else start + length
-                if max(start, end) > size:
-                    raise ShortRead(self.url, name, max(start, end), size)
-                content = durable.read_range(fd, start, end)
-            finally:
-                os.close(fd)
-        if len(content) != end - start:
-            raise ShortRead(self.url, name, end, start + len(content))
-        return content
+        def end_of(size: int) -> int:
+            end = size if length is None else start + length
+            if max(start, end) > size:
+                raise ShortRead(self.url, name, max(start, end), size)
+            return end
+
+        return self._read(name, start, end_of).content
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        return self._read(name, 0, lambda size: min(most, size))
 
     def stat(self, name: str) -> BlobStat:
         path = self._path(name)
@@ -169,6 +166,21 @@ class LocalStore:
             give_name()
         # Until now a power cut could take the name back.
         durable.sync_folder(os.path.join(self._root, folder))
+
+    def _read(self, name: str, start: int, end_of: Callable[[int], int]) -> Beginning:
+        """Return what a blob has from `start` on to where `end_of` its size is."""
+        path = self._path(name)
+        with self._translated(f"read {name}", name):
+            fd = os.open(path, _READ)
+            try:
+                size = self._regular(os.fstat(fd), name).st_size
+                end = end_of(size)
+                content = durable.read_range(fd, start, end)
+            finally:
+                os.close(fd)
+        if len(content) != end - start:
+            raise ShortRead(self.url, name, end, start + len(content))
+        return Beginning(content, size)
 
     def _secure(self, path: str, depth: int) -> None:
         durable.sync_folder(path)

@@ -5,7 +5,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
-from pgkeep.repository.store.base import BlobExists, BlobMissing, BlobStat, ShortRead, TempFile
+from pgkeep.repository.store.base import (
+    Beginning,
+    BlobExists,
+    BlobMissing,
+    BlobStat,
+    ShortRead,
+    TempFile,
+)
 from pgkeep.repository.store.blob_names import check_name, check_prefix
 
 
@@ -31,7 +38,7 @@ class MemoryStore:
         return None
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 1
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -52,6 +59,10 @@ class MemoryStore:
         if max(start, end) > len(content):
             raise ShortRead(self.url, name, max(start, end), len(content))
         return content[start:end]
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        content, _ = self._found(name)
+        return Beginning(content[:most], len(content))
 
     def stat(self, name: str) -> BlobStat:
         content, modified = self._found(name)

@@ -33,8 +33,10 @@ class Source(NamedTuple):
     delta: bool = False  # compare with what is there, and write what differs
     rate: SharedRate = NO_LIMIT  # of comparing and writing, for all workers together
 
-    def worker(self) -> "_Worker":
-        repository = Repository(open_metered(self.url), self.repository_id, self.key)
+    def worker(self, store: Store | None = None) -> "_Worker":
+        """Return a worker; without a store it opens its own."""
+        store = store or open_metered(self.url)
+        repository = Repository(store, self.repository_id, self.key)
         cluster, sealer = repository.cluster(self.cluster), repository.sealer()
         reader = ChunkReader(cluster, sealer, self.packs, backup=self.backup)
         chown = os.geteuid() == 0
@@ -59,13 +61,17 @@ class _Worker(NamedTuple):
         return replace(written, notes=notes) if notes else written
 
 
-def write_tasks(tasks: Iterable[Task], source: Source, jobs: int) -> Iterator[Written]:
-    """Carry out `tasks` with `jobs` processes (one: in this process); yield results as they come.
+def write_tasks(
+    tasks: Iterable[Task], source: Source, jobs: int, store: Store | None = None
+) -> Iterator[Written]:
+    """Carry out `tasks` with `jobs` processes; yield results as they come.
+
+    One is this process, which can use the `store` that is open already.
 
     Raise what the first failing task raised; the others are given up.
     """
     if jobs <= 1:
-        yield from map(source.worker().write, tasks)
+        yield from map(source.worker(store).write, tasks)
         return
     pool = make_pool(jobs, _begin, (source,), preload=[__name__])
     remaining, running = iter(tasks), set[Future[Written]]()

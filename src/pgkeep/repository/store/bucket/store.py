@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgkeep.repository.store import durable
-from pgkeep.repository.store.base import BlobExists, BlobMissing, BlobStat, ShortRead, TempFile
+from pgkeep.repository.store.base import (
+    Beginning,
+    BlobExists,
+    BlobMissing,
+    BlobStat,
+    ShortRead,
+    TempFile,
+)
 from pgkeep.repository.store.blob_names import check_name, check_prefix
 from pgkeep.repository.store.bucket.connection import (
     Absent,
@@ -57,7 +64,7 @@ class BucketStore:
         return None
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 4
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -76,18 +83,21 @@ class BucketStore:
         if length == 0:
             return self._nothing(name, start, length)
         try:
-            found = self._connection.ask(
-                f"read {name}", lambda client, _: self._range(client, name, start, length)
-            )
-        except Absent as absent:
-            self._demand_missing(name, absent)
-            raise BlobMissing(self.url, name) from None
+            found = self._read(name, start, length)
         except BeyondEnd:
             return self._nothing(name, start, length)
         end = found.size if length is None else start + length
         if max(start, end) > found.size:
             raise ShortRead(self.url, name, max(start, end), found.size)
         return found.content
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        check_name(name)
+        try:
+            found = self._read(name, 0, most)
+        except BeyondEnd:  # there is no first byte
+            return Beginning(self._nothing(name, 0, None), 0)
+        return Beginning(found.content, found.size)
 
     def stat(self, name: str) -> BlobStat:
         check_name(name)
@@ -131,6 +141,16 @@ class BucketStore:
     def demand_bucket(self) -> None:
         """Raise BucketMissing, StoreDenied, ... unless objects can be asked for."""
         self._connection.ask("read the bucket", lambda client, _: _is_answering(client))
+
+    def _read(self, name: str, start: int, length: int | None) -> "_Range":
+        """Read a range, or what there is of it. Raise BlobMissing or BeyondEnd."""
+        try:
+            return self._connection.ask(
+                f"read {name}", lambda client, _: self._range(client, name, start, length)
+            )
+        except Absent as absent:
+            self._demand_missing(name, absent)
+            raise BlobMissing(self.url, name) from None
 
     def _range(self, client: "Client", name: str, start: int, length: int | None) -> "_Range":
         import obstore

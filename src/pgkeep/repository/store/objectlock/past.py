@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
-from pgkeep.repository.store.base import BlobMissing, BlobStat, ShortRead, TempFile
+from pgkeep.repository.store.base import Beginning, BlobMissing, BlobStat, ShortRead, TempFile
 from pgkeep.repository.store.blob_names import check_name, check_prefix, is_part
 from pgkeep.repository.store.bucket.errors import BrokenTransfer
 from pgkeep.repository.store.bucket.options import BucketOptions
@@ -43,7 +43,7 @@ class PastStore:
         return None
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 4
 
     @property
@@ -76,6 +76,10 @@ class PastStore:
             why = f"{len(content)} bytes came instead of {end - start}"
             raise BrokenTransfer(self.url, f"read {name}", why)
         return content
+
+    def beginning(self, name: str, most: int) -> Beginning:
+        size = self._find(name).size
+        return Beginning(self.get(name, 0, min(most, size)), size)
 
     def stat(self, name: str) -> BlobStat:
         return _stat(self._find(name))

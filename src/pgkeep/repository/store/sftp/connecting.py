@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from threading import Lock
 from typing import Final
 
 import paramiko
@@ -22,6 +23,7 @@ _KNOWN_HOSTS: Final = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 _IDENTITIES: Final = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 _TRIES: Final = 5  # sshd hangs up after six (MaxAuthTries)
 _WINDOW: Final = 16 << 20  # bytes the server may send ahead of us; its own window is 2 MiB
+_SESSIONS: Final = 8  # in one connection; sshd's own limit is ten (MaxSessions)
 _KEEPALIVE_S: Final = 30  # for firewalls that forget silent connections
 # Encryption and its proof in one call of OpenSSL: 3 times as fast here as aes128-ctr with a MAC.
 _FASTEST: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
@@ -31,23 +33,81 @@ _ALGORITHMS: Final = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-class Connection:
-    """An SSH connection with one SFTP session in it."""
+class Line:
+    """An SSH connection, with SFTP sessions in it: it ends with the last of them.
+
+    A session more takes four round trips; a connection more takes ten, and new keys.
+    """
 
     def __init__(
-        self, transport: paramiko.Transport, channel: paramiko.Channel, sock: socket.socket
+        self, place: SftpAddress, transport: paramiko.Transport, sock: socket.socket
     ) -> None:
+        self._place = place
         self._transport = transport
-        self._channel = channel
         self._sock = sock
-        self.session = Session(channel, self.close)
+        self._lock = Lock()
+        self._sessions = 1  # there, or about to be
+        self._most = _SESSIONS
 
     @property
     def is_usable(self) -> bool:
-        return self._transport.is_active() and not self.session.is_lost
+        return self._transport.is_active()
+
+    def another(self, action: str) -> "Connection | None":
+        """Return one more session; None where the server gives no more in this connection."""
+        with self._lock:
+            if not self.is_usable or not 0 < self._sessions < self._most:
+                return None
+            self._sessions += 1
+        try:
+            return Connection(self, _start_sftp(self._place, action, self._transport))
+        except (OSError, EOFError, paramiko.SSHException, Lost, StoreFailed):
+            self._most = self._sessions - 1
+            self.leave()
+            return None
+
+    def leave(self) -> None:
+        """Be told that one of its sessions is over."""
+        with self._lock:
+            self._sessions -= 1
+            if self._sessions > 0:
+                return
+        self.close()
 
     def close(self) -> None:
         _close(self._transport, self._sock)
+
+    def abandon(self) -> None:
+        self._sock.close()
+        self._transport.active = False  # type: ignore[attr-defined]
+
+
+class Connection:
+    """An SFTP session in a line."""
+
+    def __init__(self, line: Line, channel: paramiko.Channel) -> None:
+        self.line = line
+        self._channel = channel
+        self._is_open = True
+        try:
+            self.session = Session(channel, self.close)
+        except BaseException:
+            _close_channel(channel)
+            raise
+
+    @property
+    def is_usable(self) -> bool:
+        return self.line.is_usable and not self.session.is_lost
+
+    def close(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self.session.is_silent:
+            self.line.close()  # the others would wait as long for nothing
+        else:
+            _close_channel(self._channel)
+        self.line.leave()
 
     def abandon(self) -> None:
         """In a forked child: let go of our copy of the socket, and say nothing to the server.
@@ -55,9 +115,9 @@ class Connection:
         The parent goes on with this connection. Its thread is not here, and may have held any of
         its locks; so nothing of paramiko's may run, not even when the channel is collected.
         """
-        self._sock.close()
+        self.line.abandon()
         self._channel.close = _nothing  # type: ignore[method-assign]  # called by its __del__
-        self._transport.active = False  # type: ignore[attr-defined]
+        self._is_open = False
         self.session.is_lost = True
 
 
@@ -74,7 +134,8 @@ def connect(place: SftpAddress, action: str) -> Connection:
         _check_host(place, action, transport, known)
         _log_in(place, action, transport)
         transport.set_keepalive(_KEEPALIVE_S)
-        return Connection(transport, _start_sftp(place, action, transport), sock)
+        line = Line(place, transport, sock)
+        return Connection(line, _start_sftp(place, action, transport))
     except BaseException as error:
         _close(transport, sock)
         if isinstance(error, IncompatiblePeer):
@@ -260,6 +321,11 @@ def _start_sftp(place: SftpAddress, action: str, transport: paramiko.Transport) 
         advice = "its sshd_config needs: Subsystem sftp internal-sftp"
         raise failures.SftpRefused(place.url, action, why, advice) from error
     return channel
+
+
+def _close_channel(channel: paramiko.Channel) -> None:
+    with suppress(OSError, EOFError, paramiko.SSHException):  # the line may be broken
+        channel.close()
 
 
 def _close(transport: paramiko.Transport | None, sock: socket.socket) -> None:

@@ -1,4 +1,6 @@
-"""The connections of one store in this process: opened when needed, one for each thread at work.
+"""The connections of one store in this process: opened when needed, one session for each thread.
+
+The sessions are in one SSH connection as far as the server allows it.
 
 A process that forks leaves them to its parent, and opens its own.
 """
@@ -11,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from pgkeep.repository.store.sftp.address import SftpAddress
-from pgkeep.repository.store.sftp.connecting import Connection, connect
+from pgkeep.repository.store.sftp.connecting import Connection, Line, connect
 from pgkeep.repository.store.sftp.session import Session
 
 _IDLE: Final = 4  # connections kept for the next caller
@@ -28,13 +30,14 @@ class Connections:
     @contextmanager
     def session(self, action: str) -> Iterator[Session]:
         """Lend a session; a new one if none is idle. What is lost is closed behind it."""
-        connection = self._take() or connect(self._place, action)
+        connection = self._take() or self._open(action)
         self._lent.add(connection)
         try:
             yield connection.session
         except BaseException as error:
             if not isinstance(error, Exception):  # interrupted: nobody knows in the middle of what
                 connection.session.is_lost = True
+                connection.line.close()
             raise
         finally:
             self._lent.discard(connection)
@@ -53,6 +56,8 @@ class Connections:
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
+        self._connecting = threading.Lock()
+        self._lines: list[Line] = []
         self._idle: list[Connection] = []
         self._lent: set[Connection] = set()
         # A thread of paramiko's keeps each connection alive: the collector would never close it.
@@ -67,6 +72,22 @@ class Connections:
             if connection.is_usable:
                 return connection
             connection.close()
+
+    def _open(self, action: str) -> Connection:
+        """Open a session: in a line that is there, or else in a new one."""
+        full: list[Line] = []
+        while True:
+            with self._connecting:  # who comes meanwhile gets a session of the same line
+                self._lines = [line for line in self._lines if line.is_usable]
+                lines = [line for line in self._lines if line not in full]
+                if not lines:
+                    connection = connect(self._place, action)
+                    self._lines.append(connection.line)
+                    return connection
+            for line in lines:
+                if (found := line.another(action)) is not None:
+                    return found
+            full += lines
 
     def _give_back(self, connection: Connection) -> None:
         if connection.is_usable:

@@ -5,7 +5,8 @@ Everything raises NoSuchFile, Refused and Lost, as sessions do.
 
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from blake3 import blake3
@@ -100,8 +101,36 @@ def is_folder(session: Session, path: str) -> bool | None:
     return mode is not None and stat.S_ISDIR(mode)
 
 
+def are_folders(session: Session, paths: Sequence[str]) -> list[bool | None]:
+    """Tell of each path what is_folder() does; all are asked for at once."""
+    asked = [session.send(protocol.STAT, text(path.encode())) for path in paths]
+    found = session.all_of(Attributes, asked)
+    return [None if f is None else f.mode is not None and stat.S_ISDIR(f.mode) for f in found]
+
+
 def make_folder(session: Session, path: str) -> None:
     """Make a folder for nobody else's eyes, durably. It may be there already. Raise NotPlain."""
+    # Also when another writer made it a moment ago: it may not have come to its own sync yet.
+    sync_folders(session, [_above(path)], lambda: _make(session, path))
+
+
+def make_way(session: Session, there: Sequence[str], missing: Sequence[str]) -> None:
+    """Make folders, each in the one before: each is durable before it is used. Raise NotPlain.
+
+    `there` are those above them, from the top; their names are made durable as well.
+    """
+    unsynced = list(there[:-1])
+    for path in missing:
+        sync_folders(session, [*unsynced, _above(path)], partial(_make, session, path))
+        unsynced.clear()
+    sync_folders(session, unsynced)
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
+
+
+def _make(session: Session, path: str) -> None:
     try:
         session.ask(Status, protocol.MKDIR, text(path.encode()), mode_alone(0o700))
     except NoSuchFile:
@@ -112,28 +141,54 @@ def make_folder(session: Session, path: str) -> None:
             raise
         if not found:
             raise NotPlain from None
-    # Also when another writer made it a moment ago: it may not have come to its own sync yet.
-    sync_folder(session, path.rpartition("/")[0] or "/")
 
 
 def sync_folder(session: Session, path: str) -> None:
-    """Make the names in a folder durable, where the server can.
+    """Make the names in a folder durable, where the server can."""
+    sync_folders(session, [path])
 
-    OpenSSH's opens a folder like any file, and then fsync@openssh.com works on it too.
+
+def sync_folders(
+    session: Session, paths: Sequence[str], first: Callable[[], None] = lambda: None
+) -> None:
+    """Make the names in folders durable, where the server can, after `first` has changed some.
+
+    OpenSSH's opens a folder like any file, and then fsync@openssh.com works on it too. They are
+    opened while `first` is under way, and synced together.
     """
-    if not (session.offers(protocol.FSYNC) and session.syncs_folders):
-        return
+    able = session.offers(protocol.FSYNC) and session.syncs_folders
     flags = integer(protocol.FLAG_READ) + _NO_ATTRIBUTES
+    opened = [
+        session.send(protocol.OPEN, text(path.encode()), flags) for path in (paths if able else ())
+    ]
     try:
-        handle = session.ask(Handle, protocol.OPEN, text(path.encode()), flags)
-    except Refused as error:
-        if error.code not in _NOT_LIKE_FILES:
-            raise
+        first()
+    except (Refused, NotPlain):
+        for handle in _handles(session, opened)[0]:
+            session.close_handle(handle)
+        raise
+    handles, refused = _handles(session, opened)
+    synced = [session.extended(protocol.FSYNC, text(handle.value)) for handle in handles]
+    for handle in handles:
+        session.close_handle(handle)
+    for number in synced:
+        session.answer(number, Status)
+    if refused is not None:
+        if refused.code not in _NOT_LIKE_FILES:
+            raise refused
         session.syncs_folders = False
-        return
-    synced = session.extended(protocol.FSYNC, text(handle.value))
-    session.close_handle(handle)
-    session.answer(synced, Status)
+
+
+def _handles(session: Session, opened: Iterable[int]) -> tuple[list[Handle], Refused | None]:
+    """Return what could be opened, and why something could not."""
+    handles: list[Handle] = []
+    refused: Refused | None = None
+    for number in opened:
+        try:
+            handles.append(session.answer(number, Handle))
+        except Refused as error:
+            refused = refused or error
+    return handles, refused
 
 
 def replace(session: Session, old: str, new: str) -> None:

@@ -60,6 +60,7 @@ class Session:
         self._forgotten: set[int] = set()  # asked, and nobody wants the answer
         self._answers: dict[int, Answer] = {}
         self.is_lost = False
+        self.is_silent = False  # lost because no answer came
         self.read_size = self.write_size = _SAFE
         self.syncs_folders = True  # until the server will not open one like a file
         self._send(protocol.hello())
@@ -214,6 +215,7 @@ class Session:
         try:
             yield
         except TimeoutError as error:
+            self.is_silent = True
             raise self._lost("no answer came in time") from error
         except EOFError as error:
             raise self._lost("the server ended the connection") from error

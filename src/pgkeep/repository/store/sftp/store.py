@@ -9,10 +9,12 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from pgkeep.repository.store import durable
 from pgkeep.repository.store.base import (
+    Beginning,
     BlobExists,
     BlobMissing,
     BlobStat,
@@ -42,6 +44,23 @@ LeftBehind: TypeAlias = list[str]  # paths of temporary files that may still be 
 Result = TypeVar("Result")
 
 
+class _Temp:
+    """A temporary file there, until it is removed."""
+
+    def __init__(self, session: Session, path: str) -> None:
+        self.path = path
+        self.digest = b""
+        self._session = session
+        self._removing = 0  # number of the request
+
+    def remove(self) -> int:
+        """Ask for its end, once; return the request's number."""
+        self._removing = self._removing or self._session.send(
+            protocol.REMOVE, text(self.path.encode())
+        )
+        return self._removing
+
+
 class SftpStore:
     """Blobs as files under one directory elsewhere, which must be there already. See base.Store."""
 
@@ -62,7 +81,7 @@ class SftpStore:
         return None
 
     @property
-    def reads_at_once(self) -> int:
+    def calls_at_once(self) -> int:
         return 4
 
     def put(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -70,10 +89,11 @@ class SftpStore:
         left: LeftBehind = []
 
         def attempt(session: Session) -> None:
-            with self._temp_file(session, parts, action, left) as (temp, _):
+            with self._temp_file(session, parts, action, left) as temp:
                 if not session.offers(protocol.POSIX_RENAME):
                     raise failures.cannot_replace(self._place, action)
-                self._into_folder(session, name, action, lambda: files.replace(session, temp, path))
+                give_name = partial(files.replace, session, temp.path, path)
+                self._into_folder(session, name, action, give_name)
 
         self._persistently(action, attempt)
 
@@ -83,13 +103,15 @@ class SftpStore:
         unanswered: set[bytes] = set()  # digests of what may have got the name already
 
         def attempt(session: Session) -> None:
-            with self._temp_file(session, parts, action, left) as (temp, digest):
+            def give_name() -> None:
+                files.take_name(session, temp.path, path)
+                temp.remove()  # while the folder is synced
+
+            with self._temp_file(session, parts, action, left) as temp:
                 earlier = frozenset(unanswered)
-                unanswered.add(digest)
+                unanswered.add(temp.digest)
                 try:
-                    self._into_folder(
-                        session, name, action, lambda: files.take_name(session, temp, path)
-                    )
+                    self._into_folder(session, name, action, give_name)
                 except Refused:
                     if self._look(session, path) is None:
                         raise
@@ -112,6 +134,15 @@ class SftpStore:
             raise ShortRead(self.url, name, end, start + len(content))
         return content
 
+    def beginning(self, name: str, most: int) -> Beginning:
+        path = self._path(name)
+        content, size = self._persistently(
+            f"read {name}", lambda session: files.read_range(session, path, 0, most), name
+        )
+        if len(content) != min(most, size):
+            raise ShortRead(self.url, name, min(most, size), len(content))
+        return Beginning(content, size)
+
     def stat(self, name: str) -> BlobStat:
         path = self._path(name)
         found = self._persistently(
@@ -122,21 +153,24 @@ class SftpStore:
     def list(self, prefix: str = "") -> Iterator[BlobStat]:
         check_prefix(prefix)
         action = f"list {prefix or 'everything'}"
-        self._persistently(action, lambda session: self._demand_root(session, action))
         walk = Walk(self._place, prefix, lambda look: self._persistently(action, look))
-        yield from walk.blobs()
+        nothing = True
+        for blob in walk.blobs():
+            nothing = False
+            yield blob
+        if nothing:  # then it must be known that this is what the repository says
+            self._persistently(action, lambda session: self._demand_root(session, action))
 
     def delete(self, name: str) -> None:
         path, action = self._path(name), f"delete {name}"
 
         def attempt(session: Session) -> None:
+            # What refers to a blob is deleted before it: that order must survive a power cut too.
+            gone = partial(files.remove, session, path)
             try:
-                files.remove(session, path)
+                files.sync_folders(session, [path.rpartition("/")[0]], gone)
             except NoSuchFile:
                 self._demand_root(session, action)
-                return
-            # What refers to a blob is deleted before it: that order must survive a power cut too.
-            files.sync_folder(session, path.rpartition("/")[0])
 
         self._persistently(action, attempt)
 
@@ -210,8 +244,8 @@ class SftpStore:
         parts: Sequence[bytes | memoryview],
         action: str,
         left: LeftBehind,
-    ) -> Iterator[tuple[str, bytes]]:
-        """Give the path and digest of a synced temporary file; it is gone afterwards.
+    ) -> Iterator["_Temp"]:
+        """Give a synced temporary file; it is gone afterwards.
 
         `left` has what earlier attempts may have left: it goes first, so that none of their
         requests that is still on its way finds anything to give a name to.
@@ -219,18 +253,18 @@ class SftpStore:
         for path in left:
             with suppress(NoSuchFile):
                 files.remove(session, path)
-        temp = f"{self._place.path}/{_TEMP}/{durable.temp_name()}"
-        left.append(temp)
+        temp = _Temp(session, f"{self._place.path}/{_TEMP}/{durable.temp_name()}")
+        left.append(temp.path)
         try:
-            yield temp, self._write_temp(session, temp, parts, action)
+            temp.digest = self._write_temp(session, temp.path, parts, action)
+            yield temp
         except Refused as error:
             # What the disk has left is asked for before the temporary file gives it back.
             raise self._refused(session, action, error) from error
         finally:
             if not session.is_lost:
-                gone = session.send(protocol.REMOVE, text(temp.encode()))
                 with suppress(Refused):  # renamed; or what stays is garbage for sweep_temp()
-                    session.answer(gone, protocol.Status)
+                    session.answer(temp.remove(), protocol.Status)
 
     def _write_temp(
         self, session: Session, temp: str, parts: Sequence[bytes | memoryview], action: str
@@ -246,18 +280,28 @@ class SftpStore:
         self, session: Session, name: str, action: str, give_name: Callable[[], None]
     ) -> None:
         """Give a temporary file its name; make the folders for it if they are not there."""
-        folder = name.rpartition("/")[0]
+        folder = f"{self._place.path}/{name}".rpartition("/")[0]
         try:
-            give_name()
+            # Until the folder is synced a power cut could take the name back.
+            files.sync_folders(session, [folder], give_name)
         except NoSuchFile:
+            self._make_way(session, name, action)
+            files.sync_folders(session, [folder], give_name)
+
+    def _make_way(self, session: Session, name: str, action: str) -> None:
+        """Make the folders for a blob that are not there. Raise StoreFailed, NotPlain."""
+        parts = name.split("/")[:-1]
+        way = [self._place.path]
+        for part in parts:
+            way.append(f"{way[-1]}/{part}")
+        found = files.are_folders(session, way)
+        if not found[0]:
             self._demand_root(session, action)
-            path = self._place.path
-            for part in folder.split("/"):  # from the top: each is durable before it is used
-                path = f"{path}/{part}"
-                files.make_folder(session, path)
-            give_name()
-        # Until now a power cut could take the name back.
-        files.sync_folder(session, f"{self._place.path}/{folder}".rstrip("/"))
+            found[0] = True  # it came back
+        if False in found:
+            raise files.NotPlain
+        there = found.index(None) if None in found else len(way)
+        files.make_way(session, way[:there], way[there:])
 
     def _persistently(
         self, action: str, attempt: Callable[[Session], Result], name: str | None = None
