@@ -15,7 +15,7 @@ from support.clusters import NewCluster, only
 from support.command import PGKEEP, archive_settings, run_pgkeep, write_config
 from support.wait import wait_for
 
-POINT = {"name", "lsn", "time", "segment", "archived", "why", "restorable", "commands"}
+POINT = {"cluster", "name", "lsn", "time", "segment", "archived", "why", "restorable", "commands"}
 
 
 @pytest.fixture
