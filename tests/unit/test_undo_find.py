@@ -17,6 +17,7 @@ from pgkeep.model.census import Database, Relation
 from pgkeep.model.lsn import Lsn
 from pgkeep.postgres.wal_blocks.record import Locator
 from pgkeep.postgres.wal_changes.few import Locked, Made
+from pgkeep.undo.databases import drop_not_found, last_drop
 from pgkeep.undo.errors import CannotUndo, NoSuchEvent
 from pgkeep.undo.event import Event, EventKind, Hit, NamedBy
 from pgkeep.undo.finding.remembered import Remembered
@@ -225,6 +226,29 @@ def test_the_last_find_is_remembered_and_damage_is_told(tmp_path: Path) -> None:
     assert [path.name for path in Path(remembered.path).parent.iterdir()] == ["found.json"]
     nowhere = Remembered("/proc/none/found.json")
     assert "/proc/none/found.json: " in (nowhere.remember([EVENT]) or "")
+
+
+DROP = replace(EVENT, kind=EventKind.DROP_DATABASE, hits=(), database_oid=16423, database="old")
+
+
+def test_the_newest_drop_of_a_database_is_found_by_name_or_transaction() -> None:
+    later = replace(DROP, xid=120900, commit_lsn=Lsn.parse("0/4B000000"))
+    nameless = replace(DROP, xid=120950, commit_lsn=Lsn.parse("0/4C000000"), database="")
+    drops = [later, DROP, nameless]
+    assert last_drop(drops, "old", None) is later
+    assert last_drop(drops, "other", None) is None
+    assert last_drop(drops, "other", (1 << 32) + 120950) is nameless
+
+
+def test_a_drop_without_a_name_on_record_is_offered() -> None:
+    error = drop_not_found("new", [DROP, replace(DROP, database="")])
+    assert str(error) == (
+        "cannot bring back database new: no DROP DATABASE of the last 24 hours is known to be of "
+        f"it; database 16423, dropped at {NOON:%Y-%m-%d %H:%M:%S} UTC, was made after the last "
+        "census: no name is on record"
+    )
+    assert error.hint == "if it may be that one: pgkeep undo database new --before xid:120765"
+    assert "--since 30d" in drop_not_found("new", [DROP]).hint
 
 
 def test_events_are_chosen_and_rewrites_only_counted() -> None:

@@ -265,18 +265,34 @@ class DatabaseReturn:
         place.restore_visibility([*settings, *own], encoding_of(entries), owner)
 
 
-def last_drop(events: Sequence[Event], xid: int | None) -> Event | None:
-    """Return the newest of events, or the one of a transaction, whose id may have an epoch."""
-    fitting = [one for one in events if xid is None or one.xid == xid & 0xFFFFFFFF]
+def last_drop(drops: Sequence[Event], name: str, xid: int | None) -> Event | None:
+    """Return the newest drop of a database, or a transaction's, whose id may have an epoch."""
+    fitting = [
+        one
+        for one in drops
+        if (one.database == name if xid is None else one.xid == xid & 0xFFFFFFFF)
+    ]
     return max(fitting, key=lambda one: one.commit_lsn, default=None)
 
 
-def drop_not_found(name: str) -> DatabaseNotThere:
+def drop_not_found(name: str, drops: Sequence[Event]) -> DatabaseNotThere:
+    """Say that none of `drops`, of the last 24 hours, can be known to be of the database `name`."""
+    nameless = [one for one in drops if not one.database]
+    what = f"bring back database {name}"
+    if not nameless:
+        return DatabaseNotThere(
+            what,
+            "its DROP DATABASE is not in the last 24 hours of WAL on record",
+            "pgkeep undo find --kind drop-database --since 30d looks further back; --event then "
+            "takes its number",
+        )
+    last = max(nameless, key=lambda one: one.commit_lsn)
     return DatabaseNotThere(
-        f"bring back database {name}",
-        "its DROP DATABASE is not in the last 24 hours of WAL on record",
-        "pgkeep undo find --kind drop-database --since 30d looks further back; --event then takes "
-        "its number",
+        what,
+        f"no DROP DATABASE of the last 24 hours is known to be of it; {last.relation}, dropped at "
+        f"{last.commit_time:%Y-%m-%d %H:%M:%S} UTC, was made after the last census: no name is on "
+        "record",
+        f"if it may be that one: pgkeep undo database {name} --before xid:{last.xid}",
     )
 
 

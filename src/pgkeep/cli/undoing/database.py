@@ -92,15 +92,16 @@ def _moment(context: Context, name: str, before: str, at: str, event: int | None
     if at or event is not None or (before and xid is None):
         return options.moment(context, before, at, event)
     app = context.app
-    wanted = Wanted(databases=(name,), kinds=(EventKind.DROP_DATABASE,))
-    events = run(app.cluster_to_read, request_of(app, wanted, None), context.progress).events
-    drop = last_drop(events, xid)
+    # Of all names: one made after the last census has none on record.
+    wanted = Wanted(kinds=(EventKind.DROP_DATABASE,))
+    drops = run(app.cluster_to_read, request_of(app, wanted, None), context.progress).events
+    drop = last_drop(drops, name, xid)
     if drop is not None:
         context.note(f"dropped at {context.look_at_stderr.when(drop.commit_time)}")
         return target.of_event(drop)
     if before:
         return options.moment(context, before, at, event)
-    raise drop_not_found(name)
+    raise drop_not_found(name, drops)
 
 
 def _decide(context: Context, work: "DatabaseReturn", how: str, *, yes: bool, dry_run: bool) -> int:
