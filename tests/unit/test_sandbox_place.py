@@ -180,3 +180,15 @@ def test_too_small_says_how_much_is_missing_and_which_option_helps() -> None:
         "pgkeep.toml"
     )
     assert error.exit_status == 96
+
+
+def test_a_directory_that_is_everybody_s_will_do(short: Path) -> None:
+    """As /var/tmp is: another user's, and open to all. The sandbox in it is one's own."""
+    short.chmod(0o1777)
+    nobody = 65534
+    if os.geteuid() == 0:
+        os.seteuid(nobody)
+    try:
+        check_directory(str(short if os.getuid() == 0 else Path("/tmp")), None)
+    finally:
+        os.seteuid(os.getuid())

@@ -83,7 +83,8 @@ def check_directory(directory: str, repository: str | None) -> None:
         above = os.path.dirname(above)
     if repository is not None and is_within(place, os.path.realpath(repository)):
         raise SandboxMisplaced(f"it lies in the repository {repository}", directory)
-    why = unwritable(place)
+    # A sandbox is a directory of its own in it: whose that is does not matter.
+    why = unwritable(os.path.join(place, PREFIX))
     if why:
         raise SandboxMisplaced(why, directory)
 
