@@ -6,7 +6,6 @@ an incremental one whose files have overlays. What pgkeep made is compared with 
 python -m bench.delta [--rounds 3] [--gigabytes 4] [--jobs 2] [--major 15] [--keep]
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -18,6 +17,7 @@ from blake3 import blake3
 
 from bench.dataset import Dataset
 from bench.measure import measure
+from bench.options import usual_options
 from bench.peers import Peer, PgBackRest, Pgkeep
 from bench.table import Costs, table
 from pgkeep.postgres.pages import PAGE_SIZE
@@ -29,7 +29,7 @@ _OWN = {"backup.manifest", "backup_label", "postgresql.auto.conf", "recovery.sig
 
 
 def main() -> int:
-    options = _options()
+    options = usual_options("delta", __doc__)
     out = Path(options.out).absolute()
     directory = out / f"data-{options.major}"
     costs: Costs = defaultdict(list)
@@ -57,17 +57,6 @@ FULL = "from a full backup"
 OVERLAYS = f"after {_INCREMENTALS} incremental ones"
 UNDAMAGED = "nothing differs"
 STEPS = (FULL, OVERLAYS, UNDAMAGED)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.delta", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gigabytes", type=float, default=4)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--major", type=int, default=15)
-    parser.add_argument("--out", default="bench/out")
-    parser.add_argument("--keep", action="store_true", help="leave the data set for the next run")
-    return parser.parse_args()
 
 
 def _prepare(step: str, data: Dataset, peers: list[Peer]) -> None:

@@ -6,7 +6,6 @@ Both are the same backup in the same process with the same workers, by turns. Th
 behind the same interface as a bucket, several blobs under way at a time, and is counted like one.
 """
 
-import argparse
 import os
 import shutil
 import statistics
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from bench.dataset import Dataset
 from bench.nowhere import NullStore, null_workers
+from bench.options import usual_options
 from pgkeep.backup.backup import BackupOptions, Kind, MakeWorkers, run
 from pgkeep.backup.copying.workers import ProcessWorkers
 from pgkeep.backup.datadir_source import DataDirectorySource
@@ -28,7 +28,7 @@ LOCAL, NULL = "directory", "null store"
 
 
 def main() -> int:
-    options = _options()
+    options = usual_options("null", __doc__)
     out = Path(options.out).absolute()
     walls: dict[str, list[float]] = defaultdict(list)
     ways: dict[str, MakeWorkers] = {LOCAL: ProcessWorkers, NULL: null_workers}
@@ -45,17 +45,6 @@ def main() -> int:
     if not options.keep:
         shutil.rmtree(out)
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.null", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gigabytes", type=float, default=4)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--major", type=int, default=15)
-    parser.add_argument("--out", default="bench/out")
-    parser.add_argument("--keep", action="store_true", help="leave the data set for the next run")
-    return parser.parse_args()
 
 
 def _once(data: Dataset, folder: Path, way: str, make_workers: MakeWorkers, jobs: int) -> float:

@@ -3,7 +3,6 @@
 python -m bench.run [--rounds 3] [--gigabytes 4] [--jobs 2] [--major 15] [--keep]
 """
 
-import argparse
 import os
 import shutil
 import statistics
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from bench.dataset import Dataset
 from bench.measure import Cost, measure
+from bench.options import usual_options
 from bench.peers import Peer, PgBackRest, Pgkeep
 from bench.table import Costs, table
 from pgkeep.postgres.conf import SPOOL_REMOVAL
@@ -24,7 +24,7 @@ STEPS = ("full backup", "restore", "push", "fetch", IN_ORDER)
 
 
 def main() -> int:
-    options = _options()
+    options = usual_options("run", __doc__)
     out = Path(options.out).absolute()
     with Dataset.build(out / f"data-{options.major}", options.major, options.gigabytes) as data:
         peers: list[Peer] = [Pgkeep(data, out / "pgkeep", options.jobs)]
@@ -38,17 +38,6 @@ def main() -> int:
     if not options.keep:
         shutil.rmtree(out)
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gigabytes", type=float, default=4)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--major", type=int, default=15)
-    parser.add_argument("--out", default="bench/out")
-    parser.add_argument("--keep", action="store_true", help="leave the data set for the next run")
-    return parser.parse_args()
 
 
 def _rounds(

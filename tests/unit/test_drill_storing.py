@@ -8,10 +8,10 @@ from pgkeep.repository.drills.storing import (
     UnknownDrill,
     find_report,
     moment_of_id,
-    new_drill_id,
     read_reports,
     write_report,
 )
+from pgkeep.repository.marker import timed_id
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import BlobExists
 from support.drill_reports import MOMENT, a_report
@@ -21,7 +21,7 @@ OLD, NEW = "20261127T010000.000000Z-0000000a", "20261128T010000.000000Z-0000000b
 
 
 def test_ids_tell_when_a_drill_ended() -> None:
-    id = new_drill_id(MOMENT, bytes.fromhex("7f3a9c01"))
+    id = timed_id(MOMENT, bytes.fromhex("7f3a9c01"))
     assert id == "20261128T005242.000000Z-7f3a9c01"
     assert moment_of_id(id) == MOMENT
     assert moment_of_id("notes") is None

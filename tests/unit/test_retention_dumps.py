@@ -16,6 +16,7 @@ from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import LockTaken
 from pgkeep.repository.dumps import UnknownDump
 from pgkeep.repository.manifest.checks import BadManifest
+from pgkeep.repository.marker import timed_id
 from pgkeep.repository.packs import attempts
 from pgkeep.repository.proofs import (
     BackupProof,
@@ -23,7 +24,6 @@ from pgkeep.repository.proofs import (
     Level,
     Proof,
     Verdict,
-    new_proof_id,
     write_proof,
 )
 from pgkeep.repository.store.base import StoreFailed
@@ -205,7 +205,7 @@ def prove(shelf: Shelf, **damaged: str) -> None:
     moment = shelf.at(0)
     ids = [*shelf.ids().split(), *left(shelf).split()]
     proof = Proof(
-        id=new_proof_id(moment, b"abcd"),
+        id=timed_id(moment, b"abcd"),
         cluster="main",
         level=Level.BYTES,
         everything=True,

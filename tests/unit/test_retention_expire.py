@@ -11,14 +11,14 @@ from pgkeep.repository import names
 from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import LockLost, LockTaken
 from pgkeep.repository.drills.report import Status
-from pgkeep.repository.drills.storing import new_drill_id, read_reports, write_report
+from pgkeep.repository.drills.storing import read_reports, write_report
+from pgkeep.repository.marker import timed_id
 from pgkeep.repository.proofs import (
     BackupProof,
     DamagedObject,
     Level,
     Proof,
     Verdict,
-    new_proof_id,
     write_proof,
 )
 from pgkeep.repository.store.base import StoreFailed, TempFile
@@ -209,7 +209,7 @@ def prove(shelf: Shelf, day: float, *, damaged: dict[str, str] | None = None) ->
     damaged = damaged or {}
     ids = shelf.ids().split()
     proof = Proof(
-        id=new_proof_id(moment, b"abcd"),
+        id=timed_id(moment, b"abcd"),
         cluster="main",
         level=Level.BYTES,
         everything=True,
@@ -251,7 +251,7 @@ def test_old_reports_of_drills_go_but_for_the_newest_that_passed() -> None:
     shelf = shelf_of_three()
     for days, status in ((900, "passed"), (600, "passed"), (500, "failed"), (3, "could not test")):
         ended = NOW - timedelta(days=days)
-        write_report(shelf.cluster, a_report(new_drill_id(ended, b"\1"), Status(status)))
+        write_report(shelf.cluster, a_report(timed_id(ended, b"\1"), Status(status)))
     other = names.drill("main", "notes")
     shelf.store.put(other, [b"{}"])
     asked = Wish(KeepPolicy(), UTC, NOW, drills=timedelta(days=400))

@@ -18,8 +18,9 @@ from pgkeep.drill.story import Story
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository.drills.report import Report
-from pgkeep.repository.drills.storing import new_drill_id, write_report
+from pgkeep.repository.drills.storing import write_report
 from pgkeep.repository.dumps import is_dump_id
+from pgkeep.repository.marker import timed_id
 from pgkeep.repository.repository import ClusterFolder
 
 
@@ -56,7 +57,7 @@ def _report(
 ) -> Report:
     checks, finished_at = story.checks.told(), datetime.now(UTC)
     return Report(
-        id=new_drill_id(finished_at, os.urandom(4)),
+        id=timed_id(finished_at, os.urandom(4)),
         cluster=cluster.name,
         status=judge(checks, story.essential),
         of=story.of,

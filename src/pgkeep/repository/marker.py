@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ENCRYPTED: Final = "aes-256-gcm"
 NOT_ENCRYPTED: Final = "none"
 _FORMAT: Final = 1
+_AT_ONCE: Final = 1 << 20  # bytes
 _DOCUMENT_LIMIT: Final = 64 << 10  # bytes; the largest ever written has less than 1 KiB
 
 
@@ -121,10 +122,17 @@ def read_document(store: Store, name: str) -> dict[str, Any]:
     """Read what encode_document() wrote. Raise BlobMissing, FormatTooNew or Damaged."""
     if store.union is not None:
         return store.union.intact(lambda copy: read_document(copy, name))
-    found = store.beginning(name, _DOCUMENT_LIMIT)
-    if found.size > _DOCUMENT_LIMIT:
-        raise Damaged(f"{name} in {store.url}", f"it has {found.size} bytes")
-    return decode_document(found.content, f"{name} in {store.url}")
+    return decode_document(read_whole(store, name, _DOCUMENT_LIMIT), f"{name} in {store.url}")
+
+
+def read_whole(store: Store, name: str, limit: int) -> bytes:
+    """Read all of a blob; a MiB takes one request. Raise BlobMissing, or Damaged beyond `limit`."""
+    content, size = store.beginning(name, min(limit, _AT_ONCE))
+    if size > limit:
+        raise Damaged(f"{name} in {store.url}", f"it has {size} bytes")
+    if size <= len(content):
+        return content
+    return content + store.get(name, len(content), size - len(content))
 
 
 def decode_document(content: bytes, where: str) -> dict[str, Any]:
@@ -144,6 +152,11 @@ def decode_document(content: bytes, where: str) -> dict[str, Any]:
     if not fits:
         raise Damaged(where, "its check does not fit its content")
     return facts
+
+
+def timed_id(moment: "datetime", chance: bytes) -> str:
+    """Return '20261123T044225.120000Z-7f3a9c01': UTC, then chance. They sort by time."""
+    return f"{moment:%Y%m%dT%H%M%S.%fZ}-{chance.hex()}"
 
 
 def format_moment(moment: "datetime") -> str:

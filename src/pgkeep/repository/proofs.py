@@ -15,12 +15,16 @@ from msgspec.structs import replace
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
-from pgkeep.repository.marker import decode_document, encode_document, format_moment
+from pgkeep.repository.marker import (
+    decode_document,
+    encode_document,
+    format_moment,
+    read_whole,
+)
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import Damaged, FormatTooNew
 from pgkeep.repository.store.base import BlobMissing, ShortRead
 
-_AT_ONCE: Final = 1 << 20  # bytes; nearly every proof, in one request
 _LIMIT: Final = 64 << 20  # bytes; a proof that names 100,000 damaged objects has a third of it
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -205,11 +209,6 @@ def write_proof(cluster: ClusterFolder, proof: Proof) -> None:
     cluster.store.create(name, [content])
 
 
-def new_proof_id(moment: datetime, chance: bytes) -> str:
-    """Return '20261123T044225.120000Z-7f3a9c01': UTC, then chance. Names sort by time."""
-    return f"{moment:%Y%m%dT%H%M%S.%fZ}-{chance.hex()}"
-
-
 def _strength(proof: Proof) -> int:
     if proof.level is Level.OBJECTS:
         return 1
@@ -230,13 +229,8 @@ def _facts(proof: Proof) -> dict[str, Any]:
 
 
 def _read(cluster: ClusterFolder, name: str) -> Proof:
-    content, size = cluster.store.beginning(name, _AT_ONCE)
     where = f"{name} in {cluster.store.url}"
-    if size > _LIMIT:
-        raise Damaged(where, f"it has {size} bytes")
-    if size > len(content):
-        content += cluster.store.get(name, len(content), size - len(content))
-    proof = _decode(content, where)
+    proof = _decode(read_whole(cluster.store, name, _LIMIT), where)
     if names.proof(cluster.name, proof.id) != name or proof.cluster != cluster.name:
         raise Damaged(where, f"it holds proof {proof.id} of cluster {proof.cluster}")
     return proof

@@ -19,12 +19,12 @@ from pgkeep.model.coverage import Hole
 from pgkeep.progress import Progress, Silent
 from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import Lock
+from pgkeep.repository.marker import timed_id
 from pgkeep.repository.proofs import (
     BackupProof,
     Level,
     Proof,
     Proofs,
-    new_proof_id,
     read_proofs,
     write_proof,
 )
@@ -172,7 +172,7 @@ def _proof(
     times: tuple[datetime, datetime],
 ) -> Proof:
     return Proof(
-        id=new_proof_id(times[1], os.urandom(4)),
+        id=timed_id(times[1], os.urandom(4)),
         cluster=cluster,
         level=options.level,
         sample=str(options.sample) if options.sample else "",

@@ -1,9 +1,9 @@
 """A shell that finishes what a killed process could not: it ends its server, removes its files."""
 
 import os
-import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
+
+from pgkeep.workers.waiting_shell import WaitingShell
 
 # Waits for words on its standard input. The end of it instead of a word means that the process
 # which started it was killed. Only a server that works in the directory is ended: by the time its
@@ -49,27 +49,15 @@ class Watchdog:
         self, data_directory: str | os.PathLike[str], made: Sequence[str | os.PathLike[str]]
     ) -> None:
         words = [os.fspath(path) for path in (data_directory, *made)]
-        self._shell = subprocess.Popen(
-            ["sh", "-c", _SCRIPT, "pgkeep-watchdog", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C at the terminal must not end it first
-            cwd="/",
-        )
+        self._shell = WaitingShell(_SCRIPT, words)
 
     def end(self) -> None:
         """Say that there is nothing left to do."""
-        with suppress(BrokenPipeError):
-            self._shell.communicate(b"done\n")
+        self._shell.end()
 
     def keep(self, until: float) -> None:
         """Have it go on alone: it ends the server and removes all at `until`, by the clock.
 
         It ends earlier when somebody else removes the first of what was made.
         """
-        stdin = self._shell.stdin
-        assert stdin is not None
-        stdin.write(f"keep {int(until)}\n".encode())
-        stdin.close()
-        self._shell.returncode = 0  # not ours to wait for any more
+        self._shell.let_go(f"keep {int(until)}")

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from pgkeep.workers.waiting_shell import WaitingShell
+
 # Waits for a word on its standard input. The end of it instead of a word means that we were killed.
 _WATCHDOG: Final = """
 read -r word
@@ -31,23 +33,9 @@ _DYING_S: Final = 5.0  # how long killed processes may take to be gone
 _NAP_S: Final = 0.005
 
 
-class Watchdog:
-    """Kills a process group and removes directories when this process is killed. Call `end`."""
-
-    def __init__(self, group: int | None, directories: Sequence[Path]) -> None:
-        self._shell = subprocess.Popen(
-            ["sh", "-c", _WATCHDOG, "pgkeep-watchdog", str(group or ""), *map(str, directories)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C at the terminal must not end it first
-            cwd="/",
-        )
-
-    def end(self) -> None:
-        """Say that there is nothing left to do."""
-        with suppress(BrokenPipeError):
-            self._shell.communicate(b"done\n")
+def watchdog(group: int | None, directories: Sequence[Path]) -> WaitingShell:
+    """Kill a process group and remove directories when this process is killed. Call `end`."""
+    return WaitingShell(_WATCHDOG, [str(group or ""), *map(str, directories)])
 
 
 class ProcessGroup:
@@ -67,7 +55,7 @@ class ProcessGroup:
         if self._process.returncode is None and os.getpgid(self._process.pid) == os.getpgrp():
             raise ValueError("pg_dump must lead a process group of its own")
         group = self._process.pid if self._process.returncode is None else None
-        self._watchdog = Watchdog(group, [self._directory])
+        self._watchdog = watchdog(group, [self._directory])
         with suppress(OSError):  # before Linux 5.3 its end is noticed a little later
             self._pidfd = os.pidfd_open(self._process.pid)
         return self

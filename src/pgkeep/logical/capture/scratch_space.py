@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pgkeep.errors import PgkeepError
-from pgkeep.logical.capture.process_group import Watchdog
+from pgkeep.logical.capture.process_group import watchdog
 from pgkeep.server.processes import free_memory
 from pgkeep.units import MIB
 
@@ -65,12 +65,12 @@ def scratch_space(given: str = "", wanted: int = WANTED) -> Iterator[ScratchSpac
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise NoScratchSpace(given or tempfile.gettempdir(), why) from error
-    watchdog = Watchdog(None, [directory])
+    shell = watchdog(None, [directory])
     try:
         yield ScratchSpace(directory, limit)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        watchdog.end()
+        shell.end()
 
 
 def choose(places: Sequence[Place], wanted: int) -> tuple[str, int]:

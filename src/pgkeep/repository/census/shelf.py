@@ -233,8 +233,7 @@ class _Place(NamedTuple):
 
 def _open(place: _Place) -> Opened:
     name, store = place.name, place.store
-    size = store.stat(name).size
-    head = store.get(name, 0, min(size, _HEAD))
+    head, size = store.beginning(name, _HEAD)
     needed = facts_length(head[:HEADER_SIZE], name)
     if needed > size:
         raise BadCensus(name, f"it ends after {size} bytes, within its facts")

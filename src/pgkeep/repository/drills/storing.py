@@ -16,7 +16,12 @@ from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
 from pgkeep.repository.catalog import LATEST, NoMatch, UnknownBackup, match_id
 from pgkeep.repository.drills.report import Report, Status
-from pgkeep.repository.marker import decode_document, encode_document, format_moment
+from pgkeep.repository.marker import (
+    decode_document,
+    encode_document,
+    format_moment,
+    read_whole,
+)
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import DRILL, Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.base import BlobMissing, ShortRead, Store
@@ -67,11 +72,6 @@ class Drills:
 
 
 NO_DRILLS: Final = Drills()
-
-
-def new_drill_id(moment: datetime, chance: bytes) -> str:
-    """Return '20261123T044225.120000Z-7f3a9c01': UTC, then chance. Names sort by time."""
-    return f"{moment:%Y%m%dT%H%M%S.%fZ}-{chance.hex()}"
 
 
 def moment_of_id(id: str) -> datetime | None:
@@ -158,11 +158,8 @@ def _facts(report: Report) -> dict[str, Any]:
 def _read(cluster: ClusterFolder, store: Store, name: str) -> Report:
     if store.union is not None:
         return store.union.intact(lambda copy: _read(cluster, copy, name))
-    size = store.stat(name).size
     where = f"{name} in {store.url}"
-    if size > _LIMIT:
-        raise Damaged(where, f"it has {size} bytes")
-    report = _decode(cluster, store.get(name, 0, size), where)
+    report = _decode(cluster, read_whole(store, name, _LIMIT), where)
     if names.drill(cluster.name, report.id) != name or report.cluster != cluster.name:
         raise Damaged(where, f"it holds drill {report.id} of cluster {report.cluster}")
     return report
