@@ -24,16 +24,23 @@ import msgspec
 import typer
 
 import pgkeep
-from pgkeep.config import (
+from pgkeep.config.sections import (
     ClusterConfig,
     ClusterDrillConfig,
-    Config,
     DrillCheckConfig,
     DrillConfig,
     DumpConfig,
     RetentionConfig,
     SandboxConfig,
 )
+from pgkeep.config.service import (
+    AlertsConfig,
+    ChannelConfig,
+    ObjectivesConfig,
+    ScheduleConfig,
+    ServiceConfig,
+)
+from pgkeep.config.whole import Config
 from pgkeep.config_reader import Option, describe, options
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.store.access import PricesConfig, RepositoryConfig
@@ -182,9 +189,14 @@ def options_page() -> str:
             first_sentence(DrillCheckConfig),
             DrillCheckConfig,
         ),
+        ("[clusters.NAME.schedule]", inspect.getdoc(ScheduleConfig) or "", ScheduleConfig),
+        ("[clusters.NAME.objectives]", first_sentence(ObjectivesConfig), ObjectivesConfig),
         ("[drill]", first_sentence(DrillConfig), DrillConfig),
         ("[dump]", first_sentence(DumpConfig), DumpConfig),
         ("[sandbox]", first_sentence(SandboxConfig), SandboxConfig),
+        ("[service]", first_sentence(ServiceConfig), ServiceConfig),
+        ("[alerts]", first_sentence(AlertsConfig), AlertsConfig),
+        ("[[alerts.channels]]", first_sentence(ChannelConfig), ChannelConfig),
     )
     blocks = []
     for title, about, model in sections:

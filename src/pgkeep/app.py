@@ -10,7 +10,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from pgkeep import config_file
-from pgkeep.config import ClusterConfig, Config, RetentionConfig, read_config
+from pgkeep.config.sections import ClusterConfig, RetentionConfig
+from pgkeep.config.whole import Config, read_config
 from pgkeep.errors import PgkeepError
 from pgkeep.places import (
     AWAY,

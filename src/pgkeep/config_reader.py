@@ -1,6 +1,6 @@
 """Reads a parsed config file beside the models that declare its options; errors name file and key.
 
-What the options are is in config.py.
+What the options are is in config/.
 """
 
 import difflib

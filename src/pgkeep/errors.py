@@ -25,7 +25,7 @@ class PgkeepError(Exception):
 
     A subclass's annotated fields become its constructor's parameters, as in a dataclass (which
     is not used because importing it costs the WAL commands a tenth of their time).
-    `code` is stable and unique. `exit_status` is the process's exit status: 11 to 124, which
+    `code` is stable and unique. `exit_status` is the process's exit status: 9 to 124, which
     PostgreSQL reads as "retry" after an archive_command, or 201 to 254 for errors that no WAL
     command meets; a subclass without one of its own shares its family's. Only stores read
     `retryable`.

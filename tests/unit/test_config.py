@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from pgkeep.config import Config, read_config
+from pgkeep.config.whole import Config, read_config
 from pgkeep.config_reader import BadConfig, Secret, find_line
 from pgkeep.units import Duration
 
@@ -43,14 +43,14 @@ def test_secrets_hide_in_every_repr() -> None:
             "did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
             "server_name, may_take_over, jobs, wal_timeout, archive, archive_jobs, "
             "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention, "
-            "drill",
+            "drill, schedule, objectives",
             id="misspelt key",
         ),
         pytest.param(
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
             "did you mean clusters? the file takes repository, write, timezone, clusters, "
-            "retention, dump, drill, sandbox",
+            "retention, dump, drill, sandbox, service, alerts",
             id="misspelt section",
         ),
         pytest.param(

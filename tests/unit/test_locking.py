@@ -9,7 +9,7 @@ import pytest
 from pgkeep.cli.locking import text as locking
 from pgkeep.cli.render import retention as render
 from pgkeep.cli.text import Look
-from pgkeep.config import read_config
+from pgkeep.config.whole import read_config
 from pgkeep.config_reader import BadConfig
 from pgkeep.repository.marker import NotARepository
 from pgkeep.repository.store.bucket.options import parse

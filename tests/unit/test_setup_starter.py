@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgkeep.config import read_config
+from pgkeep.config.whole import read_config
 from pgkeep.setup.starter import Starter, StarterRefused, starter_text, write_starter
 
 

@@ -9,7 +9,7 @@ from pgkeep.cli.context import NO, Context, say_problem
 from pgkeep.cli.locking import keeping
 
 if TYPE_CHECKING:
-    from pgkeep.config import RetentionConfig
+    from pgkeep.config.sections import RetentionConfig
     from pgkeep.retention.policy import KeepPolicy
 
 _REASON_LIMIT = 1000  # characters

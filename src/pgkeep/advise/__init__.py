@@ -1,0 +1,1 @@
+"""Which backups are needed, how often, at what cost."""

@@ -1,0 +1,1 @@
+"""Who is told of what, and when: messages, reminders, the digest, the ping outside."""

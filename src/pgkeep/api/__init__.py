@@ -1,0 +1,1 @@
+"""The HTTP API: users, sessions, rights, routes."""

@@ -1,0 +1,1 @@
+"""The production checklist, with evidence for each row."""

@@ -1,0 +1,1 @@
+"""The config: every option of pgkeep.toml, declared once."""

@@ -1,0 +1,1 @@
+"""What can be restored now, how recent that is, when it was proven, and what endangers it."""

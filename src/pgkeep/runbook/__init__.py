@@ -1,0 +1,1 @@
+"""The page that works when everything else is gone."""

@@ -1,0 +1,1 @@
+"""When jobs are due: words and cron fields, windows, and what was missed. Pure."""

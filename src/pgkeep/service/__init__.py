@@ -1,0 +1,1 @@
+"""The service: jobs on time, health watched, WAL pushed."""

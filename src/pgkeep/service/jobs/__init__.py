@@ -1,0 +1,1 @@
+"""Jobs: what they are, how they run, what became of them."""
