@@ -92,19 +92,19 @@ def decide(
     later: list[datetime] = []
     for entry in entries:
         since = _since(entry, settled, there_since, now)
-        due_at = newest_until(entry.times, since, now, entry.zone)
-        following = next_after(entry.times, now, entry.zone)
+        come = now - entry.delay  # what was due by then, its jitter has passed
+        due_at = newest_until(entry.times, since, come, entry.zone)
+        following = next_after(entry.times, max(since, come), entry.zone)
         if following is not None:
             later.append(entry.start_of(following))
         if due_at is None or entry.key in busy:
             continue
-        missed = due_at < there_since
+        missed = due_at + entry.delay < there_since
         found = Due(entry, due_at, "catch-up" if missed else "schedule")
         if missed and not entry.catch_up:
             passed.append(found)
             continue
-        # A window that began only after the job was due holds it up as well.
-        starts_at = ends_at(entry.not_during, max(entry.start_of(due_at), now), entry.zone)
+        starts_at = ends_at(entry.not_during, now, entry.zone)
         if starts_at <= now:
             start.append(found)
         else:

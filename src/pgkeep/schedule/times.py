@@ -35,9 +35,7 @@ def newest_until(times: Times, since: datetime, until: datetime, zone: tzinfo) -
     return None
 
 
-def _last_between(
-    times: Times, start: datetime, until: datetime, zone: tzinfo
-) -> datetime | None:
+def _last_between(times: Times, start: datetime, until: datetime, zone: tzinfo) -> datetime | None:
     found = None
     moment = next_after(times, start, zone)
     while moment is not None and moment <= until:
@@ -51,7 +49,7 @@ def _next(time: Cron | Every, moment: datetime, zone: tzinfo) -> datetime | None
         passed = int(moment.timestamp() // time.seconds)
         return datetime.fromtimestamp((passed + 1) * time.seconds, UTC)
     trigger = _trigger(time, zone)
-    start = moment.astimezone(zone) + _TICK
+    start = (moment.astimezone(UTC) + _TICK).astimezone(zone)  # sums in UTC keep the fold
     while True:
         found: datetime | None = trigger.get_next_fire_time(None, start)
         if found is None or found.astimezone(UTC) - moment.astimezone(UTC) > _FAR:

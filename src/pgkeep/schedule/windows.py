@@ -26,9 +26,7 @@ class Window:
 
     def covers(self, minute: int) -> bool:
         """Tell whether it is on at a minute of the week, counted from Monday's midnight."""
-        return any(
-            (minute - day * _DAY - self.begins) % _WEEK < self.minutes for day in self.days
-        )
+        return any((minute - day * _DAY - self.begins) % _WEEK < self.minutes for day in self.days)
 
 
 Windows = tuple[Window, ...]
@@ -83,7 +81,7 @@ def _parse(text: str) -> Window:
     if match is None:
         raise ValueError(f"is no window of time: {text!r}")
     begins, ends = _minute(match[1], match[2], text), _minute(match[3], match[4], text)
-    if begins == ends or begins == _DAY:
+    if begins in (ends, _DAY):
         raise ValueError(f"is no window of time: {text!r} has no length")
     return Window(days, begins, (ends - begins) % _DAY or _DAY)
 
