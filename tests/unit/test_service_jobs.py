@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkeep.schedule.due import Key
-from pgkeep.service.jobs.commands import KINDS, NotAJob, in_the_way, kind_of
+from pgkeep.service.jobs.commands import KINDS, Kind, NotAJob, in_the_way, kind_of
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState, Progressed
 from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
@@ -24,9 +24,8 @@ def job(id: str, *words: str, cluster: str = "shop", minutes: int = 0) -> Job:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_kind_is_known_by_its_words(kind: object) -> None:
-    assert kind in KINDS
-    assert kind_of((*kind.words, "--dry-run")) is kind  # type: ignore[attr-defined]
+def test_every_kind_is_known_by_its_words(kind: Kind) -> None:
+    assert kind_of((*kind.words, "--dry-run")) is kind
 
 
 @pytest.mark.parametrize(
@@ -118,9 +117,9 @@ def test_a_file_of_another_version_is_put_aside(tmp_path: Path) -> None:
 
 def test_progress_is_followed() -> None:
     follower = Follower()
-    assert follower.take('{"progress": {"phase": "copying", "total": 100, "unit": "files"}}', 0) == (
-        "copying"
-    )
+    assert follower.take(
+        '{"progress": {"phase": "copying", "total": 100, "unit": "files"}}', 0
+    ) == ("copying")
     assert follower.take('{"progress": {"done": 25, "detail": "orders"}}', 5) is None
     assert follower.progress == Progressed("copying", 25, 100, "files", "orders", 15.0)
     assert follower.take('{"progress": {"note": "slow disk"}}', 6) == "slow disk"

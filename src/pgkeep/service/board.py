@@ -32,10 +32,6 @@ class NoSuchCluster(ServiceFailed):
 
     code = "no-such-cluster"
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        advice = f"there is {', '.join(known)}" if known else "the config describes none"
-        super().__init__(f"find cluster {name}", "the config has none of this name", advice)
-
 
 class Board:
     """What is known and under way. The service's loop feeds it, faces read it."""
@@ -198,7 +194,9 @@ class Board:
 
     def _check_cluster(self, cluster: str) -> None:
         if cluster not in self.config.config.clusters:
-            raise NoSuchCluster(cluster, self.clusters())
+            known = ", ".join(self.clusters())
+            advice = f"there is {known}" if known else "the config describes none"
+            raise NoSuchCluster(f"find cluster {cluster}", "the config has none of it", advice)
 
     def _add(self, job: Job) -> Job:
         id = f"{job.asked_at:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"

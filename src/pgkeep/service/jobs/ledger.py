@@ -40,9 +40,6 @@ class NoSuchJob(ServiceFailed):
 
     code = "no-such-job"
 
-    def __init__(self, id: str) -> None:
-        super().__init__(f"find job {id}", "no job on record has this id", "see: pgkeep jobs list")
-
 
 class Ledger:
     """The runs on record, and how far each entry of the schedule is settled."""
@@ -107,7 +104,8 @@ class Ledger:
         """Return a run. Raise NoSuchJob."""
         for run in self._runs("WHERE id = ?", (id,)):
             return run
-        raise NoSuchJob(id)
+        why = "no job on record has this id"
+        raise NoSuchJob(f"find job {id}", why, "see: pgkeep jobs list")
 
     def newest(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
         """Return runs, the newest first."""
