@@ -7,6 +7,7 @@ import pytest
 
 from pgkeep.config.whole import Config, read_config
 from pgkeep.config_reader import BadConfig, Secret, find_line
+from pgkeep.schedule import windows, words
 from pgkeep.units import Duration
 
 MINIMAL = '[repository]\nurl = "/srv/backups"\n'
@@ -45,6 +46,19 @@ def test_secrets_hide_in_every_repr() -> None:
             "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention, "
             "drill, schedule, objectives",
             id="misspelt key",
+        ),
+        pytest.param(
+            MINIMAL + '[clusters.main.schedule]\nbackup = "sometimes"\n',
+            "line 4: clusters.main.schedule.backup is no time for a job: 'sometimes'",
+            f"it takes {words.FORMS}",
+            id="a schedule that is none",
+        ),
+        pytest.param(
+            MINIMAL + '[clusters.main.schedule]\nnot_during = ["lunch"]\n',
+            "line 4: clusters.main.schedule.not_during is no window of time: 'lunch'; "
+            "days are mon, tue, wed, thu, fri, sat, sun",
+            f"it takes {windows.FORMS}",
+            id="a window that is none",
         ),
         pytest.param(
             MINIMAL + "[cluster.main]\n",

@@ -1,12 +1,16 @@
 """The sections of pgkeep.toml about the service: when jobs run, what is aimed at, who is told."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from pgkeep.config.options import Options
 from pgkeep.config_reader import Secret
 from pgkeep.units import Duration
+
+# What a schedule runs: the options of ScheduleConfig that are times.
+JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census")
+LEAST_LIMIT: Final = 60  # seconds
 
 
 class ScheduleConfig(Options, frozen=True, kw_only=True):

@@ -19,11 +19,20 @@ from pgkeep.config.sections import (
     RetentionConfig,
     SandboxConfig,
 )
-from pgkeep.config.service import AlertsConfig, ServiceConfig
+from pgkeep.config.service import (
+    JOBS,
+    LEAST_LIMIT,
+    AlertsConfig,
+    ScheduleConfig,
+    ServiceConfig,
+)
 from pgkeep.config_reader import Reader
 from pgkeep.model.expectation import FORMS, parse_expectation
 from pgkeep.repository.names import BadName, cluster_prefix
 from pgkeep.repository.store.access import RepositoryConfig
+from pgkeep.schedule import windows, words
+from pgkeep.schedule.windows import parse_windows
+from pgkeep.schedule.words import parse_times
 
 
 class Config(Options, frozen=True, kw_only=True):
@@ -68,6 +77,7 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
     for name, cluster in config.clusters.items():
         _check_archiving(reader, ("clusters", name), cluster)
         _check_drill(reader, ("clusters", name, "drill"), cluster.drill)
+        _check_schedule(reader, ("clusters", name, "schedule"), cluster.schedule)
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -129,6 +139,25 @@ def _check_drill(reader: Reader, path: tuple[str, ...], drill: ClusterDrillConfi
         if pattern.count(".") < 2:
             why = f"names no table: {pattern!r}"
             raise reader.error((*path, "may_be_empty"), why, "write DATABASE.SCHEMA.TABLE")
+
+
+def _check_schedule(reader: Reader, path: tuple[str, ...], schedule: ScheduleConfig) -> None:
+    for kind in JOBS:
+        try:
+            parse_times(getattr(schedule, kind))
+        except ValueError as error:
+            raise reader.error((*path, kind), str(error), f"it takes {words.FORMS}") from None
+    try:
+        parse_windows(schedule.not_during)
+    except ValueError as error:
+        advice = f"it takes {windows.FORMS}"
+        raise reader.error((*path, "not_during"), str(error), advice) from None
+    if schedule.zone and not _is_zone(schedule.zone):
+        why = f"is no time zone: {schedule.zone!r}"
+        raise reader.error((*path, "zone"), why, "write a name like Europe/Berlin or UTC")
+    if schedule.time_limit < LEAST_LIMIT:
+        why = "is too short for any job"
+        raise reader.error((*path, "time_limit"), why, "a minute is the least")
 
 
 def _is_zone(name: str) -> bool:

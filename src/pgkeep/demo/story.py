@@ -1,4 +1,4 @@
-"""The README story: a table is dropped and brought back to the second.
+"""The README story: a table is dropped and brought back, to the second, in two ways; a drill.
 
 Everything is done with the commands a user would type, on a server and in a repository that are
 made for it and removed afterwards.
@@ -67,6 +67,7 @@ class Story(NamedTuple):
     steps: tuple[Step, ...]
     before: Books
     after: Books
+    undone: Books
     dropped_at: datetime
     target: str
     directory: str
@@ -76,7 +77,7 @@ class Story(NamedTuple):
             "steps": [{"title": s.title, "seconds": round(s.seconds, 3)} for s in self.steps],
             "orders_before": self.before.orders,
             "orders_after": self.after.orders,
-            "identical": self.before == self.after,
+            "identical": self.before == self.after == self.undone,
             "target": self.target,
             "directory": self.directory,
         }
@@ -97,7 +98,7 @@ class _Stage:
         step = Step(title, time.monotonic() - began, "; ".join(details))
         self.steps.append(step)
         number = f"{len(self.steps)}."
-        self._say(f"  {number:3}{title:<58}{format_duration(step.seconds):>8}")
+        self._say(f"  {number:4}{title:<57}{format_duration(step.seconds):>8}")
         for detail in details:
             self._say(f"       {detail}")
 
@@ -174,6 +175,8 @@ def _play(cluster: ScratchCluster, folder: Path, say: Callable[[str], None]) -> 
         details.append(typed("restore", "--target-dir", "…/restored", "--to", arguments, "--start"))
         after = _restore(pgkeep, cluster, restored, arguments)
         details.append(f"{after.orders:,} orders over {after.euros}: " + _verdict(before, after))
+    undone = _undo(stage, pgkeep, cluster, before)
+    _drill(stage, pgkeep)
     marks = [
         Mark("●", "backup"),
         Mark("─", f"{MORE_ORDERS:,} orders"),
@@ -182,11 +185,12 @@ def _play(cluster: ScratchCluster, folder: Path, say: Callable[[str], None]) -> 
         Mark("✗", "DROP TABLE"),
     ]
     say("\n" + "\n".join(f"  {line}" for line in timeline(marks, back_to=4).splitlines()))
-    if before != after:
-        raise DemoFailed(stage.steps[-1].title, _verdict(before, after))
+    for books_then in (after, undone):
+        if before != books_then:
+            raise DemoFailed("comparing the books", _verdict(before, books_then))
     total = format_duration(sum(step.seconds for step in stage.steps))
     say(f"\n  {total} in all")
-    return Story(tuple(stage.steps), before, after, dropped, arguments, str(folder))
+    return Story(tuple(stage.steps), before, after, undone, dropped, arguments, str(folder))
 
 
 def _archive(cluster: ScratchCluster) -> None:
@@ -207,6 +211,33 @@ def _restore(pgkeep: _Pgkeep, shop: ScratchCluster, directory: Path, target: str
         copy = ServerProcess.attach(directory, log_file=f"{directory}.log")
         if copy is not None:
             copy.stop("immediate")
+
+
+def _undo(stage: _Stage, pgkeep: _Pgkeep, cluster: ScratchCluster, before: Books) -> Books:
+    """Find the accident in WAL, and bring the table back into the running shop."""
+    with stage.step("who did it? WAL knows") as details:
+        details.append(typed("undo", "find"))
+        events = pgkeep("undo", "find")["events"]
+        details += [f"{e['kind']} of {e['relation']}, transaction {e['xid']}" for e in events]
+    if len(events) != 1:
+        raise DemoFailed(stage.steps[-1].title, f"{len(events)} events were found, not one")
+    undo = ("undo", "table", events[0]["relation"], "--event", "1", "--into-place", "--yes")
+    with stage.step("and the table comes back into the running shop") as details:
+        details.append(typed(*undo))
+        pgkeep(*undo)
+        undone = books(cluster)
+        details.append(f"{undone.orders:,} orders over {undone.euros}: " + _verdict(before, undone))
+        _archive(cluster)  # else a restore to the newest moment has no such table
+    return undone
+
+
+def _drill(stage: _Stage, pgkeep: _Pgkeep) -> None:
+    """Prove the newest backup by a restore."""
+    with stage.step("proof that the backup is one: a restore test") as details:
+        details.append(typed("drill"))
+        report = pgkeep("drill")
+        passed = [check["kind"] for check in report["checks"] if check["status"] == "passed"]
+        details.append(f"{report['status']}: {', '.join(passed)}")
 
 
 def _verdict(before: Books, after: Books) -> str:
