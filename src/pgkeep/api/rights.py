@@ -36,6 +36,7 @@ NEEDS: Final[Mapping[str, Role]] = {
     "look-again": Role.OPERATOR,
     "pin": Role.OPERATOR,
     "point": Role.OPERATOR,
+    "preview": Role.OPERATOR,  # --dry-run of whatever
     "undo-find": Role.OPERATOR,
     "verify": Role.OPERATOR,
     # Restorers see and write out data itself.
@@ -49,6 +50,7 @@ NEEDS: Final[Mapping[str, Role]] = {
     "expire": Role.ADMIN,
     "settings": Role.ADMIN,
     "tokens": Role.ADMIN,
+    "undo-by-sql": Role.ADMIN,  # its condition runs as a superuser of the restored copy
     "unpin": Role.ADMIN,  # the next expire deletes what it lets go
     "users": Role.ADMIN,
 }
