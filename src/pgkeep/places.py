@@ -15,11 +15,12 @@ from pgkeep.repository.metering.prices import Prices, Tariff, list_prices
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import Damaged, FormatTooNew, WrongKey
 from pgkeep.repository.store.access import LIST_PRICE, RepositoryConfig
-from pgkeep.repository.store.base import Store, StoreFailed
+from pgkeep.repository.store.base import BlobExists, Store, StoreFailed
 from pgkeep.repository.store.copies import Copies
 from pgkeep.repository.store.open import make_store
 
 if TYPE_CHECKING:
+    from pgkeep.repository.acts.act import Act
     from pgkeep.repository.copies.make import Made
 
 AWAY = (StoreFailed, NotARepository)  # not there, not now, or not yet
@@ -171,6 +172,33 @@ def open_copies(places: Sequence[Place]) -> OpenedCopies:
         return OpenedCopies(first, tuple(away))
     union = Copies([repository.store for repository in opened], unopened)
     return OpenedCopies(Repository(union, first.id, first.key), tuple(away))
+
+
+class NotRecorded(NamedTuple):
+    """A repository that an act could not be written to, and why."""
+
+    place: Place
+    error: PgkeepError
+
+
+def record_everywhere(places: Sequence[Place], act: "Act") -> tuple[NotRecorded, ...]:
+    """Write an act to every repository that takes it; return those that did not.
+
+    Raise what is wrong with the first when none has taken it.
+    """
+    from pgkeep.repository.acts.storing import record_act
+
+    failed = []
+    for place in places:
+        try:
+            record_act(place.open(), act)
+        except BlobExists:
+            continue  # two places share a store: it is there
+        except PgkeepError as error:
+            failed.append(NotRecorded(place, error))
+    if len(failed) == len(places):
+        raise failed[0].error
+    return tuple(failed)
 
 
 class OpenPlace(NamedTuple):

@@ -120,6 +120,7 @@ def test_what_is_listed_at_the_target_is_no_matter_of_the_policy() -> None:
         ("clusters/main/wal/18-77/00000002.history", ObjectKind.HISTORY, "18-77"),
         ("clusters/main/census/20261128T003000Z-8000", ObjectKind.CENSUS, "20261128T003000Z-8000"),
         ("clusters/main/drills/20261128T003000Z-80.json", ObjectKind.DRILL, "20261128T003000Z-80"),
+        ("clusters/main/acts/20261128T003000Z-80.x.json", ObjectKind.ACT, "20261128T003000Z-80.x"),
     ],
 )  # fmt: skip
 def test_names_tell_what_belongs_to_every_copy(name: str, kind: ObjectKind, of: str) -> None:

@@ -13,6 +13,7 @@ from pgkeep.replicate.report import CopyIncomplete
 from pgkeep.replicate.send import Fate, Sent, Unconfirmed
 from pgkeep.replicate.threads import Threads
 from pgkeep.repository import catalog, dumps, names
+from pgkeep.repository.acts.storing import acts, record_act
 from pgkeep.repository.census.shelf import listed, write_census
 from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import LockLost, LockTaken
@@ -29,6 +30,7 @@ from pgkeep.retention.expire import Wish, expire
 from pgkeep.retention.pins import add_pin
 from pgkeep.retention.policy import KeepPolicy
 from pgkeep.retention.together import judge_together
+from support.acts import an_act
 from support.censuses import census_at
 from support.copies import KEY, Pair, common, demand_clean, full_source
 from support.drill_reports import a_report
@@ -132,6 +134,24 @@ def test_reports_of_drills_are_copied_if_they_can_be_read() -> None:
     assert done.counts()[ObjectKind.DRILL] == 1
     assert read_reports(pair.target).found == read_reports(folder).found
     assert [one.name for one in done.troubles] == [torn]
+    assert pair.verify().unexplained == ()
+
+
+def test_acts_are_copied_the_repositorys_own_too_if_they_can_be_read() -> None:
+    pair = Pair()
+    repository = pair.source.folder.repository
+    ours, whole = an_act(NOW), an_act(NOW, cluster="")
+    for act in (ours, whole):
+        record_act(repository, act)
+    torn = "acts/20261128T005242.230407Z-00000000.key-test.json"
+    for strange in (torn, "clusters/main/acts/notes.txt"):
+        repository.store.put(strange, [b"{}"])
+    done = pair.copy()
+    assert done.counts()[ObjectKind.ACT] == 2
+    assert [one.name for one in done.troubles] == [torn]
+    copied = pair.target.repository
+    assert acts(copied, "main").found == (ours,)
+    assert acts(copied).found == (whole,)
     assert pair.verify().unexplained == ()
 
 

@@ -7,11 +7,10 @@ from pgkeep.repository.drills.report import Status
 from pgkeep.repository.drills.storing import (
     UnknownDrill,
     find_report,
-    moment_of_id,
     read_reports,
     write_report,
 )
-from pgkeep.repository.marker import timed_id
+from pgkeep.repository.marker import moment_of_id, timed_id
 from pgkeep.repository.seal import Damaged
 from pgkeep.repository.store.base import BlobExists
 from support.drill_reports import MOMENT, a_report

@@ -8,6 +8,8 @@ import pytest
 from pgkeep.model.backup import BackupId
 from pgkeep.model.cluster import Generation
 from pgkeep.repository import names
+from pgkeep.repository.acts.act import EXPIRE, KEY_TEST, RUNBOOK
+from pgkeep.repository.acts.storing import acts, record_act
 from pgkeep.repository.claims import locks
 from pgkeep.repository.claims.locks import LockLost, LockTaken
 from pgkeep.repository.drills.report import Status
@@ -29,6 +31,7 @@ from pgkeep.retention.pins import add_pin
 from pgkeep.retention.policy import KeepPolicy
 from pgkeep.retention.report import Decision, Expired, Outcome
 from pgkeep.retention.survey import NothingListed, PinnedMissing, Unprovable
+from support.acts import an_act
 from support.drill_reports import a_report
 from support.shelves import NOW, PACK_SIZE, SIZE, Shelf
 
@@ -265,6 +268,29 @@ def test_old_reports_of_drills_go_but_for_the_newest_that_passed() -> None:
     assert other in {blob.name for blob in shelf.store.list()}
     for_ever = Wish(KeepPolicy(), UTC, NOW + timedelta(days=9999))
     assert preview(shelf.cluster, for_ever).drills == ()
+
+
+def test_old_acts_go_but_for_the_newest_of_each_kind() -> None:
+    shelf = shelf_of_three()
+    repository = shelf.cluster.repository
+    for number, (days, what) in enumerate(
+        ((900, KEY_TEST), (600, KEY_TEST), (500, RUNBOOK), (401, EXPIRE), (3, EXPIRE))
+    ):
+        for cluster in ("main", ""):
+            act = an_act(NOW - timedelta(days=days), what, cluster=cluster, chance=number)
+            record_act(repository, act)
+    other = f"{names.acts_prefix('main')}notes.txt"
+    shelf.store.put(other, [b"{}"])
+    asked = Wish(KeepPolicy(), UTC, NOW, acts=timedelta(days=400))
+    outcome = expire(shelf.cluster, asked).outcome
+    assert outcome is not None
+    assert outcome.acts.objects == 4
+    for cluster in ("main", ""):
+        left = [(NOW - act.at).days for act in acts(repository, cluster).found]
+        assert left == [3, 500, 600]
+    assert preview(shelf.cluster, asked).acts == ()
+    assert other in {blob.name for blob in shelf.store.list()}
+    assert preview(shelf.cluster, Wish(KeepPolicy(), UTC, NOW + timedelta(9999))).acts == ()
 
 
 # Scenario 112: pinned, held and locked

@@ -147,6 +147,14 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
     keep_jobs: Annotated[
         Duration, Meta(description="How long jobs and their logs stay.", examples=["90d"])
     ] = Duration(90 * 86400)
+    keep_acts: Annotated[
+        Duration,
+        Meta(
+            description="How long the audit log and evidence in the repository stay; `pgkeep "
+            "expire` removes what is older, never the newest of a kind.",
+            examples=["400d"],
+        ),
+    ] = Duration(400 * 86400)
     push_wal: Annotated[
         bool,
         Meta(

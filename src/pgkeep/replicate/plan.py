@@ -264,6 +264,8 @@ class _Planner:
         yield Batch("censuses", self._censuses())
         drills = self._ends.documents.get(ObjectKind.DRILL, ())
         yield Batch("reports of drills", self._sends(drills, ObjectKind.DRILL))
+        acts = self._ends.documents.get(ObjectKind.ACT, ())
+        yield Batch("acts", self._sends(acts, ObjectKind.ACT))
 
     def _whole(self, thing: Thing) -> Batch:
         packs = self._sends(thing.packs, ObjectKind.PACK)

@@ -102,8 +102,10 @@ def _kinds(cluster: str) -> list[str]:
 
 def _describing(cluster: str) -> list[str]:
     lost = f"{names.cluster_prefix(cluster)}lost/"
-    more = [names.census_prefix(cluster), names.drills_prefix(cluster)]
-    return [names.generations_prefix(cluster), lost, *more]
+    told = [names.census_prefix(cluster), names.drills_prefix(cluster)]
+    # The repository's own acts go with every cluster's copy: nothing else copies them.
+    acts = [names.acts_prefix(cluster), names.ACTS]
+    return [names.generations_prefix(cluster), lost, *told, *acts]
 
 
 def _there(target: ClusterFolder) -> dict[str, int]:

@@ -159,6 +159,16 @@ def timed_id(moment: "datetime", chance: bytes) -> str:
     return f"{moment:%Y%m%dT%H%M%S.%fZ}-{chance.hex()}"
 
 
+def moment_of_id(id: str) -> "datetime | None":
+    """Return the time in what timed_id() made; None for what is no such id."""
+    from datetime import datetime
+
+    try:
+        return datetime.strptime(f"{id.partition('-')[0]}+0000", "%Y%m%dT%H%M%S.%fZ%z")
+    except ValueError:
+        return None
+
+
 def format_moment(moment: "datetime") -> str:
     from datetime import UTC
 

@@ -6,6 +6,7 @@ from pgkeep.light_typing import Final
 MARKER: Final = "pgkeep.json"
 KEYS: Final = "keys/"
 CLUSTERS: Final = "clusters/"
+ACTS: Final = "acts/"
 _FIRST: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _CHARACTERS: Final = _FIRST | frozenset("._-")
 _LENGTH: Final = 63
@@ -146,3 +147,13 @@ def census_prefix(cluster: str) -> str:
 def census(cluster: str, census_id: str) -> str:
     """Return the object that tells the names of what there was at a moment."""
     return f"{census_prefix(cluster)}{census_id}"
+
+
+def acts_prefix(cluster: str) -> str:
+    """Return where a cluster's acts are; '' for those of the whole repository."""
+    return f"{cluster_prefix(cluster)}{ACTS}" if cluster else ACTS
+
+
+def act(cluster: str, act_id: str, what: str) -> str:
+    """Return the object that tells of one act."""
+    return f"{acts_prefix(cluster)}{act_id}.{what}.json"

@@ -27,6 +27,7 @@ WAL: Final = 5
 CENSUS_FACTS: Final = 6
 CENSUS_ROWS: Final = 7
 DRILL: Final = 8
+ACT: Final = 9
 
 PLAIN_LIMIT: Final = 16 << 20  # bytes; a reader never allocates more than this for one block
 ID_SIZE: Final = 16

@@ -19,7 +19,7 @@ from pgkeep.repository.dumps import is_dump_id
 from pgkeep.repository.proofs import Proofs
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.store.base import BlobStat
-from pgkeep.retention.drills import old_reports
+from pgkeep.retention.evidence import old_acts, old_reports
 from pgkeep.retention.judging.censuses import CensusPlan, plan_censuses
 from pgkeep.retention.judging.dumps import DumpPlan, plan_dumps
 from pgkeep.retention.judging.promise import demand_dumps, demand_promise
@@ -79,6 +79,7 @@ class Wish:
     now: datetime | None = None  # None: by the clock, which must agree with the store's
     locks: Locks | None = None  # of the store's objects, where they may be locked
     drills: timedelta | None = None  # how long reports of drills stay; None: for ever
+    acts: timedelta | None = None  # and acts
 
 
 def preview(cluster: ClusterFolder, wish: Wish) -> Decision:
@@ -148,6 +149,7 @@ def _decide(
         wal_files=tuple(_going(plan, found)),
         proofs=_old_proofs(cluster, found.proofs),
         drills=old_reports(cluster, now, wish.drills),
+        acts=old_acts(cluster, now, wish.acts),
         censuses=_judged_censuses(found, plan, wish),
         refusal=refusal,
     )
@@ -226,6 +228,7 @@ class _Job:
             drills=self.remover.remove(
                 "deleting old reports of drills", ((b.name, b.size) for b in decision.drills)
             ),
+            acts=self.remover.remove("deleting old acts", decision.acts),
             temp=self.remover.sweep_temp(ORPHAN_AGE_S, now.timestamp()),
             took_over=tuple(map(str, self.lock.took_over)),
         )

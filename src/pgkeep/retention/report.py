@@ -31,6 +31,7 @@ class Decision:
     proofs: tuple[BlobStat, ...]  # those that no later verify leaves a use for
     censuses: CensusPlan
     drills: tuple[BlobStat, ...] = ()  # reports that are old
+    acts: tuple[tuple[str, int], ...] = ()  # those that are old: names and sizes
     refusal: PgkeepError | None = None  # why nothing of it may be done
 
     @property
@@ -57,6 +58,7 @@ class Outcome:
     censuses: Removed = NOTHING
     proofs: Removed = NOTHING
     drills: Removed = NOTHING
+    acts: Removed = NOTHING
     temp: Removed = NOTHING
     took_over: tuple[str, ...] = ()  # dead holders whose locks gave way
     problem: NotAllDeleted | None = None
@@ -64,7 +66,7 @@ class Outcome:
 
     @property
     def size(self) -> int:
-        records = (self.censuses, self.proofs, self.drills)
+        records = (self.censuses, self.proofs, self.drills, self.acts)
         parts = (self.packs, self.orphans, self.wal, *records, self.temp)
         return sum(part.size for part in parts)
 

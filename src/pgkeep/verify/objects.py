@@ -28,7 +28,7 @@ _CENSUS: Final = re.compile(r"census/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 # What pgkeep puts into a cluster's part beside these; the WAL archive itself tells of wal/.
 _EXPLAINED: Final = re.compile(
     r"generations/[^/]+(?:\.writer/[^/]+)?\.json|lost/[^/]+/[^/]+\.json|backups/[^/]+/manifest|locks/[^/]+\.json"
-    r"|proofs/[^/]+\.json|drills/[^/]+\.json|pins/[^/]+/[^/]+\.json|dumps/[^/]+/manifest|attempts/[^/]+\.json|wal/([^/]+)/.+"
+    r"|(?:proofs|drills|acts)/[^/]+\.json|pins/[^/]+/[^/]+\.json|dumps/[^/]+/manifest|attempts/[^/]+\.json|wal/([^/]+)/.+"
 )
 _BATCH: Final = 1 << 17  # chunks of a manifest that are looked at together
 _ROW: Final = np.dtype(

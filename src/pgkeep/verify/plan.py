@@ -286,6 +286,7 @@ _HEALING: Final = (
     ObjectKind.PIN,
     ObjectKind.CENSUS,
     ObjectKind.DRILL,
+    ObjectKind.ACT,
 )
 
 

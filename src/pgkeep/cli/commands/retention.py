@@ -54,8 +54,13 @@ def expire(
     app, folder, place = context.app, context.app.cluster, context.app.place
     policy = policy_of(app.retention_in(place, app.cluster_name))
     locks = keeping.vault_of(place, folder)
-    reports = timedelta(seconds=int(app.config.drill.keep))
-    wish = Wish(policy, app.zone, locks=locks, drills=reports)
+    wish = Wish(
+        policy,
+        app.zone,
+        locks=locks,
+        drills=timedelta(seconds=int(app.config.drill.keep)),
+        acts=timedelta(seconds=int(app.config.service.keep_acts)),
+    )
 
     def show(found: Decision) -> None:
         # Before anything is deleted: whatever happens then, it was said.

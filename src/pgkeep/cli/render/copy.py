@@ -21,6 +21,7 @@ _NOUNS: Final = {
     ObjectKind.PIN: ("pin", "pins"),
     ObjectKind.CENSUS: ("census", "censuses"),
     ObjectKind.DRILL: ("report of a drill", "reports of drills"),
+    ObjectKind.ACT: ("act", "acts"),
 }
 
 

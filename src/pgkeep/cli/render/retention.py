@@ -133,7 +133,7 @@ def _branch_facts(branch: Branch) -> dict[str, Any]:
 
 
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:
-    kinds = ("packs", "orphans", "wal", "censuses", "proofs", "drills", "temp")
+    kinds = ("packs", "orphans", "wal", "censuses", "proofs", "drills", "acts", "temp")
     removed = {kind: getattr(outcome, kind)._asdict() for kind in kinds}
     ids = {"backups": list(outcome.backups), "dumps": list(outcome.dumps)}
     held = outcome.held
@@ -261,6 +261,8 @@ def _garbage(found: Decision) -> list[str]:
         lines.append(f"{going} of {plural(of_all, 'census', 'censuses')} go: others tell the names")
     if found.proofs:
         lines.append(f"{plural(len(found.proofs), 'old proof')} of pgkeep verify go")
+    if found.acts:
+        lines.append(f"{plural(len(found.acts), 'old act')} go")
     if found.drills:
         lines.append(f"{plural(len(found.drills), 'old report')} of pgkeep drill go")
     return lines
@@ -297,6 +299,7 @@ def outcome(done: Outcome) -> str:
         ("census", done.censuses),
         ("old proof", done.proofs),
         ("old report of a drill", done.drills),
+        ("old act", done.acts),
         ("temporary file", done.temp),
     ]
     parts = [plural(len(done.backups), "backup")] if done.backups else []

@@ -7,6 +7,7 @@ So whoever checks needs the master key. Nothing of what is unsealed is kept or s
 from typing import Final
 
 from pgkeep.repository import catalog, dumps
+from pgkeep.repository.acts.storing import parse_act_name, read_act
 from pgkeep.repository.census.shelf import read_census
 from pgkeep.repository.copies.held import Held
 from pgkeep.repository.copies.object_names import ObjectKind, ObjectName
@@ -24,7 +25,11 @@ NOT_INTACT: Final = (*BAD_MANIFEST, UnsafePath)
 
 def check(held: Held, repository: Repository, wanted: ObjectName) -> None:
     """Read a held object of a repository in full. Raise one of NOT_INTACT, saying what is wrong."""
-    cluster = Repository(held, repository.id, repository.key).cluster(wanted.cluster)
+    view = Repository(held, repository.id, repository.key)
+    if wanted.kind is ObjectKind.ACT:
+        _check_act(view, wanted)
+        return
+    cluster = view.cluster(wanted.cluster)
     match wanted.kind:
         case ObjectKind.PACK:
             _check_pack(cluster, wanted)
@@ -44,6 +49,13 @@ def check(held: Held, repository: Repository, wanted: ObjectName) -> None:
             read_document(held, wanted.name)
         case ObjectKind.DRILL:
             read_report(cluster, wanted.of)
+
+
+def _check_act(view: Repository, wanted: ObjectName) -> None:
+    named = parse_act_name(wanted.name)
+    if named is None:
+        raise Damaged(f"{wanted.name} in {view.store.url}", "it is not named like an act")
+    read_act(view, named)
 
 
 def _check_pack(cluster: ClusterFolder, wanted: ObjectName) -> None:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from pgkeep.model.wal_file import kind_of
 from pgkeep.repository import names
 
+_ACT: Final = re.compile(r"(?:clusters/(?P<cluster>[^/]+)/)?acts/(?P<act>[^/]+)\.json")
 _NAME: Final = re.compile(
     r"clusters/(?P<cluster>[^/]+)/(?:"
     r"packs/([0-9a-f]{2})/(?P<pack>\2[0-9a-f]{30})"
@@ -38,6 +39,7 @@ class ObjectKind(StrEnum):
     PIN = "pin"
     CENSUS = "census"
     DRILL = "drill"
+    ACT = "act"
 
 
 class ObjectName(NamedTuple):
@@ -45,8 +47,8 @@ class ObjectName(NamedTuple):
 
     name: str
     kind: ObjectKind
-    cluster: str
-    of: str  # generation of WAL, else the id of a backup, dump, pack, generation or census
+    cluster: str  # '': it is of the whole repository
+    of: str  # generation of WAL, else the id of a backup, dump, pack, generation, census or act
     file: str = ""  # of WAL
 
 
@@ -54,7 +56,8 @@ def parse_name(name: str) -> ObjectName | None:
     """Return what an object is; None for what does not belong to every copy."""
     found = _NAME.fullmatch(name)
     if found is None:
-        return None
+        act = _ACT.fullmatch(name)
+        return act and ObjectName(name, ObjectKind.ACT, act["cluster"] or "", act["act"])
     cluster, file = found["cluster"], found["file"]
     if found["pack"]:
         return ObjectName(name, ObjectKind.PACK, cluster, found["pack"])

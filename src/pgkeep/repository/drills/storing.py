@@ -7,7 +7,6 @@ returned: where the repository is encrypted, it is sealed.
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from msgspec import ValidationError, convert, to_builtins
@@ -72,14 +71,6 @@ class Drills:
 
 
 NO_DRILLS: Final = Drills()
-
-
-def moment_of_id(id: str) -> datetime | None:
-    """Return when a drill ended, by its id; None for what is no id."""
-    try:
-        return datetime.strptime(f"{id.partition('-')[0]}+0000", "%Y%m%dT%H%M%S.%fZ%z")
-    except ValueError:
-        return None
 
 
 def write_report(cluster: ClusterFolder, report: Report) -> None:
