@@ -33,6 +33,7 @@ from pgkeep.cli.context import (
 )
 from pgkeep.cli.drilling import command as drill
 from pgkeep.cli.pointing import command as point
+from pgkeep.cli.serving import command as serving
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.cli.undoing import command as undo
@@ -168,7 +169,7 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo),
+        *(repair, retention, wal, census, point, cost, undo, serving),
     ):
         part.register(app)
     app.command("demo")(_demo)
