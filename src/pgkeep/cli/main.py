@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from pgkeep import __version__, config_file
+from pgkeep.cli.alerting import command as alert
 from pgkeep.cli.census import command as census
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
@@ -169,7 +170,7 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo, serving),
+        *(repair, retention, wal, census, point, cost, undo, serving, alert),
     ):
         part.register(app)
     app.command("demo")(_demo)
