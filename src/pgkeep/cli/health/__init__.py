@@ -1,0 +1,1 @@
+"""Health of all clusters: the command and its text."""
