@@ -33,6 +33,7 @@ from pgkeep.cli.context import (
     say_error,
 )
 from pgkeep.cli.drilling import command as drill
+from pgkeep.cli.health import command as health
 from pgkeep.cli.pointing import command as point
 from pgkeep.cli.serving import command as serving
 from pgkeep.cli.spending import command as cost
@@ -170,7 +171,7 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo, serving, alert),
+        *(repair, retention, wal, census, point, cost, undo, serving, alert, health),
     ):
         part.register(app)
     app.command("demo")(_demo)
