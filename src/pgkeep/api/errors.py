@@ -38,7 +38,7 @@ class CrossSite(ServiceFailed):
 class NotConfirmed(ServiceFailed):
     """Something that destroys was asked for without the cluster's name typed."""
 
-    code = "not-confirmed"
+    code = "name-not-typed"
 
 
 class BadRequest(ServiceFailed):

@@ -171,7 +171,7 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo, health, serving, alert),
+        *(repair, retention, wal, census, point, cost, undo, serving, alert, health),
     ):
         part.register(app)
     app.command("demo")(_demo)

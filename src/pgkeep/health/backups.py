@@ -9,7 +9,6 @@ from pgkeep.config.sections import ClusterConfig
 from pgkeep.health.condition import Condition, Kind
 from pgkeep.health.forecast import Late, late
 from pgkeep.health.seen import Seen
-from pgkeep.health.verdict import critical, warning
 from pgkeep.model.coverage import Coverage, Hole
 from pgkeep.units import format_duration, format_size
 
@@ -40,19 +39,17 @@ def _of_protection(seen: Seen) -> Iterator[Condition]:
     assert seen.listing is not None
     record = seen.listing.record
     for bad in record.unreadable:
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.BACKUP_FAILED,
             f"backup {bad.id} cannot be restored",
             f"its manifest cannot be read: {bad.why}",
             bad.error.hint or "pgkeep verify --repair",
-            str(bad.id),
+            subject=str(bad.id),
         )
     if not seen.listing.backups:
         if seen.dumps:
             return  # a cluster that is kept by dumps alone
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.NEVER_PROTECTED,
             "nothing can be restored yet",
             "there is no backup and no dump",
@@ -61,8 +58,7 @@ def _of_protection(seen: Seen) -> Iterator[Condition]:
     elif record.newest is not None and record.newest.coverage.latest is None:
         stranded = record.newest.coverage.stranded
         missing = f"WAL segment {stranded[0].missing} is missing" if stranded else "WAL is missing"
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.NEVER_PROTECTED,
             "no backup can be restored: none becomes consistent",
             missing,
@@ -74,7 +70,7 @@ def _of_late(seen: Seen, kind: Kind, found: Late | None) -> Iterator[Condition]:
     if found is None:
         return
     noun = "backup" if kind is Kind.BACKUP_LATE else "dump"
-    make = critical if found.missed >= _MANY else warning
+    make = seen.critical if found.missed >= _MANY else seen.warning
     times = "once" if found.missed == 1 else f"{found.missed} times"
     effect = (
         "restores replay more and more WAL, and what is damaged meanwhile is noticed later"
@@ -84,7 +80,6 @@ def _of_late(seen: Seen, kind: Kind, found: Late | None) -> Iterator[Condition]:
     command = "pgkeep backup" if noun == "backup" else "pgkeep dump create"
     age = format_duration((seen.now - found.since).total_seconds())
     yield make(
-        seen,
         kind,
         effect,
         f"a {noun} is missing since {age}: {found.why}, and was missed {times}",
@@ -103,8 +98,7 @@ def _of_sizes(seen: Seen) -> Iterator[Condition]:
     if not usual or newest.size >= usual * _SHRUNKEN:
         return
     hollow = newest.size < usual * _HOLLOW
-    yield (critical if hollow else warning)(
-        seen,
+    yield (seen.critical if hollow else seen.warning)(
         Kind.BACKUP_HOLLOW if hollow else Kind.BACKUP_SHRUNKEN,
         "data may be gone from the server, and expire will let go of the backups that have it",
         f"backup {newest.id} holds {format_size(newest.size)}, those before it "
@@ -121,8 +115,7 @@ def _of_pages(seen: Seen) -> Iterator[Condition]:
     newest = record.backups[-1]
     clean = next((b for b in reversed(record.backups) if not b.corrupt_pages), None)
     keep = f"pgkeep pin {clean.id}, the newest without; then " if clean else ""
-    yield critical(
-        seen,
+    yield seen.critical(
         Kind.CORRUPT_PAGES,
         "damaged pages are on the server, and in each backup from now on",
         f"backup {newest.id} found {newest.corrupt_pages} with wrong checksums",
@@ -137,13 +130,12 @@ def _of_dumps(seen: Seen) -> Iterator[Condition]:
     for dump in newest.values():
         if dump.suspicions:
             more = f", and {len(dump.suspicions) - 1} more" if len(dump.suspicions) > 1 else ""
-            yield warning(
-                seen,
+            yield seen.warning(
                 Kind.BACKUP_HOLLOW,
                 f"dump {dump.id} of {dump.series_words} may lack data",
                 f"{dump.suspicions[0]}{more}",
                 f"pgkeep dump diff; pgkeep dump show {dump.id}",
-                dump.series_words,
+                subject=dump.series_words,
                 since=dump.taken_at,
             )
 
@@ -157,22 +149,20 @@ def _of_holes(seen: Seen) -> Iterator[Condition]:
     for hole in latest.holes if latest else ():
         missing = _spell(hole)
         if hole.first.timeline == start.timeline and hole.last.number >= start.number:
-            yield critical(
-                seen,
+            yield seen.critical(
                 Kind.WAL_HOLE,
                 f"nothing after {hole.first} can be restored, until there is a newer backup",
                 f"{missing} not in the archive",
                 "pgkeep backup; and see why: pgkeep wal status",
-                str(hole.first),
+                subject=str(hole.first),
             )
         elif _matters(record.coverage, hole):
-            yield warning(
-                seen,
+            yield seen.warning(
                 Kind.WAL_HOLE,
                 f"moments after {hole.first} and before the next backup cannot be restored",
                 f"{missing} not in the archive",
                 "pgkeep wal status; a copy may have it: pgkeep verify --repair",
-                str(hole.first),
+                subject=str(hole.first),
             )
 
 

@@ -16,7 +16,6 @@ from pgkeep.health.health import Health, Proven, RepositoryRoom, State
 from pgkeep.health.proofs import of_proofs
 from pgkeep.health.seen import Seen
 from pgkeep.health.server import of_server
-from pgkeep.health.verdict import critical, warning
 from pgkeep.model.coverage import Span
 from pgkeep.units import format_duration, format_size
 
@@ -190,15 +189,14 @@ def _of_rooms(seen: Seen, rooms: tuple[RepositoryRoom, ...]) -> Iterator[Conditi
         if not short and (left is None or left > _FULL_WARNING):
             continue
         assert room.free is not None
-        make = critical if short or (left and left < _FULL_CRITICAL) else warning
+        make = seen.critical if short or (left and left < _FULL_CRITICAL) else seen.warning
         when = f"full by {room.full_at:%Y-%m-%d}" if room.full_at else "no room for two backups"
         yield make(
-            seen,
             Kind.REPOSITORY_FILLS,
             "backups and WAL will stop when the repository is full",
             f"{room.name} has {format_size(room.free)} free: {when} at the present growth",
             f"give {room.address} more room, or keep less: pgkeep expire --dry-run",
-            room.name,
+            subject=room.name,
         )
 
 
@@ -216,42 +214,38 @@ def _of_copies(seen: Seen) -> Iterator[Condition]:
             if backup.stopped_at > settled[-1].stopped_at
         ):
             continue
-        yield warning(
-            seen,
+        yield seen.warning(
             Kind.COPY_BEHIND,
             f"if the other repositories are lost, {place.room.name} has nothing of the last day",
             f"it lacks backup {settled[-1].id} of {settled[-1].stopped_at:%Y-%m-%d %H:%M} UTC",
             f"pgkeep copy --to {place.room.name}",
-            place.room.name,
+            subject=place.room.name,
         )
 
 
 def _of_troubles(seen: Seen) -> Iterator[Condition]:
     for trouble in seen.troubles:
         if trouble.what == "server":
-            yield warning(
-                seen,
+            yield seen.warning(
                 Kind.SERVER_AWAY,
                 "whether WAL is archived and how much would be lost is not known",
                 trouble.why,
                 trouble.hint or f"pgkeep --cluster {seen.cluster} check",
             )
         elif seen.listing is None:
-            yield critical(
-                seen,
+            yield seen.critical(
                 Kind.REPOSITORY_AWAY,
                 "nothing can be restored or backed up while no repository can be used",
                 trouble.why,
                 trouble.hint or f"pgkeep --cluster {seen.cluster} check",
             )
         else:
-            yield warning(
-                seen,
+            yield seen.warning(
                 Kind.REPOSITORY_AWAY,
                 f"there is one copy less: {trouble.what} cannot be used",
                 trouble.why,
                 trouble.hint or f"pgkeep --repository {trouble.what} check",
-                trouble.what,
+                subject=trouble.what,
             )
 
 
@@ -262,27 +256,25 @@ def _of_rpo(seen: Seen, config: ClusterConfig, exposure: _Exposure) -> Iterator[
     if exposure.seconds is not None and exposure.seconds > goal * _NEAR:
         broken = exposure.seconds > goal
         behind = f", {format_size(exposure.bytes)} of WAL" if exposure.bytes else ""
-        yield (critical if broken else warning)(
-            seen,
+        yield (seen.critical if broken else seen.warning)(
             Kind.RPO_AT_RISK,
             f"up to {format_duration(exposure.seconds)} would be lost now; "
             f"the objective is {format_duration(goal)}",
             f"what was written since is not archived{behind}",
             "pgkeep wal status",
-            "now",
+            subject="now",
         )
     if server is not None and not server.in_recovery and server.archiving:
         timeout = server.archive_timeout
         if not timeout or timeout > goal:
             said = f"archive_timeout is {timeout} s" if timeout else "archive_timeout is off"
-            yield warning(
-                seen,
+            yield seen.warning(
                 Kind.RPO_AT_RISK,
                 f"a quiet server can lose more than the objective of {format_duration(goal)}",
                 f"{said}: a segment that does not fill up is not archived",
                 f"ALTER SYSTEM SET archive_timeout = '{max(1, goal // 2)}s'; "
                 "SELECT pg_reload_conf()",
-                "archive_timeout",
+                subject="archive_timeout",
             )
 
 
@@ -293,8 +285,7 @@ def _of_rto(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> I
     basis = (
         "by the newest drill" if restore.measured else "by rates not measured here: pgkeep drill"
     )
-    yield (critical if restore.seconds > goal else warning)(
-        seen,
+    yield (seen.critical if restore.seconds > goal else seen.warning)(
         Kind.RTO_AT_RISK,
         f"a restore would take {format_duration(restore.seconds)}; "
         f"the objective is {format_duration(goal)}",

@@ -1,13 +1,15 @@
 """Looks at one cluster: repositories, server, pg_wal. Whatever fails is part of what is seen."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from pgkeep.app import App
 from pgkeep.coverage.listing import Listing, list_cluster
 from pgkeep.errors import PgkeepError
-from pgkeep.health.health import Health, RepositoryRoom
+from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.health import Health, RepositoryRoom, State
 from pgkeep.health.judge import judge
 from pgkeep.health.seen import PlaceSeen, Seen, ServerSeen, Trouble
 from pgkeep.places import Place
@@ -24,6 +26,23 @@ _Found = TypeVar("_Found")
 def look(app: App) -> Health:
     """Return the health of the app's cluster. What cannot be told is a condition, never raised."""
     return judge(see(app), app.settings, app.zone)
+
+
+def unknown(cluster: str, cause: str, hint: str = "", last: Health | None = None) -> Health:
+    """Return what is left to say when a look fails: what the last one found may be so no longer."""
+    condition = Condition(
+        cluster,
+        Kind.UNKNOWN,
+        Level.CRITICAL,
+        "nobody knows what can be restored now",
+        cause,
+        hint or f"pgkeep --cluster {cluster} check",
+    )
+    now = datetime.now(UTC)
+    if last is None:
+        return Health(cluster, State.UNKNOWN, now, None, None, None, (condition,))
+    others = tuple(one for one in last.conditions if one.kind is not Kind.UNKNOWN)
+    return replace(last, state=State.UNKNOWN, looked_at=now, conditions=(condition, *others))
 
 
 def see(app: App) -> Seen:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pgkeep.config.sections import ClusterConfig
 from pgkeep.health.condition import Condition, Kind
 from pgkeep.health.seen import Seen
-from pgkeep.health.verdict import critical, warning
 from pgkeep.repository.drills.report import Status
 from pgkeep.units import format_duration
 
@@ -22,13 +21,12 @@ def of_proofs(seen: Seen, config: ClusterConfig) -> Iterator[Condition]:
 def _of_damage(seen: Seen) -> Iterator[Condition]:
     assert seen.listing is not None
     for id, why in seen.listing.proofs.damaged_backups().items():
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.VERIFY_FAILED,
             f"backup {id} has lost something",
             why,
             "pgkeep verify --repair, if there is a copy; else pgkeep backup now",
-            id,
+            subject=id,
         )
 
 
@@ -39,8 +37,7 @@ def _of_last_drill(seen: Seen) -> Iterator[Condition]:
         return
     if last.status is Status.FAILED:
         words = last.failed[0].words if last.failed else "see its report"
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.DRILL_FAILED,
             "a restore may not bring back what it should: the newest restore test failed",
             words,
@@ -49,8 +46,7 @@ def _of_last_drill(seen: Seen) -> Iterator[Condition]:
         )
     else:
         untested = ", ".join(last.untested) or "everything"
-        yield warning(
-            seen,
+        yield seen.warning(
             Kind.DRILL_FAILED,
             "whether a restore works is not known: the newest restore test could not be made",
             f"not tested: {untested}",
@@ -73,8 +69,7 @@ def _of_overdue(seen: Seen, every: timedelta) -> Iterator[Condition]:
         if passed
         else f"there are backups since {age}, and none was ever restored to see"
     )
-    yield warning(
-        seen,
+    yield seen.warning(
         Kind.DRILL_OVERDUE,
         "nobody knows whether a restore works",
         cause,

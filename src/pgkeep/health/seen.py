@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pgkeep.coverage.listing import Listing
+from pgkeep.health.condition import Condition, Kind, Level
 from pgkeep.health.health import RepositoryRoom
 from pgkeep.model.dump import Dump
 from pgkeep.model.lsn import Lsn
@@ -56,3 +57,33 @@ class Seen:
     room: WalRoom | None = None
     places: tuple[PlaceSeen, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+
+    def critical(  # noqa: PLR0913 - a condition's own fields
+        self,
+        kind: Kind,
+        effect: str,
+        cause: str,
+        todo: str,
+        *,
+        subject: str = "",
+        since: datetime | None = None,
+    ) -> Condition:
+        """Return a condition of this cluster by which data would be lost now."""
+        return Condition(
+            self.cluster, kind, Level.CRITICAL, effect, cause, todo, subject=subject, since=since
+        )
+
+    def warning(  # noqa: PLR0913 - a condition's own fields
+        self,
+        kind: Kind,
+        effect: str,
+        cause: str,
+        todo: str,
+        *,
+        subject: str = "",
+        since: datetime | None = None,
+    ) -> Condition:
+        """Return a condition of this cluster that becomes critical if nobody does anything."""
+        return Condition(
+            self.cluster, kind, Level.WARNING, effect, cause, todo, subject=subject, since=since
+        )

@@ -6,7 +6,6 @@ from typing import Final
 
 from pgkeep.health.condition import Condition, Kind
 from pgkeep.health.seen import Seen, ServerSeen
-from pgkeep.health.verdict import critical, warning
 from pgkeep.units import format_duration, format_size
 
 _CLOCK: Final = 60.0  # seconds: times that people type would mean other moments
@@ -19,8 +18,7 @@ def of_server(seen: Seen) -> Iterator[Condition]:
         return
     if abs(server.ahead_s) >= _CLOCK:
         which = "ahead of" if server.ahead_s > 0 else "behind"
-        yield warning(
-            seen,
+        yield seen.warning(
             Kind.CLOCK_OFF,
             "times that are typed as recovery targets mean other moments than you think",
             f"the server's clock is {format_duration(abs(server.ahead_s))} {which} this host's",
@@ -35,8 +33,7 @@ def _of_archiving(seen: Seen, server: ServerSeen) -> Iterator[Condition]:
     if record is None or not record.backups:
         return  # not set up, or kept by dumps alone
     if server.generation != record.generation.id:
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.ARCHIVING_FAILS,
             "what this server writes is not archived here",
             f"it is another cluster ({server.generation}) than the one that was backed up "
@@ -45,8 +42,7 @@ def _of_archiving(seen: Seen, server: ServerSeen) -> Iterator[Condition]:
         )
         return
     if not server.archiving:
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.ARCHIVING_FAILS,
             "nothing that is written from now on can be restored, but by the next backup",
             "archiving is off: archive_mode or archive_command is not set",
@@ -62,10 +58,9 @@ def _of_failures(seen: Seen, server: ServerSeen) -> Iterator[Condition]:
     left = room.seconds_left if room else None
     if failed is not None:
         began = stats.last_archived_time or failed
-        make = critical if seen.now - began > _PATIENCE else warning
+        make = seen.critical if seen.now - began > _PATIENCE else seen.warning
         held = f"; {room}" if room else ""
         yield make(
-            seen,
             Kind.ARCHIVING_FAILS,
             "what was written since the last archived file would be lost with the server",
             f"archive_command fails with {stats.last_failed_wal}{held}",
@@ -73,27 +68,24 @@ def _of_failures(seen: Seen, server: ServerSeen) -> Iterator[Condition]:
             since=began,
         )
     elif room is not None and room.is_behind:
-        yield warning(
-            seen,
+        yield seen.warning(
             Kind.WAL_LATE,
             f"{format_size(room.waiting_size)} of WAL would be lost with the server",
             str(room),
             "pgkeep wal status; is the store slower than WAL comes?",
         )
     if room is not None and left is not None and (room.is_short or (failed and room.is_behind)):
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.DISK_FILLS,
             f"PostgreSQL stops in {format_duration(left)}, when its disk is full",
             str(room),
             "mend archiving, or make room beside pg_wal; never delete anything in pg_wal by hand",
         )
     if room is not None and room.given_up:
-        yield critical(
-            seen,
+        yield seen.critical(
             Kind.WAL_HOLE,
             "moments are lost: WAL was given up to keep the server alive, with no backup since",
             f"{room.given_up} files were given up",
             "pgkeep backup",
-            "given up",
+            subject="given up",
         )

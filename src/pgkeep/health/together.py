@@ -4,7 +4,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Final
@@ -12,8 +11,7 @@ from typing import Final
 from pgkeep.app import App
 from pgkeep.errors import PgkeepError
 from pgkeep.health.health import Health
-from pgkeep.health.look import look
-from pgkeep.health.verdict import unknown
+from pgkeep.health.look import look, unknown
 from pgkeep.units import format_duration
 
 AT_ONCE: Final = 16  # looks that are under way, besides those that take long
@@ -95,14 +93,14 @@ def _start(cluster: str, look_at: Look, answers: SimpleQueue[Health]) -> None:
         try:
             answers.put(look_at(cluster))
         except PgkeepError as error:
-            answers.put(unknown(None, cluster, datetime.now(UTC), str(error), error.hint))
+            answers.put(unknown(cluster, str(error), error.hint))
         except Exception as error:  # the edge of a thread
             why = f"pgkeep has a bug: {type(error).__name__}: {error}"
-            answers.put(unknown(None, cluster, datetime.now(UTC), why))
+            answers.put(unknown(cluster, why))
 
     Thread(target=run, name=f"look {cluster}", daemon=True).start()
 
 
 def _hangs(cluster: str, limit_s: float) -> Health:
     why = f"the server or a repository has not answered for {format_duration(limit_s)}"
-    return unknown(None, cluster, datetime.now(UTC), why)
+    return unknown(cluster, why)

@@ -8,7 +8,7 @@ from typing import Final
 
 from pgkeep.errors import PgkeepError
 from pgkeep.health.health import Health
-from pgkeep.health.verdict import unknown
+from pgkeep.health.look import unknown
 from pgkeep.service.board import Board
 from pgkeep.units import format_duration
 
@@ -59,12 +59,12 @@ class Watch:
         for cluster, one in self._under_way.items():
             if not one.hangs and now - one.since >= HANGS:
                 one.hangs = True
-                self._board.put_health(self._hanging(cluster, now, now - one.since))
+                self._board.put_health(self._hanging(cluster, now - one.since))
 
-    def _hanging(self, cluster: str, now: datetime, took: timedelta) -> Health:
+    def _hanging(self, cluster: str, took: timedelta) -> Health:
         seconds = format_duration(took.total_seconds())
         cause = f"the server or a repository has not answered for {seconds}"
-        return unknown(self._board.health(cluster), cluster, now, cause)
+        return unknown(cluster, cause, last=self._board.health(cluster))
 
     def _run(self, cluster: str) -> None:
         health: Health | None = None
@@ -84,4 +84,4 @@ class Watch:
     def _failed(self, cluster: str, why: str) -> Health | None:
         if cluster not in self._board.clusters():
             return None  # the config has changed meanwhile
-        return unknown(self._board.health(cluster), cluster, self._board.now(), why)
+        return unknown(cluster, why, last=self._board.health(cluster))

@@ -1,1 +1,1 @@
-"""Health of all clusters: the command and its text."""
+"""Health: the command and its text."""

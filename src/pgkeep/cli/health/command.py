@@ -1,25 +1,16 @@
-"""The command of health: status."""
+"""The command status: what can be restored of each cluster, and what endangers that."""
 
-import time
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from pgkeep.cli.context import NO, Context
-from pgkeep.cli.serving.command import state_directory
-from pgkeep.errors import PgkeepError
 
 if TYPE_CHECKING:
     from pgkeep.health.health import Health
 
 _LIMIT: Final = "30s"  # longer than every usual time limit on the way to a server or a bucket
-
-
-class Found(NamedTuple):
-    """Health of the clusters that were asked about, in the config's order."""
-
-    healths: "list[Health]"
-    by_service: bool  # as it has seen them last; else looked at now
 
 
 def register(app: typer.Typer) -> None:
@@ -29,73 +20,67 @@ def register(app: typer.Typer) -> None:
 def status(
     here: typer.Context,
     *,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Look now, whatever a running service has seen.")
+    look: Annotated[
+        bool, typer.Option("--look", help="Look now, although the service has looked.")
     ] = False,
     time_limit: Annotated[
         str, typer.Option(metavar="DURATION", help="A cluster that takes longer is unknown.")
     ] = _LIMIT,
 ) -> int:
-    """Show what can be restored, up to when, when that was proven, and what is wrong.
+    """Show up to when each cluster can be restored, and what endangers that.
 
-    Exit status 3 when something is critical, or not known.
+    Asks the running service, which looks all the time; without one it looks by itself. Exit status
+    3 when something is critical.
     """
     from pgkeep.cli.health import text as render
+    from pgkeep.health.health import State
     from pgkeep.units import parse_duration
 
     context: Context = here.obj
     limit = float(parse_duration(time_limit))
-    clusters = _clusters(context)
-    found = None if fresh or context.repository else _asked(context, clusters)
+    found, by_service = (None, False) if look else (_asked(context), True)
     if found is None:
-        found = Found(_looked(context, clusters, limit), by_service=False)
+        found, by_service = _look(context, limit), False
     context.close()
-    facts = {
-        "clusters": [health.to_dict() for health in found.healths],
-        "by_service": found.by_service,
-        "good": render.is_good(found.healths),
+    now = datetime.now(UTC)
+    facts: dict[str, Any] = {
+        "by_service": by_service,
+        "clusters": [health.to_dict() for health in found],
     }
-    context.result(
-        facts, lambda look: render.status(found.healths, look, by_service=found.by_service)
-    )
-    return 0 if facts["good"] else NO
+    context.result(facts, lambda how: render.status(found, now, how, by_service=by_service))
+    bad = (State.IN_DANGER, State.UNKNOWN)
+    return NO if any(health.state in bad for health in found) else 0
 
 
-def _clusters(context: Context) -> list[str]:
-    """Return those that are meant: the one that was named, else all of the config."""
-    described = list(context.app.config.clusters)
-    if context.cluster is not None or not described:
-        return [context.app.cluster_name]
-    return described
-
-
-def _asked(context: Context, clusters: list[str]) -> Found | None:
-    """Return what a running service has seen; None when none runs, or it knows other clusters."""
+def _asked(context: Context) -> "list[Health] | None":
+    """Return what the service knows of the clusters that are meant; None when none runs."""
+    from pgkeep.cli.serving.command import state_directory
+    from pgkeep.config_file import ConfigMissing
+    from pgkeep.errors import PgkeepError
     from pgkeep.service.asking import ask_health
 
+    if context.repository is not None:
+        return None
     try:
-        known = {health.cluster: health for health in ask_health(state_directory(context)) or ()}
+        found = ask_health(state_directory(context))
+    except ConfigMissing:
+        raise
     except PgkeepError as error:
         context.note(f"note: {error}; looking without it")
         return None
-    if not known or not known.keys() >= set(clusters):
-        return None
-    return Found([known[cluster] for cluster in clusters], by_service=True)
+    known = {health.cluster: health for health in found or ()}
+    wanted = [context.cluster] if context.cluster else list(context.app.config.clusters)
+    # A service that was given another config may know other clusters.
+    return [known[name] for name in wanted] if wanted and known.keys() >= set(wanted) else None
 
 
-def _looked(context: Context, clusters: list[str], limit: float) -> "list[Health]":
+def _look(context: Context, limit: float) -> "list[Health]":
+    """Look at every cluster that is meant, many at a time."""
     from pgkeep.health.together import look_together, looking
 
+    names = [context.cluster] if context.cluster else list(context.app.config.clusters)
+    names = names or [context.app.cluster_name]
     progress = context.progress
-    began = time.monotonic()
-    told = False
-
-    def advance(done: int) -> None:
-        nonlocal told
-        if not told and time.monotonic() - began > 1.0:  # what is quick needs no bar
-            progress.phase("looking at clusters", len(clusters), "clusters")
-            told = True
-        if told:
-            progress.advance(done)
-
-    return look_together(clusters, looking(context.app), limit, advance)
+    if len(names) > 1:
+        progress.phase("looking at clusters", len(names), "clusters")
+    return look_together(names, looking(context.app), limit, progress.advance)

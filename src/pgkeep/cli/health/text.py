@@ -1,93 +1,92 @@
-"""Health as text: one block for each cluster, in the words of whoever must act."""
+"""Health as text: one block for each cluster, the worst first."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
 
-from pgkeep.cli.text import Look, plural, safe
-from pgkeep.health.condition import Condition, Level
+from pgkeep.cli.text import Look, safe
+from pgkeep.health.condition import Level
 from pgkeep.health.health import Health, State
 from pgkeep.units import format_duration, format_size
 
-_INDENT = "  "
+_ORDER: Final = (State.IN_DANGER, State.UNKNOWN, State.AT_RISK, State.PROTECTED)
+_MANY: Final = 5  # clusters: then those without trouble take one line
 
 
-def is_good(healths: Sequence[Health]) -> bool:
-    """Tell whether nothing is critical, and everything known."""
-    return not any(
-        health.state is State.UNKNOWN or health.worst is Level.CRITICAL for health in healths
-    )
-
-
-def status(healths: Sequence[Health], look: Look, *, by_service: bool) -> str:
-    """Return one block for each cluster, and a summary of several."""
-    blocks = ["\n".join(_block(health, look)) for health in healths]
+def status(found: Sequence[Health], now: datetime, look: Look, *, by_service: bool) -> str:
+    ordered = sorted(found, key=lambda one: (_ORDER.index(one.state), one.cluster))
+    brief = len(ordered) > _MANY
+    blocks = [_block(health, now, look, brief=brief) for health in ordered]
+    if len(ordered) > 1:
+        counts = Counter(health.state for health in ordered)
+        words = ", ".join(f"{counts[state]} {state.value}" for state in _ORDER if counts[state])
+        blocks.append(f"{len(ordered)} clusters: {words}")
+    joined = "\n".join(blocks) if brief else "\n\n".join(blocks)
     if by_service:
-        oldest = min(health.looked_at for health in healths)
-        ago = format_duration(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
-        blocks.append(f"as the running service saw it up to {ago} ago; to look now: --fresh")
-    if len(healths) > 1:
-        counts = Counter(health.state for health in healths)
-        words = ", ".join(f"{counts[s]} {s.value}" for s in reversed(State) if counts[s])
-        blocks.append(f"{plural(len(healths), 'cluster')}: {words}")
-    return "\n\n".join(blocks)
+        age = max((now - health.looked_at).total_seconds() for health in ordered)
+        joined += f"\n\nas the service saw it up to {format_duration(max(0.0, age))} ago"
+        joined += "; to look now: --look"
+    else:
+        joined += "\n\nlooked just now; pgkeep serve looks all the time, and tells who must know"
+    return joined
 
 
-def _block(health: Health, look: Look) -> Iterator[str]:
-    yield f"{look.bold(safe(health.cluster))}: {headline(health, look)}"
-    yield from (f"{_INDENT}{line}" for line in _facts(health, look))
-    for condition in health.conditions:
-        yield from (f"{_INDENT}{line}" for line in _condition(condition, look))
-    yield from (f"{_INDENT}note: {safe(note)}" for note in health.notes)
+def _block(health: Health, now: datetime, look: Look, *, brief: bool) -> str:
+    name, state = look.bold(safe(health.cluster)), _state(health.state, look)
+    lines = [f"{name}: {state}, {_reach(health, now, look)}"]
+    for one in health.conditions:
+        mark = look.bad("critical") if one.level is Level.CRITICAL else look.weak("warning ")
+        since = f", since {look.at(one.since)}" if one.since else ""
+        lines.append(f"  {mark}  {safe(one.effect)}")
+        lines.append(f"            cause: {safe(one.cause)}{since}")
+        lines.append(f"            do:    {safe(one.todo)}")
+    if not brief:
+        lines += [f"  {line}" for line in _measures(health)]
+        lines += [f"  note: {safe(note)}" for note in health.notes]
+    return "\n".join(lines)
 
 
-def headline(health: Health, look: Look) -> str:
-    """Return 'protected to 14:02:31 (38 s ago)'; the state first, when it is another."""
-    state = {
-        State.PROTECTED: look.good,
-        State.AT_RISK: look.weak,
-        State.IN_DANGER: look.bad,
-        State.UNKNOWN: look.bad,
-    }[health.state](health.state.value)
-    if health.protected_to is not None:
-        ago = format_duration(max(0.0, (health.looked_at - health.protected_to).total_seconds()))
-        to = f"to {look.when(health.protected_to)} ({ago} ago)"
-        return f"{state} {to}" if health.state is State.PROTECTED else f"{state}, protected {to}"
-    if health.newest_dump_at is not None:
-        return f"{state}, by dumps alone: the newest of {look.when(health.newest_dump_at)}"
-    if health.state is State.UNKNOWN:
-        return f"{state}: what can be restored could not be told"
-    return f"{state}: nothing can be restored yet"
+def _state(state: State, look: Look) -> str:
+    if state is State.PROTECTED:
+        return look.good(state.value)
+    return look.weak(state.value) if state is State.AT_RISK else look.bad(state.value)
 
 
-def _facts(health: Health, look: Look) -> Iterator[str]:
-    if health.protected_from is not None:
-        yield f"from {look.when(health.protected_from)}; {_proven(health, look)}"
-    told = []
+def _reach(health: Health, now: datetime, look: Look) -> str:
+    """Return 'to 14:02:31 (38 s ago), from ...; last proven ... by drill in 4 min 10 s'."""
+    to, since, proven = health.protected_to, health.protected_from, health.proven
+    if to is None and health.newest_dump_at is not None:
+        return f"by dumps alone, the newest of {look.when(health.newest_dump_at)}"
+    if to is None:
+        return "nothing can be restored" if health.state is not State.UNKNOWN else "not known"
+    age = format_duration(max(0.0, (now - to).total_seconds()))
+    said = f"to {look.when(to)} ({age} ago)"
+    said += f", from {look.at(since)}" if since else ""
+    if proven is None:
+        return f"{said}; never proven by a drill"
+    return f"{said}; last proven {look.at(proven.at)} by drill in {format_duration(proven.seconds)}"
+
+
+def _measures(health: Health) -> list[str]:
+    found = []
+    if health.rpo_s is not None:
+        found.append(f"would be lost now: {_span(health.rpo_s)}{_goal(health.rpo_goal_s)}")
     if health.restore_s is not None:
-        told.append(f"a restore takes about {format_duration(health.restore_s)}")
-    if health.wal_behind_bytes:
-        told.append(f"{format_size(health.wal_behind_bytes)} of WAL is not archived yet")
-    if told:
-        yield "; ".join(told)
+        found.append(f"a restore takes about {_span(health.restore_s)}{_goal(health.rto_goal_s)}")
     for room in health.repositories:
-        used = f"{format_size(room.bytes)} of this cluster" if room.bytes is not None else ""
-        free = f"{format_size(room.free)} free" if room.free is not None else ""
-        full = f"full by {room.full_at:%Y-%m-%d}" if room.full_at is not None else ""
-        yield f"in {safe(room.name)}: {', '.join(filter(None, (used, free, full)))}"
+        parts = [
+            f"{format_size(room.bytes)} of this cluster" if room.bytes is not None else "",
+            f"{format_size(room.free)} free" if room.free is not None else "",
+            f"full by {room.full_at:%Y-%m-%d}" if room.full_at else "",
+        ]
+        found.append(f"{safe(room.name)}: {', '.join(filter(None, parts))}")
+    return found
 
 
-def _proven(health: Health, look: Look) -> str:
-    if health.proven is None:
-        return "never proven by a drill"
-    took = format_duration(health.proven.seconds)
-    return f"last proven {look.when(health.proven.at)} by drill in {took}"
+def _span(seconds: float) -> str:
+    return format_duration(seconds) if seconds else "nothing"
 
 
-def _condition(condition: Condition, look: Look) -> Iterator[str]:
-    word = condition.level.value.upper()
-    shown = look.bad(word) if condition.level is Level.CRITICAL else look.weak(word)
-    yield f"{shown} {condition.kind.value}: {safe(condition.effect)}"
-    since = f", since {look.when(condition.since)}" if condition.since is not None else ""
-    yield f"{_INDENT}because {safe(condition.cause)}{since}"
-    yield f"{_INDENT}to do: {safe(condition.todo)}"
+def _goal(seconds: float | None) -> str:
+    return f" (objective: {format_duration(seconds)})" if seconds else ""
