@@ -9,17 +9,20 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from pgkeep.config.sections import ClusterConfig
+from pgkeep.coverage.record import Record
 from pgkeep.health.backups import of_backups
 from pgkeep.health.condition import Condition, Kind, Level
-from pgkeep.health.forecast import RestoreTime, full_at, growth_per_s, restore_time
+from pgkeep.health.forecast import RestoreTime, Stored, full_at, growth_per_s, restore_time
 from pgkeep.health.health import Health, Proven, RepositoryRoom, State
 from pgkeep.health.proofs import of_proofs
 from pgkeep.health.seen import Seen
 from pgkeep.health.server import of_server
 from pgkeep.model.coverage import Span
+from pgkeep.model.lsn import Lsn
 from pgkeep.units import format_duration, format_size
 
 _NEAR: Final = 0.8  # of an objective: it is at risk before it breaks
+_KEEPS_UP: Final = 2  # segments that are not archived: the one in use, and one on its way
 _FULL_WARNING: Final = timedelta(days=14)
 _FULL_CRITICAL: Final = timedelta(days=2)
 
@@ -124,25 +127,38 @@ def _proven(seen: Seen) -> Proven | None:
 def _exposure(seen: Seen) -> _Exposure:
     """Say what would be lost if the server died now.
 
-    Positions tell how much. How old it is nobody can tell exactly: not older than the end of the
-    newest file that was archived; nor than archive_timeout, for a server that archives.
+    Positions tell how much. How old it is nobody can tell exactly: what is not archived came after
+    the newest commit that is. While nothing but the segment in use is missing it is younger: it
+    came after the file that was archived last, and within archive_timeout.
     """
     span, server = _span(seen), seen.server
+    record = seen.listing.record.newest if seen.listing else None
     newest = seen.listing.newest if seen.listing else None
-    if span is None or newest is None:
+    if span is None or record is None or newest is None:
         return _Exposure()
-    if server is None:
+    if server is None or server.generation != record.generation.id:
+        # Nobody asked, or another server: its positions say nothing of this cluster.
         age = (seen.now - newest).total_seconds()
         return _Exposure(None, max(0.0, age) if seen.has_server else None)
     behind = max(0, server.lsn - span.end)
     if behind == 0:
-        return _Exposure(0, 0.0)
-    archived = server.archiver.last_archived_time
-    age = (seen.now - max(newest, archived or newest)).total_seconds()
-    if server.archive_timeout and server.archiving and server.archiver.failed_at is None:
+        # A standby may be behind itself: that it has nothing more says nothing.
+        return _Exposure(0, None if server.in_recovery else 0.0)
+    there = seen.now + timedelta(seconds=server.ahead_s)  # its clock dated all of this
+    size = record.generation.segment_size
+    keeps_up = behind <= _KEEPS_UP * size and not _has_hole_after(record, span.end)
+    archived = server.archiver.last_archived_time if keeps_up else None
+    age = (there - max(newest, archived or newest)).total_seconds()
+    if keeps_up and server.archive_timeout and server.archiving and not server.archiver.failed_at:
         # An idle server ends no segment: then nothing of what waits matters to anybody.
         age = min(age, float(server.archive_timeout))
     return _Exposure(behind, max(0.0, age))
+
+
+def _has_hole_after(record: Record, end: Lsn) -> bool:
+    latest = record.coverage.latest
+    holes = latest.holes if latest else ()
+    return any(hole.last.number * record.generation.segment_size >= end for hole in holes)
 
 
 def _restore_time(seen: Seen) -> RestoreTime | None:
@@ -166,8 +182,7 @@ def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
     window = timedelta(seconds=retention.window)
     kept = retention.daily or retention.weekly or retention.monthly or retention.yearly
     settled = bool(kept or window) and bool(backups) and seen.now - backups[0].started_at > window
-    rate = seen.room.rate if seen.room else 0.0
-    growth = None if settled else growth_per_s(backups, rate, seen.now)
+    growth = None if settled else growth_per_s(backups, _archived(seen), seen.now)
     return tuple(
         RepositoryRoom(
             place.room.name,
@@ -178,6 +193,14 @@ def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
         )
         for place in seen.places
     )
+
+
+def _archived(seen: Seen) -> list[Stored]:
+    """Return what each WAL file in the repository takes, and when it came."""
+    parts = seen.listing.record.generations if seen.listing else ()
+    return [
+        Stored(stat.modified, stat.size) for part in parts for stat in part.listing.stats.values()
+    ]
 
 
 def _of_rooms(seen: Seen, rooms: tuple[RepositoryRoom, ...]) -> Iterator[Condition]:
