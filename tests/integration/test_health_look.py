@@ -80,7 +80,7 @@ def test_from_a_new_cluster_to_a_proven_one(stage: Stage) -> None:
     kept = stage.look()
     assert (kept.state, kept.conditions) == (State.PROTECTED, ())
     assert kept.protected_to is not None
-    assert kept.looked_at - kept.protected_to < timedelta(minutes=1)
+    assert kept.looked_at - kept.protected_to < timedelta(minutes=2)
     assert kept.proven is None
     assert stage.status()[0] == 0
 

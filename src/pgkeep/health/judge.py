@@ -12,13 +12,22 @@ from pgkeep.config.sections import ClusterConfig
 from pgkeep.coverage.record import Record
 from pgkeep.health.backups import of_backups
 from pgkeep.health.condition import Condition, Kind, Level
-from pgkeep.health.forecast import RestoreTime, Stored, full_at, growth_per_s, restore_time
+from pgkeep.health.forecast import (
+    RestoreTime,
+    Stored,
+    full_at,
+    growth_per_s,
+    restore_time,
+    wal_between,
+)
 from pgkeep.health.health import Health, Proven, RepositoryRoom, State
 from pgkeep.health.proofs import of_proofs
 from pgkeep.health.seen import Seen
 from pgkeep.health.server import of_server
+from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Span
 from pgkeep.model.lsn import Lsn
+from pgkeep.repository.drills.report import Measures
 from pgkeep.units import format_duration, format_size
 
 _NEAR: Final = 0.8  # of an objective: it is at risk before it breaks
@@ -53,6 +62,7 @@ def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
         *_of_copies(seen),
         *_of_rpo(seen, config, exposure),
         *_of_rto(seen, config, restore),
+        *_of_plan(seen, config, restore),
     ]
     conditions.sort(key=lambda one: (one.level is not Level.CRITICAL, one.kind, one.subject))
     dumps = [dump.taken_at for dump in seen.dumps]
@@ -161,18 +171,25 @@ def _has_hole_after(record: Record, end: Lsn) -> bool:
     return any(hole.last.number * record.generation.segment_size >= end for hole in holes)
 
 
-def _restore_time(seen: Seen) -> RestoreTime | None:
+def _base(seen: Seen) -> Backup | None:
+    """Return the backup from which the newest moment is restored."""
     record = seen.listing.record.newest if seen.listing else None
     span = _span(seen)
-    if seen.listing is None or record is None or span is None:
+    if record is None or span is None:
         return None
-    by_id = {backup.id: backup for backup in record.backups}
-    base = by_id.get(span.backups[-1])
-    if base is None:
+    return next((backup for backup in record.backups if backup.id == span.backups[-1]), None)
+
+
+def _measures(seen: Seen) -> Measures | None:
+    drill = seen.listing.drills.last_passed if seen.listing else None
+    return drill.measures if drill else None
+
+
+def _restore_time(seen: Seen) -> RestoreTime | None:
+    base, span = _base(seen), _span(seen)
+    if base is None or span is None:
         return None
-    drill = seen.listing.drills.last_passed
-    measures = drill.measures if drill else None
-    return restore_time(base.size, max(0, span.end - base.start_lsn), measures)
+    return restore_time(base.size, max(0, span.end - base.start_lsn), _measures(seen))
 
 
 def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
@@ -315,6 +332,26 @@ def _of_rto(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> I
         f"estimated {basis}, from the size of the cluster and the WAL since the newest backup",
         "pgkeep backup: less WAL to replay; then pgkeep drill to measure again",
     )
+
+
+def _of_plan(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> Iterator[Condition]:
+    """Tell when the objective holds after a backup and not before the next one any more."""
+    goal, base = config.objectives.rto, _base(seen)
+    record = seen.listing.record.newest if seen.listing else None
+    if not goal or restore is None or restore.seconds > goal or base is None or record is None:
+        return
+    between = wal_between(record.backups)
+    if between is None:
+        return
+    longest = restore_time(base.size, between, _measures(seen))
+    if longest.seconds > goal:
+        yield seen.warning(
+            Kind.PLAN_DRIFTED,
+            f"your plan no longer meets the goal: before the next backup a restore takes "
+            f"{format_duration(longest.seconds)}; the objective is {format_duration(goal)}",
+            f"from one backup to the next come {format_size(between)} of WAL to replay",
+            f"back up more often: backup in [clusters.{seen.cluster}.schedule] of pgkeep.toml",
+        )
 
 
 def _notes(seen: Seen, restore: RestoreTime | None) -> Iterator[str]:
