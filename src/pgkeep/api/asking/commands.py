@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgkeep.api import values
+from pgkeep.api.asking import values
 from pgkeep.api.errors import BadRequest
-from pgkeep.api.values import Bounds, Check
+from pgkeep.api.asking.values import Bounds, Check
 
 _MOST_WORDS: Final = 200
 _JOBS: Final = values.number(1, 256)
