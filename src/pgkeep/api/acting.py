@@ -42,7 +42,7 @@ class Acting:
         # Written down first: whatever happens then, it is known who asked.
         self.audit.record(caller, asked.act, Outcome.STARTED, cluster=cluster, words=asked.words)
         try:
-            return self.board.start(cluster, asked.words, user.title)
+            return self.board.start(cluster, asked.words, user.name)
         except PgkeepError as error:
             self.audit.record(
                 caller,

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from msgspec import convert, to_builtins
 
+from pgkeep.api.errors import ActNotRecorded
 from pgkeep.api.sessions import Caller
 from pgkeep.api.users import now_utc
 from pgkeep.errors import PgkeepError
@@ -75,12 +76,12 @@ class Audit:
         facts: dict[str, str] | None = None,
         who: str = "",
     ) -> None:
-        """Write an act down, durably. Raise OSError: what cannot be written must not be done."""
+        """Write an act down, durably. Raise ActNotRecorded: then it must not be done."""
         now = self._clock()
         act = Act(
             id=act_id(now),
             at=now,
-            who=who or (caller.user.title if caller.user else "nobody"),
+            who=who or (caller.user.name if caller.user else "nobody"),
             what=what,
             outcome=outcome,
             cluster=cluster,
@@ -88,12 +89,20 @@ class Audit:
             host=socket.gethostname(),
             facts={**({"address": caller.address} if caller.address else {}), **(facts or {})},
         )
-        self._append(act)
+        try:
+            self._append(act)
+        except OSError as error:
+            why = f"{self.path} cannot be written: {error.strerror or error}"
+            advice = "make room there, or do it by the command line"
+            raise ActNotRecorded(f"do this ({what})", why, advice) from error
         with self._news:
             self._news.notify_all()
 
     def log_in(self, caller: Caller, who: str, outcome: Outcome, **facts: str) -> None:
-        """Write a log-in down; of failed ones no more than a bound, and how many were left out."""
+        """Write a log-in down; of failed ones no more than a bound, and how many were left out.
+
+        A full disk keeps nobody out: who logs in may be the one to mend that.
+        """
         if outcome is not Outcome.DONE:
             now = self._clock()
             with self._lock:
@@ -106,7 +115,10 @@ class Audit:
         with self._lock:
             left_out, self._left_out = self._left_out, 0
         more = {"failed_before_not_listed": str(left_out)} if left_out else {}
-        self.record(caller, "log-in", outcome, facts={**facts, **more}, who=who[:64])
+        try:
+            self.record(caller, "log-in", outcome, facts={**facts, **more}, who=who[:64])
+        except ActNotRecorded as error:
+            logging.getLogger("pgkeep.audit").error("%s", error)
 
     def waiting(self) -> int:
         """Return how many acts are not in a repository yet."""
@@ -156,7 +168,7 @@ class Audit:
                         return  # it is being written
                     act = _decode(line)
                     if act is not None:
-                        yield act, file.seek(0, os.SEEK_CUR)
+                        yield act, file.tell()
         except FileNotFoundError:
             return
 

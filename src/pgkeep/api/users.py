@@ -43,11 +43,6 @@ class User:
         """Tell whether this user may do an act of rights.NEEDS."""
         return may(self.role, act)
 
-    @property
-    def title(self) -> str:
-        """Return the name as the audit log has it."""
-        return f"{self.name} (token {self.token})" if self.token else self.name
-
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgkeep.api.asking import values
-from pgkeep.api.errors import BadRequest
 from pgkeep.api.asking.values import Bounds, Check
+from pgkeep.api.errors import BadRequest
 
 _MOST_WORDS: Final = 200
 _JOBS: Final = values.number(1, 256)
