@@ -118,7 +118,7 @@ class Audit:
         try:
             self.record(caller, "log-in", outcome, facts={**facts, **more}, who=who[:64])
         except ActNotRecorded as error:
-            logging.getLogger("pgkeep.audit").error("%s", error)
+            logging.getLogger("pgkeep.audit").warning("%s", error)
 
     def waiting(self) -> int:
         """Return how many acts are not in a repository yet."""
