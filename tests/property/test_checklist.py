@@ -47,6 +47,7 @@ facts = st.builds(
     archive=st.none() | archives,
     server=st.none() | servers,
     server_trouble=st.just("it does not answer"),
+    checked=st.none() | st.builds(Done, moments, st.just("a proof")),
     sizes=maybe,
     policy=st.sampled_from(["", "window 14 d"]),
     expire=maybe,

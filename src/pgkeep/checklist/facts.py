@@ -65,6 +65,7 @@ class Facts:
     archive: Archive | None = None
     server: Server | None = None
     server_trouble: str = ""  # why the server could not be asked
+    checked: Done | None = None  # when archiving was last found good and that was recorded
     sizes: Done | None = None  # when it was recorded how much is stored
     policy: str = ""  # retention, in words; '' when none is set
     expire: Done | None = None

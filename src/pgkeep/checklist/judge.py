@@ -101,11 +101,14 @@ def _wal(facts: Facts, now: datetime) -> Answer:  # noqa: ARG001 - as every judg
                   found.to)  # fmt: skip
 
 
-def _archiver(facts: Facts, now: datetime) -> Answer:  # noqa: ARG001 - as every judge
+def _archiver(facts: Facts, now: datetime) -> Answer:
     server = facts.server
     if server is None:
-        says = f"the server cannot be asked ({facts.server_trouble})"
-        return Answer(State.UNKNOWN, says, todo="pgkeep check")
+        # Nobody looked today, unless that is on record.
+        before = _periodic(facts.checked, DAY, now, "pgkeep check")
+        state = State.UNKNOWN if before.state is State.OK else before.state
+        says = f"the server cannot be asked ({facts.server_trouble}); before: {before.proof}"
+        return before._replace(state=state, proof=says, todo="pgkeep check")
     next_due = server.asked_at + DAY
     if server.standby:
         return Answer(State.UNKNOWN, "this is a standby: ask its primary", server.asked_at)

@@ -66,6 +66,7 @@ def look(app: App, now: datetime) -> Facts:
         server=server,
         server_trouble=server_trouble,
         sizes=_act(own.get(CHECKLIST), lambda act: act.facts.get("stored", "")),
+        checked=_checked(own.get(CHECKLIST)),
         policy=_policy(app),
         expire=_act(own.get(EXPIRE), lambda act: f"expire in {act.facts.get('repository', '')}"),
         drill=_drill(listing.drills.last),
@@ -201,8 +202,13 @@ def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
         except PgkeepError:
             continue  # told by the copies' row
         good = sum(slot.kind == RECOVERY and not slot.damage for slot in slots)
-        test = _act(newest.get(place.title), lambda act: f"opened by {act.facts.get('kind', '')}")
+        test = _act(newest.get(place.title), _of_kit)
         yield Kit(place.title, repository.key is not None, good, test)
+
+
+def _of_kit(act: Act) -> str:
+    kind = "its recovery key" if act.facts.get("kind") == RECOVERY else "a passphrase"
+    return f"opened by {kind}"
 
 
 def _policy(app: App) -> str:
@@ -228,6 +234,12 @@ def _act(act: Act | None, words: Callable[[Act], str]) -> Done | None:
         return None
     wrong = act.facts.get("error", "") or "it failed" if act.outcome is Outcome.FAILED else ""
     return Done(act.at, f"{words(act)} (act {act.id})", wrong)
+
+
+def _checked(act: Act | None) -> Done | None:
+    if act is None or act.facts.get("archive-command") != "ok":
+        return None
+    return Done(act.at, f"archiving was good (act {act.id})")
 
 
 def _newest(*found: Act | None) -> Act | None:

@@ -32,9 +32,12 @@ def _row(row: Row, look: Look, words: Sequence[str]) -> list[str]:
     lines = [head, *_wrapped(f"{_dates(row, look)}{row.proof}")]
     if row.state is not State.OK:
         lines += _wrapped(f"why: {row.why}")
-    if row.todo:
+    if row.todo.startswith("pgkeep "):
         # Never wrapped: it is to be copied.
-        lines.append(f"{' ' * _COLUMN}do: {safe(_typed(row.todo, words))}")
+        typed = f"{shlex.join(words)} {row.todo.removeprefix('pgkeep ')}"
+        lines.append(f"{' ' * _COLUMN}do: {safe(typed)}")
+    elif row.todo:
+        lines += _wrapped(f"do: {row.todo}")
     return lines
 
 
@@ -49,12 +52,6 @@ def _short(moment: datetime, look: Look) -> str:
     """Return the time to the minute, in the user's zone."""
     here = moment.astimezone(look.zone)
     return f"{here:%Y-%m-%d %H:%M}{'Z' if not here.utcoffset() else f'{here:%z}'}"
-
-
-def _typed(todo: str, words: Sequence[str]) -> str:
-    """Return a command with the global options that this run was given."""
-    command, space, rest = todo.partition(" ")
-    return f"{shlex.join(words)}{space}{rest}" if command == "pgkeep" else todo
 
 
 def _wrapped(text: str) -> list[str]:
