@@ -18,6 +18,7 @@ import typer
 
 from pgkeep import __version__, config_file
 from pgkeep.cli.census import command as census
+from pgkeep.cli.checklisting import command as checklist
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
     FAILED,
@@ -168,7 +169,7 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo),
+        *(repair, retention, wal, census, point, cost, undo, checklist),
     ):
         part.register(app)
     app.command("demo")(_demo)
