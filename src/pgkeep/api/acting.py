@@ -1,7 +1,8 @@
 """The one way in which the API and the page have something done: rights, check, record, start."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from pgkeep.api.asking.commands import Asked, check
@@ -88,6 +89,18 @@ class Acting:
             if act != "look":
                 self.audit.record(caller, act, Outcome.REFUSED, cluster=cluster, words=words)
             raise
+
+    @contextmanager
+    def noted(self, caller: Caller, what: str, facts: dict[str, str]) -> Iterator[None]:
+        """Write down that something of the service's own is changed, before and after."""
+        self.audit.record(caller, what, Outcome.STARTED, facts=facts)
+        try:
+            yield
+        except PgkeepError as error:
+            failed = {**facts, "error": str(error)[:500]}
+            self.audit.record(caller, what, Outcome.FAILED, facts=failed)
+            raise
+        self.audit.record(caller, what, Outcome.DONE, facts=facts)
 
     def bounds(self) -> Bounds:
         """Return what the config says about where commands may reach."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from pgkeep.api.errors import BadRequest
 from pgkeep.api.gate.access import cookie_name
 from pgkeep.api.rights import NEEDS
 from pgkeep.api.routes.asked import Asked, Shared, Who, needs
@@ -29,7 +30,7 @@ class Passwords(Asked):
 
 @router.post("/session")
 def log_in(body: LogIn, request: Request, response: Response, shared: Shared) -> dict[str, Any]:
-    """Log in: the session's cookie comes with the answer, and `csrf`, to be sent as X-CSRF-Token."""
+    """Log in: the answer has the session's cookie, and `csrf` to be sent as X-CSRF-Token."""
     address = request.client.host if request.client else ""
     session, secret = shared.log_in(body.name, body.password, address)
     set_cookie(response, secret, secure=request.url.scheme == "https")
@@ -74,8 +75,6 @@ def set_cookie(response: Response, secret: str, *, secure: bool) -> None:
 
 
 def _session(who: Caller) -> Session:
-    from pgkeep.api.errors import BadRequest
-
     if who.session is None:
         raise BadRequest("change the password", "a token has none", "log in as a user")
     return who.session

@@ -9,7 +9,6 @@ from pydantic import Field
 from pgkeep.api.rights import Role
 from pgkeep.api.routes.asked import Asked, Shared, UserName, Who, needs
 from pgkeep.api.users import StoredToken, StoredUser
-from pgkeep.repository.acts.act import Outcome
 from pgkeep.repository.acts.storing import acts
 
 router = APIRouter(prefix="/api", tags=["users"])
@@ -49,10 +48,9 @@ def users(shared: Shared) -> list[dict[str, Any]]:
 @router.post("/users", status_code=201, **needs("users"))
 def add_user(body: NewUser, shared: Shared, who: Who) -> dict[str, Any]:
     """Make a user."""
-    made = shared.users.add(body.name, body.role, body.password)
     facts = {"user": body.name, "role": body.role.value}
-    shared.audit.record(who, "user-add", Outcome.DONE, facts=facts)
-    return user_facts(made)
+    with shared.acting.noted(who, "user-add", facts):
+        return user_facts(shared.users.add(body.name, body.role, body.password))
 
 
 @router.patch("/users/{name}", **needs("users"))
@@ -61,19 +59,19 @@ def change_user(name: UserName, body: UserChange, shared: Shared, who: Who) -> d
     changed = [field for field in ("role", "password") if getattr(body, field) is not None]
     facts = {"user": name, "changed": ", ".join(changed)}
     facts |= {"role": body.role.value} if body.role else {}
-    if body.role is not None:
-        shared.users.set_role(name, body.role)
-    if body.password is not None:
-        shared.users.set_password(name, body.password)
-    shared.audit.record(who, "user-change", Outcome.DONE, facts=facts)
+    with shared.acting.noted(who, "user-change", facts):
+        if body.role is not None:
+            shared.users.set_role(name, body.role)
+        if body.password is not None:
+            shared.users.set_password(name, body.password)
     return facts
 
 
 @router.delete("/users/{name}", **needs("users"))
 def remove_user(name: UserName, shared: Shared, who: Who) -> dict[str, Any]:
     """Remove a user; the last admin stays."""
-    shared.users.remove(name)
-    shared.audit.record(who, "user-remove", Outcome.DONE, facts={"user": name})
+    with shared.acting.noted(who, "user-remove", {"user": name}):
+        shared.users.remove(name)
     return {"removed": name}
 
 
@@ -87,17 +85,17 @@ def tokens(shared: Shared) -> list[dict[str, Any]]:
 def add_token(body: NewToken, shared: Shared, who: Who) -> dict[str, Any]:
     """Make a token: `token` is shown this once."""
     expires = body.expires_at.astimezone() if body.expires_at else None
-    made, token = shared.users.add_token(body.name, body.role, expires)
     facts = {"token": body.name, "role": body.role.value}
-    shared.audit.record(who, "token-add", Outcome.DONE, facts=facts)
+    with shared.acting.noted(who, "token-add", facts):
+        made, token = shared.users.add_token(body.name, body.role, expires)
     return {**token_facts(made), "token": token}
 
 
 @router.delete("/tokens/{name}", **needs("tokens"))
 def remove_token(name: UserName, shared: Shared, who: Who) -> dict[str, Any]:
     """Remove a token: it opens nothing any more."""
-    shared.users.remove_token(name)
-    shared.audit.record(who, "token-remove", Outcome.DONE, facts={"token": name})
+    with shared.acting.noted(who, "token-remove", {"token": name}):
+        shared.users.remove_token(name)
     return {"removed": name}
 
 
