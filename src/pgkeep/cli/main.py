@@ -37,6 +37,7 @@ from pgkeep.cli.pointing import command as point
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.cli.undoing import command as undo
+from pgkeep.cli.users import command as users
 from pgkeep.errors import PgkeepError
 
 BROKEN_PIPE: Final = 141  # what a shell shows for a program that SIGPIPE ended
@@ -169,7 +170,7 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo, checklist),
+        *(repair, retention, wal, census, point, cost, undo, checklist, users),
     ):
         part.register(app)
     app.command("demo")(_demo)
