@@ -32,8 +32,12 @@ def _parts(request: Request) -> Parts:
     return found
 
 
+def _caller(request: Request) -> Caller:
+    return current_caller(request)
+
+
 Shared = Annotated[Parts, Depends(_parts)]
-Who = Annotated[Caller, Depends(current_caller)]
+Who = Annotated[Caller, Depends(_caller)]
 
 
 def needs(act: str) -> dict[str, Any]:
