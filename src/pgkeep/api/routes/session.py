@@ -43,7 +43,9 @@ def log_out(request: Request, response: Response, shared: Shared, who: Who) -> d
     """Log out: the session is over on the server."""
     shared.log_out(who)
     secure = request.url.scheme == "https"
-    response.delete_cookie(cookie_name(secure=secure), secure=secure, httponly=True)
+    response.delete_cookie(
+        cookie_name(secure=secure), secure=secure, httponly=True, samesite="strict"
+    )
     return {"logged_in": False}
 
 
