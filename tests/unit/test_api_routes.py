@@ -157,7 +157,7 @@ def test_what_destroys_takes_the_clusters_name(served: Served, people: dict[Role
         ("/api/clusters/main/undo", {"what": "database", "name": "shop"}),
     ]:
         answer = admin.post(path, json=body)
-        assert (answer.status_code, said(answer)) == (409, "not-confirmed"), path
+        assert (answer.status_code, said(answer)) == (409, "name-not-typed"), path
         assert answer.json()["hint"] == "type main"
     assert len(served.runner.started) == started
 

@@ -44,7 +44,7 @@ class WrongHost(ServiceFailed):
 class NotConfirmed(ServiceFailed):
     """Something that destroys was asked for without the cluster's name typed."""
 
-    code = "not-confirmed"
+    code = "name-not-typed"
 
 
 class BadRequest(ServiceFailed):

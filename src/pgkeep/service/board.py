@@ -51,6 +51,7 @@ class Board:
         self._runs: dict[str, JobRun] = {}  # that are not over
         self._asked_to_look: set[str] = set()
         self.wake: Callable[[], None] = lambda: None  # the loop, when something is to be done
+        self.troubles: list[str] = []  # of the service itself: alert channels that fail
         self.ledger = Ledger(state_directory)
         self._jobs_directory = state_directory / "jobs"
         self._runner = runner(loaded.file, self._jobs_directory)

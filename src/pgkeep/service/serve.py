@@ -54,6 +54,10 @@ class Tells(Protocol):
 
     def tell(self, healths: list[Health], now: datetime) -> None: ...
 
+    def troubles(self) -> list[str]:
+        """Say which channels fail, and why."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -180,6 +184,11 @@ class Service:
             if health is not None:
                 healths.append(health)
         self._tells.tell(healths, now)
+        troubles = self._tells.troubles()
+        for trouble in troubles:
+            if trouble not in self.board.troubles:
+                self._say(f"error: {trouble}")
+        self.board.troubles = troubles
 
     def _reload(self) -> None:
         """Go on with the config as it is now, or with the old one if it is no good."""

@@ -1,14 +1,14 @@
 """Looks at every cluster's health again and again; one that hangs holds up nobody else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock, Thread
 from typing import Final
 
 from pgkeep.errors import PgkeepError
-from pgkeep.health.condition import Condition, Kind, Level
-from pgkeep.health.health import Health, State
+from pgkeep.health.health import Health
+from pgkeep.health.look import unknown
 from pgkeep.service.board import Board
 from pgkeep.units import format_duration
 
@@ -59,12 +59,12 @@ class Watch:
         for cluster, one in self._under_way.items():
             if not one.hangs and now - one.since >= HANGS:
                 one.hangs = True
-                self._board.put_health(self._hanging(cluster, now, now - one.since))
+                self._board.put_health(self._hanging(cluster, now - one.since))
 
-    def _hanging(self, cluster: str, now: datetime, took: timedelta) -> Health:
+    def _hanging(self, cluster: str, took: timedelta) -> Health:
         seconds = format_duration(took.total_seconds())
         cause = f"the server or a repository has not answered for {seconds}"
-        return _unknown(self._board.health(cluster), cluster, now, cause)
+        return unknown(cluster, cause, last=self._board.health(cluster))
 
     def _run(self, cluster: str) -> None:
         health: Health | None = None
@@ -84,20 +84,4 @@ class Watch:
     def _failed(self, cluster: str, why: str) -> Health | None:
         if cluster not in self._board.clusters():
             return None  # the config has changed meanwhile
-        return _unknown(self._board.health(cluster), cluster, self._board.now(), why)
-
-
-def _unknown(last: Health | None, cluster: str, now: datetime, cause: str) -> Health:
-    """Return what is left to say: what the last look found, and that it may be so no longer."""
-    condition = Condition(
-        cluster,
-        Kind.UNKNOWN,
-        Level.CRITICAL,
-        "nobody knows what can be restored now",
-        cause,
-        f"pgkeep --cluster {cluster} check",
-    )
-    if last is None:
-        return Health(cluster, State.UNKNOWN, now, None, None, None, (condition,))
-    others = tuple(one for one in last.conditions if one.kind is not Kind.UNKNOWN)
-    return replace(last, state=State.UNKNOWN, looked_at=now, conditions=(condition, *others))
+        return unknown(cluster, why, last=self._board.health(cluster))

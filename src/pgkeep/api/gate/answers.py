@@ -19,7 +19,7 @@ _STATUSES: Final = {
     "unknown-dump": HTTPStatus.NOT_FOUND,
     "user-exists": HTTPStatus.CONFLICT,
     "last-admin": HTTPStatus.CONFLICT,
-    "not-confirmed": HTTPStatus.CONFLICT,
+    "name-not-typed": HTTPStatus.CONFLICT,
     "request-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too-many-log-ins": HTTPStatus.TOO_MANY_REQUESTS,
     "bad-request": HTTPStatus.UNPROCESSABLE_ENTITY,

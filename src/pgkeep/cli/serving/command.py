@@ -41,9 +41,9 @@ def serve(
         bool, typer.Option("--no-page", help="Only jobs, health and alerts: no HTTP at all.")
     ] = False,
 ) -> int:
-    """Run jobs on time, watch health, tell who must know; serve the page, /api, /metrics.
+    """Run jobs on time, watch health, send alerts, serve the page.
 
-    Runs in the foreground until SIGTERM or Ctrl-C. SIGHUP has it read its config again.
+    And /api and /metrics. Runs in the foreground until SIGTERM or Ctrl-C. SIGHUP has it read its config again.
     """
     from pgkeep.cli.serving.parts import ServiceParts
     from pgkeep.service.serve import Service, alone, signals_for
