@@ -32,7 +32,6 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.session import Session
 from pgkeep.setup.check import CheckReport
 from pgkeep.setup.copies import Kept, look_at_copies
-from pgkeep.setup.plan import DISABLED
 from pgkeep.setup.three_two_one import UNDELETABLE
 from pgkeep.setup.verdicts import State, Verdict
 from pgkeep.units import format_duration
@@ -108,8 +107,6 @@ def _server(app: App) -> tuple[Server | None, str]:
 
 def _seen(session: Session) -> Server:
     facts, stats = session.facts(), session.archiver_stats()
-    settings = facts.settings
-    command = settings.get("archive_command", "") not in ("", DISABLED)
     archived = None
     if stats.last_archived_wal is not None and stats.last_archived_time is not None:
         at = stats.last_archived_time
@@ -117,8 +114,7 @@ def _seen(session: Session) -> Server:
     return Server(
         asked_at=facts.clock,
         checksums=facts.data_checksums,
-        archives=settings["archive_mode"] != "off"
-        and (command or bool(settings.get("archive_library"))),
+        archives=facts.archiving,
         standby=facts.in_recovery,
         archived=archived,
         failing_since=stats.failed_at,

@@ -34,6 +34,7 @@ from pgkeep.cli.context import (
 )
 from pgkeep.cli.drilling import command as drill
 from pgkeep.cli.pointing import command as point
+from pgkeep.cli.runbooks import command as runbook
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.cli.undoing import command as undo
@@ -159,7 +160,7 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo, checklist),
+        *(repair, retention, wal, census, point, cost, undo, checklist, runbook),
     ):
         part.register(app)
     app.command("demo")(_demo)
