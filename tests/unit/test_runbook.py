@@ -91,7 +91,7 @@ def test_there_is_a_section_for_every_kind_of_disaster() -> None:
     for told in (
         "/srv/pg data/18", "5433", "18.1", "'/etc/pgkeep/pg keep.toml'", "Oslo", "0c29a1f2",
         "s3://backups/shop?region=eu-central-1&versions=before:MOMENT", "/fast/ts", "44 GiB",
-        "4 min 12 s for 44 GiB (writing 3 min 20 s, replaying WAL 50 s)",
+        "4 min 12 s for 44 GiB at the drill of 2026-11-02 (writing 3 min 20 s, replaying WAL 50 s)",
         "20261102T060000.000000Z-953a65ff",
     ):  # fmt: skip
         assert told in text, told
@@ -106,7 +106,7 @@ def test_what_is_not_known_is_said() -> None:
     assert "NO repository of this cluster locks its objects" in text
     assert "There is no other copy to mend it from." in text
     assert "NEVER: how long a restore takes is not known" in text
-    assert "measured by drill" not in text
+    assert "at the drill of" not in text
 
 
 class Tags(HTMLParser):

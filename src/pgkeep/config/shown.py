@@ -90,7 +90,9 @@ def _section(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
         here = (*path, key)
         name = ".".join(map(_key, here))
         if isinstance(item, Mapping):
-            yield from ("", f"[{name}]", *_section(item, here))
+            # A section of nothing but sections needs no line of its own.
+            alone = not item or not all(map(_is_section, item.values()))
+            yield from (*(("", f"[{name}]") if alone else ()), *_section(item, here))
             continue
         for one in item:
             yield from ("", f"[[{name}]]", *_section(one, here))

@@ -7,7 +7,9 @@ from pgkeep.runbook.facts import Facts, Measured
 from pgkeep.units import format_duration, format_size
 
 DIRECTORY = "DATA_DIRECTORY"  # where it is not known
-NOT_MEASURED = "not measured: run pgkeep drill"
+NOT_DRILLED = "not measured: run pgkeep drill"
+ASK_FOR_KEY = "read -rs PGKEEP_PASSPHRASE && export PGKEEP_PASSPHRASE"
+UNMEASURED = "not measured"  # a drill does not do this
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Commands:
         """Say how long a restore takes, by the last drill."""
         found = self.facts.measured
         if found is None or found.ready_s is None:
-            return NOT_MEASURED
+            return NOT_DRILLED
         parts = []
         if found.restore_s is not None:
             parts.append(f"writing {format_duration(found.restore_s)}")
@@ -75,14 +77,16 @@ class Commands:
             parts.append(f"replaying WAL {format_duration(found.recovery_s)}")
         size = format_size(found.restored_bytes)
         told = f" ({', '.join(parts)})" if parts else ""
-        return f"{format_duration(found.ready_s)} for {size}{told}: {drill_words(found)}"
+        total = format_duration(found.ready_s)
+        return f"{total} for {size} at the drill of {found.at:%Y-%m-%d}{told}"
 
     def drilled_in(self) -> str:
         """Say how long it takes to recover a copy to look into."""
         found = self.facts.measured
         if found is None or found.ready_s is None:
-            return NOT_MEASURED
-        return f"{format_duration(found.ready_s)} and the search: {drill_words(found)}"
+            return NOT_DRILLED
+        total = format_duration(found.ready_s)
+        return f"{total} for a copy of everything at the drill of {found.at:%Y-%m-%d}"
 
 
 def drill_words(found: Measured) -> str:

@@ -1,6 +1,6 @@
 """What to do in each kind of disaster, with this cluster's paths, versions and ports. Pure."""
 
-from pgkeep.runbook.commands import NOT_MEASURED, Commands
+from pgkeep.runbook.commands import ASK_FOR_KEY, UNMEASURED, Commands
 from pgkeep.runbook.facts import Facts, Place
 from pgkeep.runbook.page import Block, Section, Step, Words
 from pgkeep.units import format_size
@@ -29,7 +29,7 @@ def _table(c: Commands) -> Section:
         Words("The server goes on running; nothing else is touched. Until it is done, let nobody "
               "write to that table."),
         Step("Find the accident, and its number. The time is how far back to look.",
-             (c.pgkeep("undo", "find", "--since", "2h"),), NOT_MEASURED),
+             (c.pgkeep("undo", "find", "--since", "2h"),), UNMEASURED),
         Step("See what would come back. The first number shown is 1.",
              (c.pgkeep("undo", "table", _TABLE, "--event", "1", "--dry-run"),), c.drilled_in()),
         Step("A table that is gone: make it anew, with all it had. It asks before it changes "
@@ -43,7 +43,7 @@ def _table(c: Commands) -> Section:
              c.drilled_in()),
         Step("Without WAL of that time, from the newest dump, into a new database.",
              (c.pgkeep("dump", "restore", "latest", "--database", "DATABASE", "--name",
-                       "database_as_it_was"),), NOT_MEASURED),
+                       "database_as_it_was"),), UNMEASURED),
     ))  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def _migration(c: Commands) -> Section:
              (c.pgkeep("undo", "table", _TABLE, "--at", target, "--dry-run"),), c.drilled_in()),
         Step("If everything must go back: stop the server and put its directory aside. It keeps "
              "what was written since.", (c.stop, c.move_aside), "seconds"),
-        Step("Restore to that moment, or to a time.",
+        Step("Restore to that moment, or to a time (this one is the newest when this was written).",
              (c.pgkeep("restore", "--target-dir", c.directory, "--keep-archiving", "--to", target),
               c.pgkeep("restore", "--target-dir", c.directory, "--keep-archiving", "--to",
                        c.moment)), c.restored_in()),
@@ -80,7 +80,7 @@ def _directory(c: Commands) -> Section:
         *_up_again(c),
         Step("Single bad pages, in a directory that is else whole, with the server stopped: no "
              "restore is needed.",
-             (c.pgkeep("repair", "--target-dir", c.directory, "--dry-run"),), NOT_MEASURED),
+             (c.pgkeep("repair", "--target-dir", c.directory, "--dry-run"),), UNMEASURED),
     ))  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _up_again(c: Commands) -> tuple[Block, ...]:
         Step(f"Start it, and let it recover; the log says how far it is.{listens}",
              (c.start, c.pgkeep("inspect", c.directory)), c.restored_in()),
         Step("Is it archiving? Then back it up at once.",
-             (c.pgkeep("check"), c.pgkeep("backup")), NOT_MEASURED),
+             (c.pgkeep("check"), c.pgkeep("backup")), UNMEASURED),
     )  # fmt: skip
 
 
@@ -110,7 +110,8 @@ def _server(c: Commands) -> Section:
     return Section("server-dead", "The server is dead: everything on a new host", (
         Words(f"The new host needs PostgreSQL {server.major}, its packages for extensions, "
               f"{_room(c)}{spaces}; pgkeep, its config and what opens the repository: the sections "
-              "below. The old host must not come back into the network by itself."),
+              "below. The old host must not come back into the network by itself. PostgreSQL's "
+              "programs may have another path there."),
         Step("Can the repository be read, and up to when?", (c.pgkeep("list"),), "seconds"),
         Step("Hear what will be done; then do it.", _whole(c), c.restored_in()),
         *_up_again(c),
@@ -135,44 +136,46 @@ def _site(c: Commands) -> Section:
             )
         )
     for place in away or c.facts.places:
-        steps += [
-            Step(
-                f"On any host, without a config: repository {place.name or place.address}. "
-                f"{_needs(place)}",
-                (c.bare(place.address, "list"),),
-                "seconds",
-            ),
-            Step(
-                "Hear what will be done; then do it.",
-                (
-                    c.bare(place.address, "restore", "--target-dir", c.directory, "--dry-run"),
-                    c.bare(place.address, "restore", "--target-dir", c.directory),
-                ),
-                c.restored_in(),
-            ),
-        ]
+        steps += _from_nothing(c, place)
     return Section("site-lost", "The whole site is lost", (
         Words("Nothing is left but this page, a repository at another site and the recovery kit. "
-              "With the config of this page put into its place, the commands of the section before "
-              "this one work as well."),
+              "The new host needs what the section before this one says."),
         *steps,
-        *_up_again(c),
-        Words("A new site has no repository of its own yet: change url in the config to a new "
-              "place, pgkeep init --apply, pgkeep backup."),
+        Step("Start it. It does not archive yet.",
+             (c.start, c.pgkeep("inspect", c.directory)), c.restored_in()),
+        Step("Put the config of this page into its place, with a repository that is there first "
+             "in it: the one that was restored from, or a new place. Then let the server archive "
+             "and back it up.",
+             (c.pgkeep("init", "--apply"), c.pgkeep("wal", "take-over"), c.pgkeep("check"),
+              c.pgkeep("backup")), UNMEASURED),
     ))  # fmt: skip
+
+
+def _from_nothing(c: Commands, place: Place) -> list[Block]:
+    """Restore on a host that has neither config nor passphrase."""
+    title = place.name or place.address
+    steps: list[Block] = []
+    if place.encrypted is not False:
+        steps.append(
+            Step(
+                f"What opens repository {title}, from the recovery kit: type it, it is not shown.",
+                (ASK_FOR_KEY,),
+                "seconds",
+            )
+        )
+    steps += [
+        Step(f"Repository {title}, without a config. It needs {place.credentials}.",
+             (c.bare(place.address, "list"),), "seconds"),
+        Step("Hear what will be done; then do it.",
+             (c.bare(place.address, "restore", "--target-dir", c.directory, "--dry-run"),
+              c.bare(place.address, "restore", "--target-dir", c.directory)), c.restored_in()),
+    ]  # fmt: skip
+    return steps
 
 
 def _elsewhere(facts: Facts) -> list[Place]:
     remote = ("s3://", "gs://", "az://", "sftp://")
     return [place for place in facts.places if place.site or place.address.startswith(remote)]
-
-
-def _needs(place: Place) -> str:
-    """Say what opens a repository where the config is gone."""
-    key = ""
-    if place.encrypted is not False:
-        key = " Put the recovery key or passphrase into the environment first: PGKEEP_PASSPHRASE."
-    return f"It needs {place.credentials}.{key}"
 
 
 def _ransom(c: Commands) -> Section:
@@ -185,7 +188,7 @@ def _ransom(c: Commands) -> Section:
                 f"Repository {place.name or place.address} locks its objects: see what was hidden "
                 "or overwritten, and since when.",
                 (c.bare(place.address, "hidden"),),
-                NOT_MEASURED,
+                UNMEASURED,
             ),
             Step(
                 "Read it as it was before that moment (as 2026-11-20T03:14:07Z), and restore.",
@@ -195,7 +198,7 @@ def _ransom(c: Commands) -> Section:
             Step(
                 "In the end, with a new key, make the locked versions the current ones again.",
                 (c.bare(place.address, "hidden", "--bring-back"),),
-                NOT_MEASURED,
+                UNMEASURED,
             ),
         ]
     if not locked:
@@ -210,7 +213,7 @@ def _ransom(c: Commands) -> Section:
             Step(
                 f"Is repository {place.name or place.address} whole? Every byte is read.",
                 (c.pgkeep("verify", "--level", "bytes", repository=place.name),),
-                NOT_MEASURED,
+                UNMEASURED,
             )
         )
     return Section("ransomware", "Somebody encrypted or deleted things on purpose", (
@@ -218,8 +221,10 @@ def _ransom(c: Commands) -> Section:
               "Work from a clean host, with credentials that can only read. When did it begin? "
               "Restore to a moment before that, into a clean system."),
         *steps,
-        Step("Restore to a moment before it began.",
-             (c.pgkeep("restore", "--target-dir", c.directory, "--to", c.moment, "--dry-run"),),
+        Step("Restore to a moment before it began: not to this one, the newest when this was "
+                 "written.",
+             (c.pgkeep("restore", "--target-dir", c.directory, "--to", c.moment, "--dry-run"),
+              c.pgkeep("restore", "--target-dir", c.directory, "--to", c.moment)),
              c.restored_in()),
     ))  # fmt: skip
 
@@ -228,14 +233,14 @@ def _repository(c: Commands) -> Section:
     places = c.facts.places
     steps: list[Block] = [
         Step("Look at it: what is damaged, and which backups need it?",
-             (c.pgkeep("verify", "--level", "bytes"), c.pgkeep("list")), NOT_MEASURED),
+             (c.pgkeep("verify", "--level", "bytes"), c.pgkeep("list")), UNMEASURED),
     ]  # fmt: skip
     if len(places) > 1:
         first, *others = places
         steps += [
-            Step("Mend it from the other copies.", (c.pgkeep("verify", "--repair"),), NOT_MEASURED),
+            Step("Mend it from the other copies.", (c.pgkeep("verify", "--repair"),), UNMEASURED),
             *(Step(f"If {first.name} is lost altogether: make it anew from {other.name}.",
-                   (c.pgkeep("copy", "--from", other.name, "--to", first.name),), NOT_MEASURED)
+                   (c.pgkeep("copy", "--from", other.name, "--to", first.name),), UNMEASURED)
               for other in others[:1]),
         ]  # fmt: skip
     else:
@@ -244,7 +249,7 @@ def _repository(c: Commands) -> Section:
         Step("Is the server archiving into it? What waits is kept by the server until then.",
              (c.pgkeep("check"), c.pgkeep("wal", "status")), "seconds"),
         Step("In any case: a new backup. It refers to nothing that is damaged.",
-             (c.pgkeep("backup", "--type", "full"),), NOT_MEASURED),
+             (c.pgkeep("backup", "--type", "full"),), UNMEASURED),
     ]  # fmt: skip
     return Section("repository-damaged", "The repository is damaged or gone, the server lives", (
         Words("The database is not in danger, but nothing protects it. Delete nothing in the "
@@ -261,11 +266,11 @@ def _promotion(c: Commands) -> Section:
              (c.program("pg_ctl", "-D", "DATA_DIRECTORY", "promote"),), "seconds"),
         Step("On the new primary: it archives from now on, the old one is refused.",
              (c.pgkeep("wal", "take-over"), c.pgkeep("init", "--apply"), c.pgkeep("check"),
-              c.pgkeep("backup")), NOT_MEASURED),
+              c.pgkeep("backup")), UNMEASURED),
         Step("Later, on the old primary's host, with its server stopped: make it a standby of the "
              "new one; only what differs is written.",
              (c.pgkeep("restore", "--target-dir", c.directory, "--standby", "--delta",
-                       "--primary-conninfo", "host=NEW_PRIMARY user=replication"),), NOT_MEASURED),
+                       "--primary-conninfo", "host=NEW_PRIMARY user=replication"),), UNMEASURED),
     ))  # fmt: skip
 
 
@@ -287,7 +292,7 @@ def _upgrade(c: Commands) -> Section:
               c.pgkeep("restore", newest, "--target-dir", c.beside, "--pg-bin", old)),
              c.restored_in()),
         Step("Without a backup of that version: the newest dump goes into any later version.",
-             (c.pgkeep("dump", "restore", "latest", "--all", "--create-roles"),), NOT_MEASURED),
+             (c.pgkeep("dump", "restore", "latest", "--all", "--create-roles"),), UNMEASURED),
         Step("When an upgrade has succeeded: tell pgkeep, and back up at once.",
-             (c.pgkeep("init", "--apply", "--new-generation"), c.pgkeep("backup")), NOT_MEASURED),
+             (c.pgkeep("init", "--apply", "--new-generation"), c.pgkeep("backup")), UNMEASURED),
     ))  # fmt: skip

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from pgkeep.runbook.page import Blanks, Block, Grid, Listing, Page, Step, Words
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>#|])")
+# An underscore within a word is none of Markdown's, and paths are read off this page as they stand.
+_SPECIAL = re.compile(r"([\\`*\[\]<>#|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
 
 def markdown(page: Page) -> str:

@@ -151,8 +151,12 @@ def _state(facts: Facts) -> Section:
     else:
         took = format_duration(found.ready_s) if found.ready_s is not None else "not measured"
         rows.append(("test restore", f"{took}, of {found.of}: {drill_words(found)}"))
-    return Section("state", "What could be restored when this was written",
-                   (Grid(("what", ""), tuple(rows)),))  # fmt: skip
+    c = Commands(facts)
+    return Section("state", "What could be restored when this was written", (
+        Grid(("what", ""), tuple(rows)),
+        Step("Before it is needed: a restore test on this host, which leaves nothing behind. The "
+             "next runbook has its times.", (c.pgkeep("drill"),), c.drilled_in()),
+    ))  # fmt: skip
 
 
 def _thing(thing: Thing | None) -> str:
