@@ -12,6 +12,8 @@ from pgkeep.light_typing import Final
 
 CONFIG_VARIABLE: Final = "PGKEEP_CONFIG"
 SECRET_VARIABLE: Final = "PGKEEP_PASSPHRASE"  # noqa: S105 - the variable's name, not its content
+PROGRESS_VARIABLE: Final = "PGKEEP_PROGRESS"  # 'json': a program reads our stderr
+PARENT_VARIABLE: Final = "PGKEEP_ENDS_WITH"  # the process whose end is ours
 PLACES: Final = ("pgkeep.toml", "/etc/pgkeep/pgkeep.toml")
 SECRET_LIMIT: Final = 4096  # bytes; a passphrase is a line, a key printed for people is shorter
 _FAR: Final = ("s3:", "gs:", "az:", "sftp:")  # stores whose addresses take options
@@ -310,6 +312,17 @@ def secret_from_file(file: str) -> str:
 def environment() -> dict[str, str]:
     """Return a copy of the environment, for programs that connect to a server as we do."""
     return dict(os.environ)
+
+
+def progress_for_programs() -> bool:
+    """Tell whether whoever started us reads progress as JSON lines."""
+    return os.environ.get(PROGRESS_VARIABLE) == "json"
+
+
+def ends_with() -> int | None:
+    """Return the process whose end is to be ours, and forget it: it is not our children's."""
+    given = os.environ.pop(PARENT_VARIABLE, "")
+    return int(given) if given.isdecimal() else None
 
 
 def colours_unwanted() -> bool:

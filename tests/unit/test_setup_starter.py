@@ -21,6 +21,7 @@ def test_it_is_a_config_that_pgkeep_accepts(cluster: str) -> None:
     config = read_config(tomllib.loads(text), "f", text)
     assert config.repository[0].url == "/srv/backups"
     assert config.clusters[cluster].conninfo.reveal() == conninfo
+    assert config.clusters[cluster].schedule.backup == "daily 02:00"
 
 
 def test_with_encryption_a_passphrase_is_made_for_its_owner_alone(tmp_path: Path) -> None:

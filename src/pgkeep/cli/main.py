@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from pgkeep import __version__
+from pgkeep import __version__, config_file
 from pgkeep.cli.census import command as census
 from pgkeep.cli.checklisting import command as checklist
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
@@ -75,6 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     context = Context()
     try:
         _catch_signals()
+        _end_with_parent()
         answer = build_app(context)(hoist(arguments), prog_name="pgkeep", standalone_mode=False)
     except (PgkeepError, typer.TyperException) as error:
         context.close()
@@ -119,6 +120,15 @@ def _catch_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has set SIGHUP
             signal.signal(number, _stop)
+
+
+def _end_with_parent() -> None:
+    """Be asked to stop when the service that runs us is gone: nobody would hear how it went."""
+    parent = config_file.ends_with()
+    if parent is not None:
+        from pgkeep.cli.parent import end_with
+
+        end_with(parent)
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:

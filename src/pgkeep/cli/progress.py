@@ -1,10 +1,12 @@
 """Progress on stderr: bars on a terminal, a line now and then elsewhere."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pgkeep import config_file
 from pgkeep.cli.context import is_terminal, say
 from pgkeep.cli.text import safe
 from pgkeep.progress import Progress
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 LINE_SECONDS: Final = 10.0  # between two lines of one phase: a log stays readable
 _DETAIL: Final = 40  # characters of what is in hand, so that the bar stays on its line
+TOLD_SECONDS: Final = 0.5  # between two lines for a program
 DRAW_SECONDS: Final = 0.1  # between two updates of a bar: advance() may be called per chunk
 
 
@@ -26,6 +29,8 @@ class Shown(Progress, Protocol):
 
 
 def open_progress(*, quiet: bool) -> Shown:
+    if config_file.progress_for_programs():
+        return JsonProgress()
     if quiet:
         return NotesOnly()
     return BarProgress() if is_terminal(sys.stderr) else LineProgress()
@@ -48,6 +53,39 @@ class NotesOnly:
 
     def close(self) -> None:
         pass
+
+
+class JsonProgress:
+    """JSON lines for the service, which runs us: service/jobs/following.py reads them."""
+
+    def __init__(
+        self, write: Callable[[str], None] = say, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._said = clock()
+        self._detail = ""
+
+    def phase(self, title: str, total: int | None = None, unit: str = "bytes") -> None:
+        self._detail = ""
+        self._tell(phase=safe(title), total=total, unit=unit)
+
+    def advance(self, done: int) -> None:
+        if self._clock() - self._said >= TOLD_SECONDS:
+            self._said = self._clock()
+            self._tell(done=done, detail=self._detail)
+
+    def detail(self, text: str) -> None:
+        self._detail = safe(text)
+
+    def note(self, text: str) -> None:
+        self._tell(note=safe(text, lines=True))
+
+    def close(self) -> None:
+        pass
+
+    def _tell(self, **facts: str | int | None) -> None:
+        self._write(json.dumps({"progress": facts}))
 
 
 class LineProgress:

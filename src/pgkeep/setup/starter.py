@@ -12,6 +12,12 @@ from pgkeep.server.connecting import holds_secret
 DEFAULT_URL: Final = "/var/lib/pgkeep"
 DEFAULT_CONNINFO: Final = "host=/var/run/postgresql dbname=postgres"
 PASSPHRASE_FILE: Final = "pgkeep.passphrase"  # noqa: S105 - a file name
+# Nothing that deletes: what may go is for the user to say first, under retention.
+_SCHEDULE: Final = {
+    "backup": "daily 02:00",
+    "verify": "weekly sun 05:00",
+    "drill": "monthly 1 06:00",
+}
 
 
 class StarterRefused(PgkeepError):
@@ -84,6 +90,9 @@ def starter_text(starter: Starter) -> str:
         "",
         f"[clusters.{_key(starter.cluster)}]",
         f"conninfo = {_quoted(starter.conninfo or DEFAULT_CONNINFO)}",
+        "",
+        f"[clusters.{_key(starter.cluster)}.schedule] # for pgkeep serve; pgkeep advise has more",
+        *(f'{kind} = "{times}"' for kind, times in _SCHEDULE.items()),
     ]
     return "\n".join(lines) + "\n"
 

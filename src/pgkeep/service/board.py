@@ -1,0 +1,237 @@
+"""The board: what the API and the page hold on to. Health as last seen, jobs, and new ones.
+
+All methods may be called by any thread and return at once; only app() reads repositories.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import RLock
+from typing import Final
+
+from pgkeep.app import App, Loaded
+from pgkeep.health.health import Health
+from pgkeep.schedule.due import Due, Key, upcoming
+from pgkeep.service.errors import ServiceFailed
+from pgkeep.service.jobs.commands import in_the_way, kind_of
+from pgkeep.service.jobs.job import Job, JobRun, JobState
+from pgkeep.service.jobs.ledger import Ledger
+from pgkeep.service.jobs.running import Runner, log_path, report_path
+from pgkeep.service.planning import entries_of
+
+_LOG_PIECE: Final = 256 << 10  # bytes of a log at a time
+BY_ITSELF: Final = ("schedule", "catch-up")  # whose jobs wait for each other; people's do not
+
+
+class NoSuchCluster(ServiceFailed):
+    """The config knows no cluster of this name."""
+
+    code = "no-such-cluster"
+
+
+class Board:
+    """What is known and under way. The service's loop feeds it, faces read it."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        state_directory: Path,
+        runner: Callable[[str, Path], Runner],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.config = loaded
+        self.state_directory = state_directory
+        self._clock = clock
+        self._lock = RLock()
+        self._healths: dict[str, Health] = {}
+        self._runs: dict[str, JobRun] = {}  # that are not over
+        self._asked_to_look: set[str] = set()
+        self.wake: Callable[[], None] = lambda: None  # the loop, when something is to be done
+        self.ledger = Ledger(state_directory)
+        self._jobs_directory = state_directory / "jobs"
+        self._runner = runner(loaded.file, self._jobs_directory)
+        self._interrupt_what_was_open()
+
+    # What is known
+
+    def clusters(self) -> list[str]:
+        return list(self.config.config.clusters)
+
+    def health(self, cluster: str) -> Health | None:
+        """Return what the last look has found; None before the first. Raise NoSuchCluster."""
+        self._check_cluster(cluster)
+        with self._lock:
+            return self._healths.get(cluster)
+
+    def put_health(self, health: Health) -> None:
+        with self._lock:
+            self._healths[health.cluster] = health
+            self._asked_to_look.discard(health.cluster)
+
+    def look_again(self, cluster: str) -> None:
+        """Have a cluster looked at soon."""
+        self._check_cluster(cluster)
+        with self._lock:
+            self._asked_to_look.add(cluster)
+        self.wake()
+
+    def asked_to_look(self) -> set[str]:
+        with self._lock:
+            return set(self._asked_to_look)
+
+    def app(self, cluster: str | None = None) -> App:
+        """Return a freshly wired application, for reading."""
+        if cluster is not None:
+            self._check_cluster(cluster)
+        return App(self.config.file, cluster)
+
+    def reload(self, loaded: Loaded) -> None:
+        """Go on with another config; what runs is left to end."""
+        with self._lock:
+            self.config = loaded
+            self._healths = {c: h for c, h in self._healths.items() if c in loaded.config.clusters}
+        self.wake()
+
+    # Jobs
+
+    def jobs(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
+        """Return jobs, the newest first, those under way with their progress."""
+        with self._lock:
+            found = self.ledger.newest(cluster, limit)
+            return [self._runs.get(run.job.id, run) for run in found]
+
+    def job(self, id: str) -> JobRun:
+        """Raise NoSuchJob."""
+        with self._lock:
+            return self._runs.get(id) or self.ledger.get(id)
+
+    def upcoming(self, cluster: str | None = None) -> list[Job]:
+        """Return what the schedule starts next, the soonest first."""
+        loaded = self.config
+        entries = entries_of(loaded.config)
+        now = self._clock()
+        return [
+            Job("", e.cluster, e.kind, e.words, "schedule", now, moment, e.time_limit_s)
+            for moment, e in upcoming(entries, now)
+            if cluster in (None, e.cluster)
+        ]
+
+    def log(self, id: str, offset: int = 0) -> tuple[str, int]:
+        """Return a piece of a job's log from an offset on, and where the next begins."""
+        path = log_path(self._jobs_directory, self.job(id).job.id)
+        try:
+            with open(path, "rb") as file:
+                file.seek(max(0, offset))
+                piece = file.read(_LOG_PIECE)
+                return piece.decode(errors="replace"), file.tell()
+        except FileNotFoundError:
+            return "", 0
+
+    def start(self, cluster: str, words: Sequence[str], by: str) -> Job:
+        """Have a command run for a cluster. Raise NoSuchCluster, NotAJob."""
+        self._check_cluster(cluster)
+        kind = kind_of(words)
+        limit = float(self.config.config.clusters[cluster].schedule.time_limit)
+        return self._add(Job("", cluster, kind.name, tuple(words), by, self._clock(), None, limit))
+
+    def start_due(self, due: Due) -> Job:
+        """Have a job of the schedule run, and settle its entry."""
+        entry = due.entry
+        now, limit = self._clock(), entry.time_limit_s
+        job = Job("", entry.cluster, entry.kind, entry.words, due.by, now, due.due_at, limit)
+        # Before it starts: what fails each time must not be tried without end.
+        self.ledger.settle(entry.key, due.due_at)
+        return self._add(job)
+
+    def cancel(self, id: str) -> None:
+        """Ask a job to stop; one that is over is left alone. Raise NoSuchJob."""
+        run = self.job(id)
+        with self._lock:
+            if run.state is JobState.WAITING:
+                self._changed(replace(run, state=JobState.CANCELLED, ended_at=self._clock()))
+                return
+        self._runner.cancel(id)
+
+    def under_way(self) -> list[JobRun]:
+        """Return the jobs that wait or run, in the order in which they were asked for."""
+        with self._lock:
+            return list(self._runs.values())
+
+    def start_waiting(self) -> None:
+        """Start what waits and may run now."""
+        with self._lock:
+            running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
+            for run in list(self._runs.values()):
+                if run.state is not JobState.WAITING or in_the_way(run.job, running):
+                    continue
+                own = [job for job in running if job.by in BY_ITSELF]
+                if run.job.by in BY_ITSELF and len(own) >= self.config.config.service.jobs:
+                    continue
+                running.append(run.job)
+                self._record(replace(run, state=JobState.RUNNING, began_at=self._clock()))
+                self._runner.start(run.job, self._changed)
+
+    def forget_old(self) -> None:
+        """Remove what is older than [service] keep_jobs, with its logs."""
+        keep = timedelta(seconds=self.config.config.service.keep_jobs)
+        for id in self.ledger.forget_before(self._clock() - keep):
+            for path in (log_path(self._jobs_directory, id), report_path(self._jobs_directory, id)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    def close(self) -> None:
+        """Stop all jobs and wait for their end."""
+        with self._lock:
+            for run in list(self._runs.values()):
+                if run.state is JobState.WAITING:
+                    self._interrupt(run)
+        self._runner.close()
+        self.ledger.close()
+
+    def _check_cluster(self, cluster: str) -> None:
+        if cluster not in self.config.config.clusters:
+            known = ", ".join(self.clusters())
+            advice = f"there is {known}" if known else "the config describes none"
+            raise NoSuchCluster(f"find cluster {cluster}", "the config has none of it", advice)
+
+    def _add(self, job: Job) -> Job:
+        id = f"{job.asked_at:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        job = replace(job, id=id)
+        with self._lock:
+            self._record(JobRun(job, JobState.WAITING))
+            self.start_waiting()
+        self.wake()
+        return job
+
+    def _changed(self, run: JobRun) -> None:
+        with self._lock:
+            before = self._runs.get(run.job.id)
+            self._record(run, keep=before is not None and before.state is run.state)
+        if run.state.is_over:
+            self.start_waiting()
+            self.wake()
+
+    def _record(self, run: JobRun, *, keep: bool = False) -> None:
+        """Remember a run; `keep`: its progress alone has changed, which is not written down."""
+        if not keep:
+            self.ledger.put(run)
+        if run.state.is_over:
+            self._runs.pop(run.job.id, None)
+        else:
+            self._runs[run.job.id] = run
+
+    def _interrupt_what_was_open(self) -> None:
+        """The service ended without a word: its jobs ended with it."""
+        for run in self.ledger.not_over():
+            self._interrupt(run)
+
+    def _interrupt(self, run: JobRun) -> None:
+        self._record(replace(run, state=JobState.INTERRUPTED, ended_at=self._clock()))
+        if run.job.due_at is not None:
+            # It is due again: a backup goes on with what the interrupted one has stored.
+            key = Key(run.job.cluster, run.job.kind)
+            self.ledger.settle(key, run.job.due_at - timedelta(seconds=1))

@@ -1,0 +1,167 @@
+"""What became of jobs, in a small SQLite file that may be lost: the truth is in the repositories.
+
+A file that is damaged is put aside, and a new one begun. All methods may be called by any thread.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import RLock
+from typing import Final
+
+import msgspec
+
+from pgkeep.schedule.due import Key
+from pgkeep.service.errors import ServiceFailed
+from pgkeep.service.jobs.job import JobRun, JobState
+
+FILE: Final = "jobs.sqlite"
+_VERSION: Final = 1
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, cluster TEXT NOT NULL, state TEXT NOT NULL,
+    asked_at REAL NOT NULL, run BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS runs_by_time ON runs (asked_at);
+CREATE TABLE IF NOT EXISTS settled (
+    cluster TEXT, kind TEXT, due_at REAL NOT NULL, PRIMARY KEY (cluster, kind)
+);
+"""
+_REPORT_LIMIT: Final = 4 << 20  # bytes of a run that are kept; what is longer stays in its file
+
+
+class NoSuchJob(ServiceFailed):
+    """No job has this id, or it is too long ago."""
+
+    code = "no-such-job"
+
+
+class Ledger:
+    """The runs on record, and how far each entry of the schedule is settled."""
+
+    def __init__(self, directory: Path) -> None:
+        self.notes: list[str] = []  # what was wrong with the file
+        self._lock = RLock()
+        self._path = directory / FILE
+        try:
+            self._connection = self._open()
+        except sqlite3.DatabaseError as error:
+            aside = self._path.with_suffix(".damaged")
+            os.replace(self._path, aside)
+            for ending in ("-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self._path}{ending}")
+            self.notes.append(
+                f"the record of jobs was damaged ({error}) and is now {aside}; "
+                "a new one was begun, nothing that can be restored depends on it"
+            )
+            self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA busy_timeout = 10000")
+            _demand_sound(connection)
+            connection.executescript(_TABLES)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A full disk must not end the service: what cannot be recorded is noted."""
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                note = f"the record of jobs cannot be written: {error}"
+                if note not in self.notes:
+                    self.notes.append(note)
+
+    def put(self, run: JobRun) -> None:
+        """Record a run in place of what was known of it."""
+        content = msgspec.json.encode(run)
+        if len(content) > _REPORT_LIMIT:
+            content = msgspec.json.encode(replace(run, report=None))
+        job = run.job
+        row = (job.id, job.cluster, run.state.value, job.asked_at.timestamp(), content)
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", row)
+
+    def get(self, id: str) -> JobRun:
+        """Return a run. Raise NoSuchJob."""
+        for run in self._runs("WHERE id = ?", (id,)):
+            return run
+        why = "no job on record has this id"
+        raise NoSuchJob(f"find job {id}", why, "see: pgkeep jobs list")
+
+    def newest(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
+        """Return runs, the newest first."""
+        where = "WHERE cluster = ?" if cluster is not None else ""
+        given = (cluster,) if cluster is not None else ()
+        return self._runs(f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?", (*given, limit))
+
+    def not_over(self) -> list[JobRun]:
+        """Return the runs that wait or run."""
+        states = (JobState.WAITING.value, JobState.RUNNING.value)
+        return self._runs("WHERE state IN (?, ?) ORDER BY asked_at", states)
+
+    def _runs(self, rest: str, given: tuple[object, ...]) -> list[JobRun]:
+        with self._lock:
+            try:
+                rows = self._connection.execute(f"SELECT run FROM runs {rest}", given).fetchall()  # noqa: S608 - our own words
+            except sqlite3.Error as error:
+                self.notes.append(f"the record of jobs cannot be read: {error}")
+                return []
+        found = []
+        for (content,) in rows:
+            with contextlib.suppress(msgspec.MsgspecError):
+                found.append(msgspec.json.decode(content, type=JobRun))
+        return found
+
+    def settled(self) -> dict[Key, datetime]:
+        """Return up to which due moment each entry of the schedule is settled."""
+        with self._lock:
+            try:
+                rows = self._connection.execute("SELECT * FROM settled").fetchall()
+            except sqlite3.Error:
+                return {}
+        return {Key(cluster, kind): datetime.fromtimestamp(at, UTC) for cluster, kind, at in rows}
+
+    def settle(self, key: Key, due_at: datetime) -> None:
+        """Record that an entry was started, or passed over, for a due moment."""
+        with self._writing() as connection:
+            row = (*key, due_at.timestamp())
+            connection.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", row)
+
+    def forget_before(self, moment: datetime) -> list[str]:
+        """Remove runs that were over before; return their ids."""
+        with self._writing() as connection:
+            rows = connection.execute(
+                "DELETE FROM runs WHERE asked_at < ? AND state NOT IN ('waiting', 'running') "
+                "RETURNING id",
+                (moment.timestamp(),),
+            ).fetchall()
+            return [id for (id,) in rows]
+        return []
+
+
+def _demand_sound(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, _VERSION):
+        raise sqlite3.DatabaseError(f"it is of version {version}")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)

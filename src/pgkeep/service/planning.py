@@ -1,0 +1,58 @@
+"""The schedule that a config says, entry by entry. Pure."""
+
+from datetime import tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from pgkeep.config.sections import ClusterConfig
+from pgkeep.config.service import JOBS
+from pgkeep.config.whole import Config
+from pgkeep.schedule.due import Entry
+from pgkeep.schedule.windows import parse_windows
+from pgkeep.schedule.words import parse_times
+
+_COMMANDS: Final = {"dump": ("dump", "create", "--all"), "census": ("census", "take")}
+
+
+def entries_of(config: Config) -> list[Entry]:
+    """Return every entry of every cluster's schedule."""
+    return [
+        entry for name, cluster in config.clusters.items() for entry in _of(name, cluster, config)
+    ]
+
+
+def _of(name: str, cluster: ClusterConfig, config: Config) -> list[Entry]:
+    schedule = cluster.schedule
+    zone = _zone(schedule.zone or config.timezone)
+    found = []
+    for kind in JOBS:
+        times = parse_times(getattr(schedule, kind))
+        for label, words in _commands(kind, config) if times else ():
+            found.append(
+                Entry(
+                    name,
+                    label,
+                    words,
+                    times,
+                    zone,
+                    float(schedule.jitter),
+                    parse_windows(schedule.not_during),
+                    schedule.catch_up,
+                    float(schedule.time_limit),
+                )
+            )
+    return found
+
+
+def _commands(kind: str, config: Config) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what an option of the schedule runs: one command, but a copy for each other place."""
+    if kind != "copy":
+        return [(kind, _COMMANDS.get(kind, (kind,)))]
+    _, *others = config.repository
+    return [(f"copy {other.name}", ("copy", "--to", other.name)) for other in others]
+
+
+def _zone(name: str) -> tzinfo:
+    from pgkeep.zone import SessionZone
+
+    return ZoneInfo(name) if name else SessionZone()

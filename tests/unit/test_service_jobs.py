@@ -1,0 +1,142 @@
+"""Jobs of the service: which commands, which beside which, and what is remembered of them."""
+
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgkeep.schedule.due import Key
+from pgkeep.service.jobs.commands import KINDS, Kind, NotAJob, in_the_way, kind_of
+from pgkeep.service.jobs.following import Follower
+from pgkeep.service.jobs.job import Job, JobRun, JobState, Progressed
+from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def job(id: str, *words: str, cluster: str = "shop", minutes: int = 0) -> Job:
+    asked = NOW + timedelta(minutes=minutes)
+    return Job(id, cluster, kind_of(words).name, words, "anna", asked)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_is_known_by_its_words(kind: Kind) -> None:
+    assert kind_of((*kind.words, "--dry-run")) is kind
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("rm", "-rf", "/"),
+        ("serve",),
+        ("key", "remove", "1"),
+        ("backup", "--config", "/tmp/evil.toml"),
+        ("backup", "--config=/tmp/evil.toml"),
+        ("backup", "--cluster", "other"),
+        ("backup", "--json"),
+        ("restore", "--target-dir", "/x\0y"),
+    ],
+)
+def test_other_commands_are_refused(words: tuple[str, ...]) -> None:
+    with pytest.raises(NotAJob):
+        kind_of(words)
+
+
+def test_what_may_run_beside_what() -> None:
+    backup = job("1", "backup")
+    assert in_the_way(job("2", "backup"), [backup]) is backup
+    assert in_the_way(job("2", "dump", "create"), [backup]) is backup
+    assert in_the_way(job("2", "expire"), [backup]) is backup
+    assert in_the_way(job("2", "restore", "--target-dir", "/x"), [backup]) is None
+    assert in_the_way(job("2", "backup", cluster="other"), [backup]) is None
+    expire = job("3", "expire")
+    assert in_the_way(job("2", "restore", "--target-dir", "/x"), [expire]) is expire
+    assert in_the_way(job("2", "drill"), [job("4", "verify")]) is None
+
+
+def test_a_run_is_remembered_as_it_was(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    run = JobRun(
+        job("a", "backup"),
+        JobState.FAILED,
+        NOW,
+        NOW + timedelta(seconds=2),
+        80,
+        {"id": "x", "deep": [1, None]},
+        {"code": "wal-gap"},
+        Progressed("copying", 5, 10, "bytes", "orders", 1.5),
+    )
+    ledger.put(run)
+    ledger.close()
+    assert Ledger(tmp_path).get("a") == run
+    with pytest.raises(NoSuchJob):
+        Ledger(tmp_path).get("b")
+
+
+def test_the_newest_come_first_and_old_ones_go(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for number in range(5):
+        ledger.put(JobRun(job(str(number), "backup", minutes=number), JobState.DONE))
+    ledger.put(JobRun(job("w", "backup", minutes=-9), JobState.RUNNING))
+    ledger.put(JobRun(job("o", "backup", cluster="other", minutes=9), JobState.DONE))
+    assert [run.job.id for run in ledger.newest("shop", 3)] == ["4", "3", "2"]
+    assert ledger.newest()[0].job.id == "o"
+    assert [run.job.id for run in ledger.not_over()] == ["w"]
+    assert sorted(ledger.forget_before(NOW + timedelta(minutes=3))) == ["0", "1", "2"]
+    assert [run.job.id for run in ledger.not_over()] == ["w"]  # what runs is never forgotten
+
+
+def test_what_is_settled_is_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.settle(Key("shop", "backup"), NOW)
+    ledger.settle(Key("shop", "backup"), NOW + timedelta(days=1))
+    assert Ledger(tmp_path).settled() == {Key("shop", "backup"): NOW + timedelta(days=1)}
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_damaged_file_is_put_aside(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    ledger = Ledger(tmp_path)
+    ledger.put(JobRun(job("a", "backup"), JobState.DONE))
+    assert ledger.get("a").state is JobState.DONE
+    assert bool(ledger.notes) == bool(content)  # an empty file is an empty database
+
+
+def test_a_file_of_another_version_is_put_aside(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert "version 99" in Ledger(tmp_path).notes[0]
+    assert (tmp_path / "jobs.damaged").exists()
+
+
+def test_progress_is_followed() -> None:
+    follower = Follower()
+    assert follower.take(
+        '{"progress": {"phase": "copying", "total": 100, "unit": "files"}}', 0
+    ) == ("copying")
+    assert follower.take('{"progress": {"done": 25, "detail": "orders"}}', 5) is None
+    assert follower.progress == Progressed("copying", 25, 100, "files", "orders", 15.0)
+    assert follower.take('{"progress": {"note": "slow disk"}}', 6) == "slow disk"
+    assert follower.take("plain words", 6) == "plain words"
+    follower.take('{"progress": {"phase": "waiting", "total": null}}', 7)
+    assert follower.progress == Progressed("waiting")
+
+
+@given(st.text() | st.text().map(lambda text: '{"progress": ' + text), st.floats(0, 1e9))
+def test_no_line_disturbs_whoever_follows(line: str, clock: float) -> None:
+    follower = Follower()
+    text = follower.take(line, clock)
+    assert text is None or isinstance(text, str)
+
+
+def test_a_run_that_is_too_large_is_kept_without_its_report(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    run = JobRun(job("a", "backup"), JobState.DONE, report={"x": "y" * (5 << 20)})
+    ledger.put(run)
+    assert ledger.get("a") == replace(run, report=None)
