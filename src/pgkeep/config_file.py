@@ -314,6 +314,16 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def state_directory(configured: str = "") -> str:
+    """Return where the service keeps what is its own: [service] state_directory, or as it says."""
+    if configured:
+        return os.path.abspath(os.path.expanduser(configured))
+    # systemd may name several, with colons between: systemd.exec(5), StateDirectory=
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return given or os.path.join(base, "pgkeep")
+
+
 def progress_for_programs() -> bool:
     """Tell whether whoever started us reads progress as JSON lines."""
     return os.environ.get(PROGRESS_VARIABLE) == "json"

@@ -11,6 +11,7 @@ from pgkeep.units import Duration
 # What a schedule runs: the options of ScheduleConfig that are times.
 JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census")
 LEAST_LIMIT: Final = 60  # seconds
+LEVELS: Final = ("critical", "warning", "digest")  # what a channel may hear of
 
 
 class ScheduleConfig(Options, frozen=True, kw_only=True):

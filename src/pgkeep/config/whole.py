@@ -22,6 +22,7 @@ from pgkeep.config.sections import (
 from pgkeep.config.service import (
     JOBS,
     LEAST_LIMIT,
+    LEVELS,
     AlertsConfig,
     ScheduleConfig,
     ServiceConfig,
@@ -78,6 +79,7 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
         _check_archiving(reader, ("clusters", name), cluster)
         _check_drill(reader, ("clusters", name, "drill"), cluster.drill)
         _check_schedule(reader, ("clusters", name, "schedule"), cluster.schedule)
+    _check_alerts(reader, config.alerts)
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -158,6 +160,31 @@ def _check_schedule(reader: Reader, path: tuple[str, ...], schedule: ScheduleCon
     if schedule.time_limit < LEAST_LIMIT:
         why = "is too short for any job"
         raise reader.error((*path, "time_limit"), why, "a minute is the least")
+
+
+def _check_alerts(reader: Reader, alerts: AlertsConfig) -> None:
+    try:
+        parse_times(alerts.digest)
+    except ValueError as error:
+        raise reader.error(("alerts", "digest"), str(error), f"it takes {words.FORMS}") from None
+    taken: set[str] = set()
+    for number, channel in enumerate(alerts.channels, 1):
+        path = ("alerts", f"channels[{number}]")
+        if not channel.name or channel.name in taken:
+            why = f"is taken: {channel.name!r}" if channel.name else "is empty"
+            raise reader.error((*path, "name"), why, "give each channel a name of its own")
+        taken.add(channel.name)
+        if bool(channel.url) == bool(channel.url_file):
+            why = "and url_file are both given" if channel.url else "is missing"
+            raise reader.error((*path, "url"), why, "write url, or url_file")
+        for level in channel.levels:
+            if level not in LEVELS:
+                why = f"are no such thing: {level!r}"
+                raise reader.error((*path, "levels"), why, f"there is {', '.join(LEVELS)}")
+        try:
+            parse_windows(channel.quiet)
+        except ValueError as error:
+            raise reader.error((*path, "quiet"), str(error), f"it takes {windows.FORMS}") from None
 
 
 def _is_zone(name: str) -> bool:

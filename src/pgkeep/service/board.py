@@ -51,12 +51,16 @@ class Board:
         self._runs: dict[str, JobRun] = {}  # that are not over
         self._asked_to_look: set[str] = set()
         self.wake: Callable[[], None] = lambda: None  # the loop, when something is to be done
+        self.troubles: list[str] = []  # of the service itself: alert channels that fail
         self.ledger = Ledger(state_directory)
         self._jobs_directory = state_directory / "jobs"
         self._runner = runner(loaded.file, self._jobs_directory)
         self._interrupt_what_was_open()
 
     # What is known
+
+    def now(self) -> datetime:
+        return self._clock()
 
     def clusters(self) -> list[str]:
         return list(self.config.config.clusters)
@@ -113,7 +117,7 @@ class Board:
         """Return what the schedule starts next, the soonest first."""
         loaded = self.config
         entries = entries_of(loaded.config)
-        now = self._clock()
+        now = self.now()
         return [
             Job("", e.cluster, e.kind, e.words, "schedule", now, moment, e.time_limit_s)
             for moment, e in upcoming(entries, now)
@@ -136,12 +140,12 @@ class Board:
         self._check_cluster(cluster)
         kind = kind_of(words)
         limit = float(self.config.config.clusters[cluster].schedule.time_limit)
-        return self._add(Job("", cluster, kind.name, tuple(words), by, self._clock(), None, limit))
+        return self._add(Job("", cluster, kind.name, tuple(words), by, self.now(), None, limit))
 
     def start_due(self, due: Due) -> Job:
         """Have a job of the schedule run, and settle its entry."""
         entry = due.entry
-        now, limit = self._clock(), entry.time_limit_s
+        now, limit = self.now(), entry.time_limit_s
         job = Job("", entry.cluster, entry.kind, entry.words, due.by, now, due.due_at, limit)
         # Before it starts: what fails each time must not be tried without end.
         self.ledger.settle(entry.key, due.due_at)
@@ -152,7 +156,7 @@ class Board:
         run = self.job(id)
         with self._lock:
             if run.state is JobState.WAITING:
-                self._changed(replace(run, state=JobState.CANCELLED, ended_at=self._clock()))
+                self._changed(replace(run, state=JobState.CANCELLED, ended_at=self.now()))
                 return
         self._runner.cancel(id)
 
@@ -172,13 +176,13 @@ class Board:
                 if run.job.by in BY_ITSELF and len(own) >= self.config.config.service.jobs:
                     continue
                 running.append(run.job)
-                self._record(replace(run, state=JobState.RUNNING, began_at=self._clock()))
+                self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
                 self._runner.start(run.job, self._changed)
 
     def forget_old(self) -> None:
         """Remove what is older than [service] keep_jobs, with its logs."""
         keep = timedelta(seconds=self.config.config.service.keep_jobs)
-        for id in self.ledger.forget_before(self._clock() - keep):
+        for id in self.ledger.forget_before(self.now() - keep):
             for path in (log_path(self._jobs_directory, id), report_path(self._jobs_directory, id)):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -230,7 +234,7 @@ class Board:
             self._interrupt(run)
 
     def _interrupt(self, run: JobRun) -> None:
-        self._record(replace(run, state=JobState.INTERRUPTED, ended_at=self._clock()))
+        self._record(replace(run, state=JobState.INTERRUPTED, ended_at=self.now()))
         if run.job.due_at is not None:
             # It is due again: a backup goes on with what the interrupted one has stored.
             key = Key(run.job.cluster, run.job.kind)

@@ -1,0 +1,70 @@
+"""Delivers one message, as a process of its own: what hangs or crashes here hurts nobody.
+
+    python -m pgkeep.alerts.deliver < message.json
+
+stdin: {"url", "title", "body", "level"}; the address is a secret and so is not an argument.
+stdout: {"delivered": bool, "why": text without secrets}. apprise does the delivering.
+"""
+
+import json
+import logging
+import re
+import sys
+from typing import Any, Final
+from urllib.parse import unquote
+
+_WHY: Final = 500  # characters
+_LEAST: Final = 4  # characters of a part of an address that is worth hiding
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    sys.stdout.write(json.dumps(deliver(request)))
+
+
+def deliver(request: dict[str, Any]) -> dict[str, Any]:
+    """Send a message and return what came of it."""
+    import apprise
+
+    said: list[str] = []
+    logger = logging.getLogger("apprise")
+    logger.handlers = [_Listening(said)]
+    logger.propagate = False
+    logger.setLevel(logging.WARNING)
+    to, url = apprise.Apprise(), str(request["url"])
+    if not to.add(url):
+        return {"delivered": False, "why": "apprise knows no such address: see docs/alerts.md"}
+    kind = {"critical": "failure", "warning": "warning"}.get(str(request["level"]), "info")
+    delivered = bool(
+        to.notify(
+            title=str(request["title"]),
+            body=str(request["body"]),
+            notify_type=kind,
+            body_format="text",
+        )
+    )
+    why = "; ".join(dict.fromkeys(said)) or ("" if delivered else "it was refused, without a word")
+    return {"delivered": delivered, "why": hidden(why, url)[:_WHY]}
+
+
+def hidden(text: str, url: str) -> str:
+    """Return text without the parts of an address that may be secret."""
+    _, _, rest = url.partition("://")
+    parts = {part for part in re.split(r"[/?&=:@]", rest) if len(part) >= _LEAST}
+    for part in sorted(parts | {unquote(part) for part in parts}, key=len, reverse=True):
+        if not re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|localhost|\d{1,5}", part):  # a host
+            text = text.replace(part, "***")
+    return text
+
+
+class _Listening(logging.Handler):
+    def __init__(self, said: list[str]) -> None:
+        super().__init__()
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(" ".join(record.getMessage().split()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Alerts: the commands and their text."""

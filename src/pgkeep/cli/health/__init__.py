@@ -1,0 +1,1 @@
+"""Health: the command and its text."""

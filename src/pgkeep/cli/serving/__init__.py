@@ -1,0 +1,1 @@
+"""The service: the commands and their text."""

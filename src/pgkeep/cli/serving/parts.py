@@ -1,0 +1,31 @@
+"""Puts the service together: health, alerts, the HTTP server with what is installed of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pgkeep.app import App, Loaded
+from pgkeep.health.health import Health
+from pgkeep.service.asking import CommandSocket
+from pgkeep.service.board import Board
+from pgkeep.service.serve import Face, Tells
+
+
+class ServiceParts:
+    """What `pgkeep serve` runs besides the loop."""
+
+    def __init__(self, *, listen: str | None, page: bool) -> None:
+        self._listen = listen
+        self._page = page
+
+    def look(self, app: App) -> Health:
+        from pgkeep.health.look import look
+
+        return look(app)
+
+    def tells(self, loaded: Loaded, state_directory: Path) -> Tells:
+        from pgkeep.alerts.telling import Teller
+
+        return Teller(loaded.config, state_directory)
+
+    def faces(self, board: Board) -> Sequence[Face]:
+        return (CommandSocket(board),)

@@ -1,0 +1,303 @@
+"""What was seen, as health: what can be restored, and what endangers that. Pure.
+
+From coverage, never from exit codes. Idle, empty and brand-new are normal; unknown is not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from pgkeep.config.sections import ClusterConfig
+from pgkeep.health.backups import of_backups
+from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.forecast import RestoreTime, full_at, growth_per_s, restore_time
+from pgkeep.health.health import Health, Proven, RepositoryRoom, State
+from pgkeep.health.proofs import of_proofs
+from pgkeep.health.seen import Seen
+from pgkeep.health.server import of_server
+from pgkeep.model.coverage import Span
+from pgkeep.units import format_duration, format_size
+
+_NEAR: Final = 0.8  # of an objective: it is at risk before it breaks
+_FULL_WARNING: Final = timedelta(days=14)
+_FULL_CRITICAL: Final = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposure:
+    """What is written and not in the repository yet."""
+
+    bytes: int | None = None
+    seconds: float | None = None  # since it may have been written; 0: nothing is
+
+
+def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
+    """Return the health of a cluster as it was seen."""
+    listing = seen.listing
+    record = listing.record.newest if listing else None
+    backups = record.backups if record else ()
+    proven = _proven(seen)
+    exposure = _exposure(seen)
+    restore = _restore_time(seen)
+    rooms = _rooms(seen, config)
+    conditions = [
+        *_of_troubles(seen),
+        *of_backups(seen, config, zone),
+        *of_server(seen),
+        *of_proofs(seen, config),
+        *_of_rooms(seen, rooms),
+        *_of_copies(seen),
+        *_of_rpo(seen, config, exposure),
+        *_of_rto(seen, config, restore),
+    ]
+    conditions.sort(key=lambda one: (one.level is not Level.CRITICAL, one.kind, one.subject))
+    dumps = [dump.taken_at for dump in seen.dumps]
+    return Health(
+        cluster=seen.cluster,
+        state=_state(seen, conditions),
+        looked_at=seen.now,
+        protected_to=_newest(seen, exposure),
+        protected_from=_oldest(seen),
+        proven=proven,
+        conditions=tuple(conditions),
+        newest_backup=backups[-1].id if backups else "",
+        newest_backup_at=backups[-1].stopped_at if backups else None,
+        newest_dump_at=max(dumps, default=None),
+        cluster_bytes=seen.server.size if seen.server else (backups[-1].size if backups else None),
+        wal_behind_bytes=exposure.bytes,
+        wal_behind_s=exposure.seconds,
+        wal_bytes_per_s=seen.room.rate if seen.room else None,
+        pg_wal_full_in_s=seen.room.seconds_left if seen.room and seen.room.is_behind else None,
+        restore_s=restore.seconds if restore else None,
+        rpo_s=exposure.seconds,
+        rpo_goal_s=float(config.objectives.rpo) or None,
+        rto_goal_s=float(config.objectives.rto) or None,
+        repositories=rooms,
+        notes=tuple(_notes(seen, restore)),
+    )
+
+
+def _state(seen: Seen, conditions: list[Condition]) -> State:
+    if seen.listing is None:
+        return State.UNKNOWN
+    if any(one.level is Level.CRITICAL for one in conditions):
+        return State.IN_DANGER
+    return State.AT_RISK if conditions else State.PROTECTED
+
+
+def _span(seen: Seen) -> Span | None:
+    """Return the newest stretch of moments that can be restored."""
+    record = seen.listing.record.newest if seen.listing else None
+    latest = record.coverage.latest if record else None
+    return latest.spans[-1] if latest and latest.spans else None
+
+
+def _newest(seen: Seen, exposure: _Exposure) -> datetime | None:
+    """Return up to when everything can be restored: now, if nothing waits to be archived."""
+    newest = seen.listing.newest if seen.listing else None
+    if newest is not None and exposure.seconds is not None:
+        return max(newest, seen.now - timedelta(seconds=exposure.seconds))
+    return newest
+
+
+def _oldest(seen: Seen) -> datetime | None:
+    """Return from when on every moment can be restored, up to the newest."""
+    span = _span(seen)
+    record = seen.listing.record.newest if seen.listing else None
+    if span is None or record is None:
+        return None
+    stops = {backup.id: backup.stopped_at for backup in record.backups}
+    return min((stops[id] for id in span.backups if id in stops), default=None)
+
+
+def _proven(seen: Seen) -> Proven | None:
+    drill = seen.listing.drills.last_passed if seen.listing else None
+    if drill is None:
+        return None
+    took = drill.measures.ready_s
+    if took is None:
+        took = (drill.finished_at - drill.started_at).total_seconds()
+    return Proven(drill.id, drill.finished_at, took, drill.of)
+
+
+def _exposure(seen: Seen) -> _Exposure:
+    """Say what would be lost if the server died now.
+
+    Positions tell how much. How old it is nobody can tell exactly: not older than the end of the
+    newest file that was archived; nor than archive_timeout, for a server that archives.
+    """
+    span, server = _span(seen), seen.server
+    newest = seen.listing.newest if seen.listing else None
+    if span is None or newest is None:
+        return _Exposure()
+    if server is None:
+        age = (seen.now - newest).total_seconds()
+        return _Exposure(None, max(0.0, age) if seen.has_server else None)
+    behind = max(0, server.lsn - span.end)
+    if behind == 0:
+        return _Exposure(0, 0.0)
+    archived = server.archiver.last_archived_time
+    age = (seen.now - max(newest, archived or newest)).total_seconds()
+    if server.archive_timeout and server.archiving and server.archiver.failed_at is None:
+        # An idle server ends no segment: then nothing of what waits matters to anybody.
+        age = min(age, float(server.archive_timeout))
+    return _Exposure(behind, max(0.0, age))
+
+
+def _restore_time(seen: Seen) -> RestoreTime | None:
+    record = seen.listing.record.newest if seen.listing else None
+    span = _span(seen)
+    if seen.listing is None or record is None or span is None:
+        return None
+    by_id = {backup.id: backup for backup in record.backups}
+    base = by_id.get(span.backups[-1])
+    if base is None:
+        return None
+    drill = seen.listing.drills.last_passed
+    measures = drill.measures if drill else None
+    return restore_time(base.size, max(0, span.end - base.start_lsn), measures)
+
+
+def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
+    """Return how full each repository is, and when it will be full."""
+    backups = seen.listing.backups if seen.listing else []
+    retention = config.retention
+    window = timedelta(seconds=retention.window)
+    kept = retention.daily or retention.weekly or retention.monthly or retention.yearly
+    settled = bool(kept or window) and bool(backups) and seen.now - backups[0].started_at > window
+    rate = seen.room.rate if seen.room else 0.0
+    growth = None if settled else growth_per_s(backups, rate, seen.now)
+    return tuple(
+        RepositoryRoom(
+            subject=place.room.name,
+            place.room.address,
+            place.room.bytes,
+            place.room.free,
+            full_at(place.room.free, growth, seen.now),
+        )
+        for place in seen.places
+    )
+
+
+def _of_rooms(seen: Seen, rooms: tuple[RepositoryRoom, ...]) -> Iterator[Condition]:
+    backups = seen.listing.backups if seen.listing else []
+    wanted = 2 * max((backup.stored for backup in backups[-3:]), default=0)
+    for room in rooms:
+        left = room.full_at - seen.now if room.full_at else None
+        short = room.free is not None and bool(wanted) and room.free < wanted
+        if not short and (left is None or left > _FULL_WARNING):
+            continue
+        assert room.free is not None
+        make = seen.critical if short or (left and left < _FULL_CRITICAL) else seen.warning
+        when = f"full by {room.full_at:%Y-%m-%d}" if room.full_at else "no room for two backups"
+        yield make(
+            Kind.REPOSITORY_FILLS,
+            "backups and WAL will stop when the repository is full",
+            f"{room.name} has {format_size(room.free)} free: {when} at the present growth",
+            f"give {room.address} more room, or keep less: pgkeep expire --dry-run",
+            subject=room.name,
+        )
+
+
+def _of_copies(seen: Seen) -> Iterator[Condition]:
+    """Tell of repositories that lack the newest backup that others have had for a day."""
+    if len(seen.places) < 2 or seen.listing is None:
+        return
+    settled = [b for b in seen.listing.backups if seen.now - b.stopped_at > timedelta(hours=26)]
+    if not settled:
+        return
+    for place in seen.places:
+        if settled[-1].id in place.backups or any(
+            backup.id in place.backups
+            for backup in seen.listing.backups
+            if backup.stopped_at > settled[-1].stopped_at
+        ):
+            continue
+        yield seen.warning(
+            Kind.COPY_BEHIND,
+            f"if the other repositories are lost, {place.room.name} has nothing of the last day",
+            f"it lacks backup {settled[-1].id} of {settled[-1].stopped_at:%Y-%m-%d %H:%M} UTC",
+            f"pgkeep copy --to {place.room.name}",
+            subject=place.room.name,
+        )
+
+
+def _of_troubles(seen: Seen) -> Iterator[Condition]:
+    for trouble in seen.troubles:
+        if trouble.what == "server":
+            yield seen.warning(
+                Kind.SERVER_AWAY,
+                "whether WAL is archived and how much would be lost is not known",
+                trouble.why,
+                trouble.hint or f"pgkeep --cluster {seen.cluster} check",
+            )
+        elif seen.listing is None:
+            yield seen.critical(
+                Kind.REPOSITORY_AWAY,
+                "nothing can be restored or backed up while no repository can be used",
+                trouble.why,
+                trouble.hint or f"pgkeep --cluster {seen.cluster} check",
+            )
+        else:
+            yield seen.warning(
+                Kind.REPOSITORY_AWAY,
+                f"there is one copy less: {trouble.what} cannot be used",
+                trouble.why,
+                trouble.hint or f"pgkeep --repository {trouble.what} check",
+                subject=trouble.what,
+            )
+
+
+def _of_rpo(seen: Seen, config: ClusterConfig, exposure: _Exposure) -> Iterator[Condition]:
+    goal, server = config.objectives.rpo, seen.server
+    if not goal or seen.listing is None:
+        return
+    if exposure.seconds is not None and exposure.seconds > goal * _NEAR:
+        broken = exposure.seconds > goal
+        behind = f", {format_size(exposure.bytes)} of WAL" if exposure.bytes else ""
+        yield (seen.critical if broken else seen.warning)(
+            Kind.RPO_AT_RISK,
+            f"up to {format_duration(exposure.seconds)} would be lost now; "
+            f"the objective is {format_duration(goal)}",
+            f"what was written since is not archived{behind}",
+            "pgkeep wal status",
+            subject="now",
+        )
+    if server is not None and not server.in_recovery and server.archiving:
+        timeout = server.archive_timeout
+        if not timeout or timeout > goal:
+            said = f"archive_timeout is {timeout} s" if timeout else "archive_timeout is off"
+            yield seen.warning(
+                Kind.RPO_AT_RISK,
+                f"a quiet server can lose more than the objective of {format_duration(goal)}",
+                f"{said}: a segment that does not fill up is not archived",
+                f"ALTER SYSTEM SET archive_timeout = '{max(1, goal // 2)}s'; "
+                "SELECT pg_reload_conf()",
+                subject="archive_timeout",
+            )
+
+
+def _of_rto(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> Iterator[Condition]:
+    goal = config.objectives.rto
+    if not goal or restore is None or restore.seconds <= goal * _NEAR:
+        return
+    basis = (
+        "by the newest drill" if restore.measured else "by rates not measured here: pgkeep drill"
+    )
+    yield (seen.critical if restore.seconds > goal else seen.warning)(
+        Kind.RTO_AT_RISK,
+        f"a restore would take {format_duration(restore.seconds)}; "
+        f"the objective is {format_duration(goal)}",
+        f"estimated {basis}, from the size of the cluster and the WAL since the newest backup",
+        "pgkeep backup: less WAL to replay; then pgkeep drill to measure again",
+    )
+
+
+def _notes(seen: Seen, restore: RestoreTime | None) -> Iterator[str]:
+    if not seen.has_server:
+        yield "the config gives no conninfo: the server was not asked"
+    if restore is not None and not restore.measured:
+        yield "the time of a restore is a guess until a drill has measured it"
+    if seen.server is not None and seen.server.in_recovery:
+        yield "the server is a standby"

@@ -1,0 +1,89 @@
+"""What a look at one cluster saw: from its repositories and its server, nothing judged yet."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from pgkeep.coverage.listing import Listing
+from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.health import RepositoryRoom
+from pgkeep.model.dump import Dump
+from pgkeep.model.lsn import Lsn
+from pgkeep.model.wal_room import WalRoom
+from pgkeep.server.session import ArchiverStats
+
+
+class Trouble(NamedTuple):
+    """Why something could not be asked, and what to type."""
+
+    what: str  # a repository's name, or 'server'
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSeen:
+    """The server, as it answered."""
+
+    generation: str
+    timeline: int
+    in_recovery: bool
+    lsn: Lsn  # how far WAL is written, or replayed
+    ahead_s: float  # the server's clock before ours
+    archiving: bool  # archive_mode and a command or library
+    archive_timeout: int  # seconds; 0: none
+    size: int  # bytes of all databases
+    archiver: ArchiverStats
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceSeen:
+    """One repository of several."""
+
+    room: RepositoryRoom
+    backups: frozenset[str]  # ids of what it has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Everything, at one moment. None: it could not be seen, and `troubles` says why."""
+
+    cluster: str
+    now: datetime
+    listing: Listing | None = None
+    dumps: tuple[Dump, ...] = ()
+    server: ServerSeen | None = None
+    has_server: bool = True  # the config says how to connect
+    room: WalRoom | None = None
+    places: tuple[PlaceSeen, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+
+    def critical(  # noqa: PLR0913 - a condition's own fields
+        self,
+        kind: Kind,
+        effect: str,
+        cause: str,
+        todo: str,
+        *,
+        subject: str = "",
+        since: datetime | None = None,
+    ) -> Condition:
+        """Return a condition of this cluster by which data would be lost now."""
+        return Condition(
+            self.cluster, kind, Level.CRITICAL, effect, cause, todo, subject=subject, since=since
+        )
+
+    def warning(  # noqa: PLR0913 - a condition's own fields
+        self,
+        kind: Kind,
+        effect: str,
+        cause: str,
+        todo: str,
+        *,
+        subject: str = "",
+        since: datetime | None = None,
+    ) -> Condition:
+        """Return a condition of this cluster that becomes critical if nobody does anything."""
+        return Condition(
+            self.cluster, kind, Level.WARNING, effect, cause, todo, subject=subject, since=since
+        )

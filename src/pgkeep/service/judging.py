@@ -1,0 +1,47 @@
+"""What jobs say about health: those of the schedule that ended badly. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.health import Health, State
+from pgkeep.service.jobs.job import JobRun, JobState
+
+_BAD: Final = (JobState.FAILED, JobState.TIMED_OUT)
+_WORD: Final = {JobState.FAILED: "failed", JobState.TIMED_OUT: "took too long and was stopped"}
+
+
+def newest_of_each(runs: Sequence[JobRun]) -> list[JobRun]:
+    """Return, of runs with the newest first, the newest that is over of each kind."""
+    found: dict[str, JobRun] = {}
+    for run in runs:
+        if run.state.is_over and run.state not in (JobState.CANCELLED, JobState.INTERRUPTED):
+            found.setdefault(run.job.kind, run)
+    return list(found.values())
+
+
+def with_jobs(health: Health, runs: Sequence[JobRun]) -> Health:
+    """Add what the newest run of each kind tells. `runs` are the cluster's, the newest first."""
+    found = tuple(_condition(run) for run in newest_of_each(runs) if run.state in _BAD)
+    if not found:
+        return health
+    conditions = sorted((*health.conditions, *found), key=lambda one: one.level is Level.WARNING)
+    state = State.AT_RISK if health.state is State.PROTECTED else health.state
+    return replace(health, conditions=tuple(conditions), state=state)
+
+
+def _condition(run: JobRun) -> Condition:
+    job = run.job
+    why = str((run.error or {}).get("message") or f"exit status {run.exit_status}")
+    hint = str((run.error or {}).get("hint") or "")
+    return Condition(
+        job.cluster,
+        Kind.JOB_FAILED,
+        Level.WARNING,
+        f"what {job.kind} was to bring is missing until it succeeds",
+        f"the newest {job.kind} {_WORD[run.state]}: {why}",
+        hint or f"pgkeep jobs show {job.id}",
+        subject=job.kind,
+        since=run.ended_at,
+    )

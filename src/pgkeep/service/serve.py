@@ -1,0 +1,274 @@
+"""The service: one loop that starts what is due, has health looked at, and tells who must know.
+
+The loop itself never waits for a repository, a server or a channel: jobs are processes, looks and
+messages have threads of their own.
+"""
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Final, Protocol
+
+from pgkeep.app import App, Loaded
+from pgkeep.errors import PgkeepError
+from pgkeep.health.health import Health
+from pgkeep.schedule.due import Decision, Key, decide
+from pgkeep.service.bell import Bell
+from pgkeep.service.board import Board
+from pgkeep.service.errors import ServiceFailed
+from pgkeep.service.jobs.running import OwnProcesses
+from pgkeep.service.judging import with_jobs
+from pgkeep.service.planning import entries_of
+from pgkeep.service.systemd import Systemd
+from pgkeep.service.watching import Look, Watch
+
+LOCK: Final = "service.lock"
+_LONGEST_S: Final = 10.0  # between two rounds: a clock that is set, a queue that stalls
+_CLEAN_EVERY: Final = timedelta(hours=1)
+_RECENT: Final = 200  # runs of a cluster in which the newest of each kind is looked for
+
+
+class ServiceRuns(ServiceFailed):
+    """A second service was to run with the same state directory."""
+
+    code = "service-runs"
+
+
+class Face(Protocol):
+    """What people and programs talk to: the HTTP server, the socket for commands."""
+
+    def start(self) -> None:
+        """Listen. Raise PgkeepError when that cannot be done."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Tells(Protocol):
+    """Who tells people: alerts/telling.py."""
+
+    def tell(self, healths: list[Health], now: datetime) -> None: ...
+
+    def troubles(self) -> list[str]:
+        """Say which channels fail, and why."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Parts(Protocol):
+    """What the service is put together from besides its own; see cli/serving."""
+
+    def look(self, app: App) -> Health: ...
+
+    def tells(self, loaded: Loaded, state_directory: Path) -> Tells: ...
+
+    def faces(self, board: Board) -> Sequence[Face]: ...
+
+
+class Service:
+    """Everything that runs, and the loop."""
+
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        state_directory: Path,
+        parts: Parts,
+        say: Callable[[str], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._load = load
+        self._parts = parts
+        self._say = say
+        self._clock = clock
+        self._bell = Bell()
+        self._systemd = Systemd()
+        self._stopping = self._reloading = False
+        self.board = Board(load(), state_directory, OwnProcesses, clock)
+        self.board.wake = self._bell.ring
+        self._entries = entries_of(self.board.config.config)
+        self._there_since = clock()
+        self._cleaned = self._there_since - _CLEAN_EVERY
+        self._watch = Watch(self.board, _looking(self.board, parts))
+        self._tells = parts.tells(self.board.config, state_directory)
+        self._faces: list[Face] = []
+
+    def run(self) -> None:
+        """Serve until stop(). Raise PgkeepError when it cannot even listen."""
+        try:
+            for face in self._parts.faces(self.board):
+                face.start()
+                self._faces.append(face)
+            self._ready()
+            while not self._stopping:
+                self._bell.wait(self._round())
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Have run() end soon. For signal handlers too."""
+        self._stopping = True
+        self._bell.ring()
+
+    def reload(self) -> None:
+        """Have the config read again. For signal handlers too."""
+        self._reloading = True
+        self._bell.ring()
+
+    def _ready(self) -> None:
+        clusters = self.board.clusters()
+        self._systemd.say("READY=1", f"STATUS=watching {len(clusters)} clusters")
+        for note in self.board.ledger.notes:
+            self._say(f"warning: {note}")
+        count = sum(bool(entry.times) for entry in self._entries)
+        self._say(f"pgkeep serves: {len(clusters)} clusters, {count} schedules")
+
+    def _round(self) -> float:
+        """Do what is to be done now; return the seconds until there may be more."""
+        if self._reloading:
+            self._reload()
+        now = self._clock()
+        decision = self._decide(now)
+        for due in decision.passed_over:
+            self._say(f"passed over: {due.entry.cluster} {due.entry.kind} of {due.due_at}")
+            self.board.ledger.settle(due.entry.key, due.due_at)
+        for due in decision.start:
+            job = self.board.start_due(due)
+            self._say(f"{due.by}: {job.cluster} {job.kind} is job {job.id}")
+        self.board.start_waiting()
+        look_at = self._watch.go_on(now)
+        self._tell(now)
+        if now - self._cleaned >= _CLEAN_EVERY:
+            self._cleaned = now
+            self.board.forget_old()
+        self._systemd.say("WATCHDOG=1")
+        ahead = [moment for moment in (decision.look_again, look_at) if moment is not None]
+        seconds = min((moment - now).total_seconds() for moment in ahead)
+        return min(seconds, _LONGEST_S, self._systemd.watchdog_s or _LONGEST_S)
+
+    def _decide(self, now: datetime) -> Decision:
+        settled = self._settled()
+        busy = {
+            Key(run.job.cluster, run.job.kind)
+            for run in self.board.under_way()
+            if run.job.due_at is not None
+        }
+        return decide(self._entries, settled, busy, self._there_since, now)
+
+    def _settled(self) -> dict[Key, datetime]:
+        """Return what is settled; where the record of jobs is lost, repositories tell."""
+        settled = self.board.ledger.settled()
+        for cluster in self.board.clusters():
+            health = self.board.health(cluster)
+            if health is None:
+                continue
+            proven = health.proven.at if health.proven else None
+            for kind, at in (
+                ("backup", health.newest_backup_at),
+                ("dump", health.newest_dump_at),
+                ("drill", proven),
+            ):
+                if at is not None:
+                    settled.setdefault(Key(cluster, kind), at)
+        return settled
+
+    def _tell(self, now: datetime) -> None:
+        healths = []
+        for cluster in self.board.clusters():
+            health = self.board.health(cluster)
+            if health is not None:
+                healths.append(health)
+        self._tells.tell(healths, now)
+        troubles = self._tells.troubles()
+        for trouble in troubles:
+            if trouble not in self.board.troubles:
+                self._say(f"error: {trouble}")
+        self.board.troubles = troubles
+
+    def _reload(self) -> None:
+        """Go on with the config as it is now, or with the old one if it is no good."""
+        self._reloading = False
+        self._systemd.say("RELOADING=1", f"MONOTONIC_USEC={_monotonic_usec()}")
+        try:
+            loaded = self._load()
+            entries = entries_of(loaded.config)
+        except PgkeepError as error:
+            self._say(f"error: the old config stays in force: {error}")
+            self._systemd.say("READY=1", "STATUS=the new config was refused")
+            return
+        self.board.reload(loaded)
+        self._entries = entries
+        self._tells.close()
+        self._tells = self._parts.tells(loaded, self.board.state_directory)
+        self._say(f"the config was read again: {len(self.board.clusters())} clusters")
+        self._systemd.say("READY=1", f"STATUS=watching {len(self.board.clusters())} clusters")
+
+    def _close(self) -> None:
+        self._systemd.say("STOPPING=1")
+        for face in reversed(self._faces):
+            face.close()
+        self.board.close()
+        self._tells.close()
+
+
+def _looking(board: Board, parts: Parts) -> Look:
+    def look(cluster: str) -> Health:
+        return with_jobs(parts.look(board.app(cluster)), board.jobs(cluster, _RECENT))
+
+    return look
+
+
+@contextmanager
+def alone(state_directory: Path) -> Iterator[None]:
+    """Be the only service with this state directory. Raise ServiceRuns, ServiceFailed."""
+    path = state_directory / LOCK
+    try:
+        state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        why = f"{error.filename} cannot be made or opened: {(error.strerror or '').lower()}"
+        advice = 'name another one: state_directory = "..." under [service]'
+        raise ServiceFailed("keep the state of the service", why, advice) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            why = f"process {who} serves with {state_directory} already"
+            advice = "stop it first, or give this one a state_directory of its own"
+            raise ServiceRuns("start the service", why, advice) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def signals_for(service: Service) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C stop the service, and SIGHUP have it read its config again."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        service.stop()
+
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        service.reload()
+
+    wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+    before = {number: signal.signal(number, act) for number, act in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, act in before.items():
+            signal.signal(number, act)
+
+
+def _monotonic_usec() -> int:
+    import time
+
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

@@ -1,0 +1,87 @@
+"""Looks at every cluster's health again and again; one that hangs holds up nobody else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock, Thread
+from typing import Final
+
+from pgkeep.errors import PgkeepError
+from pgkeep.health.health import Health
+from pgkeep.health.look import unknown
+from pgkeep.service.board import Board
+from pgkeep.units import format_duration
+
+AT_ONCE: Final = 8  # looks that are under way, besides those that hang
+HANGS: Final = timedelta(seconds=90)  # longer than every time limit on the way of a look
+Look = Callable[[str], Health]  # of a cluster; it may take long, and raise
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    since: datetime
+    hangs: bool = False
+
+
+class Watch:
+    """Looks at clusters in threads of its own."""
+
+    def __init__(self, board: Board, look: Look) -> None:
+        self._board = board
+        self._look = look
+        self._lock = Lock()
+        self._under_way: dict[str, _UnderWay] = {}
+        self._looked: dict[str, datetime] = {}  # when the last look began
+
+    def go_on(self, now: datetime) -> datetime:
+        """Begin the looks that are due; return when to call this again."""
+        every = timedelta(seconds=max(1, self._board.config.config.service.look_every))
+        asked = self._board.asked_to_look()
+        due = []
+        with self._lock:
+            self._give_up(now)
+            never = datetime.min.replace(tzinfo=now.tzinfo)
+            for cluster in self._board.clusters():
+                last = self._looked.get(cluster, never)
+                if cluster not in self._under_way and (cluster in asked or now - last >= every):
+                    due.append((last, cluster))
+            free = AT_ONCE - sum(not one.hangs for one in self._under_way.values())
+            chosen = [cluster for _, cluster in sorted(due)[: max(0, free)]]
+            for cluster in chosen:
+                self._under_way[cluster] = _UnderWay(now)
+                self._looked[cluster] = now
+        for cluster in chosen:
+            Thread(target=self._run, args=(cluster,), name=f"look {cluster}", daemon=True).start()
+        # The end of a look rings the bell; until then there is nothing to begin.
+        return now + (timedelta(seconds=1) if len(due) > len(chosen) else every)
+
+    def _give_up(self, now: datetime) -> None:
+        for cluster, one in self._under_way.items():
+            if not one.hangs and now - one.since >= HANGS:
+                one.hangs = True
+                self._board.put_health(self._hanging(cluster, now - one.since))
+
+    def _hanging(self, cluster: str, took: timedelta) -> Health:
+        seconds = format_duration(took.total_seconds())
+        cause = f"the server or a repository has not answered for {seconds}"
+        return unknown(cluster, cause, last=self._board.health(cluster))
+
+    def _run(self, cluster: str) -> None:
+        health: Health | None = None
+        try:
+            health = self._look(cluster)
+        except PgkeepError as error:
+            health = self._failed(cluster, str(error))
+        except Exception as error:  # the edge of a thread
+            health = self._failed(cluster, f"pgkeep has a bug: {type(error).__name__}: {error}")
+        finally:
+            with self._lock:
+                self._under_way.pop(cluster, None)
+            if health is not None and cluster in self._board.clusters():
+                self._board.put_health(health)
+            self._board.wake()
+
+    def _failed(self, cluster: str, why: str) -> Health | None:
+        if cluster not in self._board.clusters():
+            return None  # the config has changed meanwhile
+        return unknown(cluster, why, last=self._board.health(cluster))
