@@ -170,7 +170,7 @@ def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
     growth = None if settled else growth_per_s(backups, rate, seen.now)
     return tuple(
         RepositoryRoom(
-            subject=place.room.name,
+            place.room.name,
             place.room.address,
             place.room.bytes,
             place.room.free,

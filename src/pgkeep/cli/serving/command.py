@@ -43,7 +43,8 @@ def serve(
 ) -> int:
     """Run jobs on time, watch health, send alerts, serve the page.
 
-    And /api and /metrics. Runs in the foreground until SIGTERM or Ctrl-C. SIGHUP has it read its config again.
+    And /api and /metrics. Runs in the foreground until SIGTERM or Ctrl-C. SIGHUP has it read its
+    config again.
     """
     from pgkeep.cli.serving.parts import ServiceParts
     from pgkeep.service.serve import Service, alone, signals_for
