@@ -36,6 +36,15 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """What is let go in one repository, and when that was done last."""
+
+    repository: str
+    policy: str  # retention, in words; '' when none is set
+    done: Done | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kit:
     """What opens one repository when the config and its passphrase are gone."""
 
@@ -67,8 +76,7 @@ class Facts:
     server_trouble: str = ""  # why the server could not be asked
     checked: Done | None = None  # when archiving was last found good and that was recorded
     sizes: Done | None = None  # when it was recorded how much is stored
-    policy: str = ""  # retention, in words; '' when none is set
-    expire: Done | None = None
+    rotations: tuple[Rotation, ...] = ()
     drill: Done | None = None  # the newest, whatever came of it
     drill_passed: Done | None = None
     drill_every: timedelta = timedelta(days=35)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pgkeep.app import App
-from pgkeep.checklist.facts import Archive, CopyRule, Done, Facts, Kit, Server
+from pgkeep.checklist.facts import Archive, CopyRule, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.judge import judge
 from pgkeep.checklist.row import Checklist
 from pgkeep.config.sections import RetentionConfig
@@ -32,12 +32,11 @@ from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.session import Session
 from pgkeep.setup.check import CheckReport
 from pgkeep.setup.copies import Kept, look_at_copies
-from pgkeep.setup.plan import DISABLED
 from pgkeep.setup.three_two_one import UNDELETABLE
 from pgkeep.setup.verdicts import State, Verdict
 from pgkeep.units import format_duration
 
-_KIT_TESTS: Final = 20  # of the newest: several repositories have one kit each
+_NEWEST: Final = 20  # acts of a kind that are read: each repository has its own
 
 
 def checklist(app: App, now: datetime | None = None) -> Checklist:
@@ -67,8 +66,7 @@ def look(app: App, now: datetime) -> Facts:
         server_trouble=server_trouble,
         sizes=_act(own.get(CHECKLIST), lambda act: act.facts.get("stored", "")),
         checked=_checked(own.get(CHECKLIST)),
-        policy=_policy(app),
-        expire=_act(own.get(EXPIRE), lambda act: f"expire in {act.facts.get('repository', '')}"),
+        rotations=tuple(_rotations(app, folder)),
         drill=_drill(listing.drills.last),
         drill_passed=_drill(passed),
         drill_every=timedelta(seconds=int(app.settings.objectives.drill_every)),
@@ -108,8 +106,6 @@ def _server(app: App) -> tuple[Server | None, str]:
 
 def _seen(session: Session) -> Server:
     facts, stats = session.facts(), session.archiver_stats()
-    settings = facts.settings
-    command = settings.get("archive_command", "") not in ("", DISABLED)
     archived = None
     if stats.last_archived_wal is not None and stats.last_archived_time is not None:
         at = stats.last_archived_time
@@ -117,8 +113,7 @@ def _seen(session: Session) -> Server:
     return Server(
         asked_at=facts.clock,
         checksums=facts.data_checksums,
-        archives=settings["archive_mode"] != "off"
-        and (command or bool(settings.get("archive_library"))),
+        archives=facts.archiving,
         standby=facts.in_recovery,
         archived=archived,
         failing_since=stats.failed_at,
@@ -191,10 +186,7 @@ def _rule(verdict: Verdict) -> CopyRule:
 
 
 def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
-    tests = acts(folder.repository, what=KEY_TEST, limit=_KIT_TESTS).found
-    newest: dict[str, Act] = {}
-    for act in tests:
-        newest.setdefault(act.facts.get("repository", ""), act)
+    newest = _by_repository(acts(folder.repository, what=KEY_TEST, limit=_NEWEST).found)
     for place in app.places:
         try:
             repository = place.open()
@@ -211,8 +203,23 @@ def _of_kit(act: Act) -> str:
     return f"opened by {kind}"
 
 
-def _policy(app: App) -> str:
-    kept: RetentionConfig = app.retention_in(app.place, app.cluster_name)
+def _rotations(app: App, folder: ClusterFolder) -> Iterable[Rotation]:
+    done = _by_repository(acts(folder.repository, folder.name, what=EXPIRE, limit=_NEWEST).found)
+    for place in app.places:
+        act = _act(done.get(place.title), lambda _: "expired")
+        yield Rotation(place.title, _policy(app, place), act)
+
+
+def _by_repository(newest_first: Iterable[Act]) -> dict[str, Act]:
+    """Return the newest act of each repository."""
+    found: dict[str, Act] = {}
+    for act in newest_first:
+        found.setdefault(act.facts.get("repository", ""), act)
+    return found
+
+
+def _policy(app: App, place: Place) -> str:
+    kept: RetentionConfig = app.retention_in(place, app.cluster_name)
     parts = [f"window {format_duration(int(kept.window))}"] if kept.window else []
     for name in ("daily", "weekly", "monthly", "yearly"):
         parts += [f"{name} {count}"] if (count := getattr(kept, name)) else []
