@@ -21,6 +21,7 @@ ROUTES: Final[dict[tuple[str, str], tuple[Role | None, Any]]] = {
     ("get", "/api/me"): (VIEWER, None),
     ("post", "/api/me/password"): (VIEWER, {"old": "x", "new": "y"}),
     ("delete", "/api/session"): (VIEWER, None),
+    ("get", "/metrics"): (VIEWER, None),
     ("get", "/api/version"): (VIEWER, None),
     ("get", "/api/openapi.json"): (VIEWER, None),
     ("get", "/api/clusters"): (VIEWER, None),
@@ -245,3 +246,9 @@ def test_who_was_refused_is_on_record(served: Served, people: dict[Role, Asking]
     refused = [(act.who, act.what, act.cluster) for act in acts[-2:]]
     assert [act.outcome for act in acts[-2:]] == [Outcome.REFUSED, Outcome.REFUSED]
     assert refused == [("token:of-viewer", "expire", ""), ("token:of-viewer", "delete", "main")]
+
+
+def test_metrics_are_what_prometheus_reads(people: dict[Role, Asking]) -> None:
+    answer = people[VIEWER].get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "pgkeep_up{" in answer.text
