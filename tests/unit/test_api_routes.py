@@ -1,6 +1,7 @@
 """Every route of the OpenAPI document: who gets in, who does not, and what it answers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pgkeep.api.gate.access import CSRF_HEADER
 from pgkeep.api.rights import Role
 from pgkeep.repository.acts.act import Outcome
+from pgkeep.service.jobs.job import JobState
 from support.apis import PASSWORD, Asking, Served, said, serve
 
 ID = "20260101T120000Z-6eb1"
@@ -187,6 +189,21 @@ def test_a_started_job_says_what_one_would_type(people: dict[Role, Asking]) -> N
     job = people[VIEWER].get(f"/api/jobs/{answer.json()['id']}").json()
     assert job["state"] == "running"
     people[OPERATOR].post(f"/api/jobs/{answer.json()['id']}/cancel")
+
+
+def test_rows_that_an_undo_shows_are_for_who_may_undo(
+    served: Served, people: dict[Role, Asking]
+) -> None:
+    body = {"what": "table", "name": "a.b.c", "event": 1, "confirm": "main"}
+    id = people[RESTORER].post("/api/clusters/main/undo", json=body).json()["id"]
+    run = served.board.job(id)
+    report = {"missing_sample": [["4711"]]}
+    served.board._changed(replace(run, state=JobState.DONE, report=report, ended_at=run.began_at))
+    for role, caller in people.items():
+        shows = role.covers(RESTORER)
+        assert caller.get(f"/api/jobs/{id}").json()["report"] == (report if shows else None)
+        assert ("4711" in caller.get("/api/jobs?limit=1000").text) is shows
+        assert caller.get(f"/api/jobs/{id}/log").status_code == (200 if shows else 403)
 
 
 # Clients take a plain ".." out themselves.
