@@ -90,7 +90,7 @@ def copies_of(app: App, now: datetime) -> CheckReport:
 
     def kept(place: Place) -> Kept:
         # Its name, or the address without what follows it: how to get there.
-        title = place.name or place.address.partition("?")[0]
+        title = place.name or place.plain_address
         return Kept(title, place.address, place.section.site, lambda: place.open().cluster(name))
 
     return look_at_copies(name, directory, [kept(place) for place in app.places], now)
@@ -186,7 +186,7 @@ def _rule(verdict: Verdict) -> CopyRule:
 
 
 def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
-    newest = _by_repository(acts(folder.repository, what=KEY_TEST, limit=_NEWEST).found)
+    tests = acts(folder.repository, what=KEY_TEST, limit=_NEWEST).found
     for place in app.places:
         try:
             repository = place.open()
@@ -194,7 +194,7 @@ def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
         except PgkeepError:
             continue  # told by the copies' row
         good = sum(slot.kind == RECOVERY and not slot.damage for slot in slots)
-        test = _act(newest.get(place.title), _of_kit)
+        test = _act(_about(tests, place), _of_kit)
         yield Kit(place.title, repository.key is not None, good, test)
 
 
@@ -204,18 +204,20 @@ def _of_kit(act: Act) -> str:
 
 
 def _rotations(app: App, folder: ClusterFolder) -> Iterable[Rotation]:
-    done = _by_repository(acts(folder.repository, folder.name, what=EXPIRE, limit=_NEWEST).found)
+    done = acts(folder.repository, folder.name, what=EXPIRE, limit=_NEWEST).found
     for place in app.places:
-        act = _act(done.get(place.title), lambda _: "expired")
+        act = _act(_about(done, place), lambda _: "expired")
         yield Rotation(place.title, _policy(app, place), act)
 
 
-def _by_repository(newest_first: Iterable[Act]) -> dict[str, Act]:
-    """Return the newest act of each repository."""
-    found: dict[str, Act] = {}
+def _about(newest_first: Iterable[Act], place: Place) -> Act | None:
+    """Return the newest act about a repository: another host may call it otherwise."""
     for act in newest_first:
-        found.setdefault(act.facts.get("repository", ""), act)
-    return found
+        if place.title == act.facts.get("repository"):
+            return act
+        if place.plain_address == act.facts.get("address"):
+            return act
+    return None
 
 
 def _policy(app: App, place: Place) -> str:

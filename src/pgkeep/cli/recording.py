@@ -9,6 +9,7 @@ from pgkeep.cli.text import safe
 from pgkeep.errors import PgkeepError
 
 if TYPE_CHECKING:
+    from pgkeep.places import Place
     from pgkeep.repository.acts.act import Act
     from pgkeep.repository.repository import Repository
 
@@ -33,6 +34,11 @@ def new_act(cluster: str, what: str, error: PgkeepError | None, facts: dict[str,
         host=os.uname().nodename,
         facts=facts if error is None else {**facts, "error": str(error)},
     )
+
+
+def facts_of(place: "Place") -> dict[str, str]:
+    """Return which repository an act is about: by its name here, and by its address elsewhere."""
+    return {"repository": place.title, "address": place.plain_address}
 
 
 def record(context: Context, act: "Act", opened: "Repository | None" = None) -> bool:
