@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pgkeep.app import App
-from pgkeep.checklist.facts import Archive, CopyRule, Done, Facts, Kit, Rotation, Server
+from pgkeep.checklist.facts import Archive, Channel, CopyRule, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.judge import judge
 from pgkeep.checklist.row import Checklist
 from pgkeep.config.sections import RetentionConfig
@@ -53,7 +53,6 @@ def look(app: App, now: datetime) -> Facts:
     folder = app.cluster_to_read
     listing = list_cluster(folder)
     own = newest_of_each(folder.repository, folder.name)
-    shared = newest_of_each(folder.repository)
     server, server_trouble = _server(app)
     rules, rules_trouble = _rules(app, now)
     passed = listing.drills.last_passed
@@ -76,8 +75,7 @@ def look(app: App, now: datetime) -> Facts:
         locked=next((rule for rule in rules if rule.name == UNDELETABLE), None),
         point=_act(own.get(POINT), lambda act: f"the newest is {act.facts.get('name', '')}"),
         kits=tuple(_kits(app, folder)),
-        channels=len(app.config.alerts.channels),
-        alert=_act(_newest(own.get(ALERT_TEST), shared.get(ALERT_TEST)), _of_alert),
+        channels=tuple(_channels(app, folder)),
         runbook=_act(own.get(RUNBOOK), lambda act: f"runbook {act.facts.get('file', '')}".strip()),
         runbook_stale=_stale(own.get(RUNBOOK), app),
     )
@@ -228,8 +226,11 @@ def _policy(app: App, place: Place) -> str:
     return ", ".join(parts)
 
 
-def _of_alert(act: Act) -> str:
-    return f"alert test to {act.facts.get('channels') or 'all channels'}"
+def _channels(app: App, folder: ClusterFolder) -> Iterable[Channel]:
+    tests = acts(folder.repository, what=ALERT_TEST, limit=_NEWEST).found
+    for channel in app.config.alerts.channels:
+        tried = (t for t in tests if channel.name in t.facts.get("channels", "").split(", "))
+        yield Channel(channel.name, _act(next(tried, None), lambda _: "a test message was taken"))
 
 
 def _stale(act: Act | None, app: App) -> str:
@@ -249,10 +250,6 @@ def _checked(act: Act | None) -> Done | None:
     if act is None or act.facts.get("archive-command") != "ok":
         return None
     return Done(act.at, f"archiving was good (act {act.id})")
-
-
-def _newest(*found: Act | None) -> Act | None:
-    return max(filter(None, found), key=lambda act: act.at, default=None)
 
 
 def _utc(moment: datetime) -> str:
