@@ -28,4 +28,8 @@ class ServiceParts:
         return Teller(loaded.config, state_directory)
 
     def faces(self, board: Board) -> Sequence[Face]:
-        return (CommandSocket(board),)
+        if not self._page:
+            return (CommandSocket(board),)
+        from pgkeep.api.serving import HttpFace
+
+        return (CommandSocket(board), HttpFace(board, self._listen))
