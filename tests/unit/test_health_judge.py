@@ -200,6 +200,16 @@ def bad_pages() -> Shelf:
         ),
         pytest.param(
             protected,
+            {
+                "server": server(30, archiver=archiver(10, last="000000010000000000000020")),
+                "troubles": (Trouble("cellar", "not there", ""),),
+            },
+            "critical archiving-fails, warning repository-away",
+            State.IN_DANGER,
+            id="WAL may be in the repository that is away",
+        ),
+        pytest.param(
+            protected,
             {"room": replace(ROOM, given_up=3)},
             "critical wal-hole",
             State.IN_DANGER,
@@ -244,6 +254,16 @@ def test_archiving_that_fails_tells_for_how_long_the_server_can_go_on() -> None:
     ]
     assert health.pg_wal_full_in_s == HOUR
     assert health.conditions[0].since == NOW - timedelta(hours=1)
+
+
+def test_wal_that_goes_elsewhere_may_be_in_a_repository_that_is_away() -> None:
+    claims = server(30, archiver=archiver(10, last="000000010000000000000020"))
+    away = (Trouble("cellar", "not there", ""),)
+    health = judged(seen(protected(), server=claims, troubles=away))
+    assert health.conditions[0].cause == (
+        "it believes that it has archived 000000010000000000000020, and nothing after "
+        "000000010000000000000009 of that timeline is here, unless it is in cellar"
+    )
 
 
 # How recent what can be restored is

@@ -110,11 +110,14 @@ def _of_claims(seen: Seen, server: ServerSeen, record: Record) -> Iterator[Condi
     newest = max(record.listing.segments.get(claimed.timeline, ()), default=-1)
     if claimed.number - newest <= _IN_PASSING:
         return
+    away = " and ".join(trouble.what for trouble in seen.troubles if trouble.what != "server")
+    perhaps = f", unless it is in {away}" if away else ""
     there = "nothing" if newest < 0 else f"nothing after {Segment(claimed.timeline, newest, size)}"
     yield seen.critical(
         Kind.ARCHIVING_FAILS,
         "what is written now cannot be restored, although the server sees no failure",
-        f"it believes that it has archived {claimed}, and {there} of that timeline is here",
+        f"it believes that it has archived {claimed}, and {there} of that timeline is here"
+        f"{perhaps}",
         "pgkeep check: does archive_command store WAL elsewhere, or nowhere?",
         subject="elsewhere",
     )
