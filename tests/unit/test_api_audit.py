@@ -151,10 +151,12 @@ def test_of_many_wrong_log_ins_a_bound_is_written(tmp_path: Path) -> None:
     audit = Audit(tmp_path, Away(), lambda: now[0])
     for number in range(500):
         audit.log_in(ANNA, f"guess{number}", Outcome.FAILED)
+    for _ in range(10):
+        audit.refused(ANNA, "expire", "main", ())
     assert audit.waiting() == 120
     audit.log_in(ANNA, "anna", Outcome.DONE)
     last = json.loads(audit.path.read_text().splitlines()[-1])
-    assert last["facts"]["failed_before_not_listed"] == "380"
+    assert last["facts"]["in_vain_before_not_listed"] == "390"
     now[0] += timedelta(hours=1)
     audit.log_in(ANNA, "guess", Outcome.FAILED)
     assert audit.waiting() == 122

@@ -102,7 +102,7 @@ class Acting:
             return require(caller, act)
         except NotAllowed:
             if act != "look":
-                self.audit.record(caller, act, Outcome.REFUSED, cluster=cluster, words=words)
+                self.audit.refused(caller, act, cluster, words)
             raise
 
     @contextmanager
