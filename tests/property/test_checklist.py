@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkeep.checklist.facts import Archive, CopyRule, Done, Facts, Kit, Rotation, Server
+from pgkeep.checklist.facts import Archive, Channel, CopyRule, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.judge import judge
 from pgkeep.checklist.row import State
 
@@ -61,8 +61,7 @@ facts = st.builds(
     locked=st.none() | rules,
     point=maybe,
     kits=st.lists(kits, max_size=2).map(tuple),
-    channels=st.integers(0, 2),
-    alert=maybe,
+    channels=st.lists(st.builds(Channel, st.just("mail"), maybe), max_size=2).map(tuple),
     runbook=maybe,
     runbook_stale=st.sampled_from(["", "the config has changed"]),
 )
@@ -139,6 +138,12 @@ def rotations_older(known: Facts, age: timedelta) -> Facts:
     return replace(known, rotations=tuple(found))
 
 
+def channels_untested(known: Facts, age: timedelta) -> Facts:
+    found = (one if one.test is None or one.test.wrong else replace(one, test=None)
+             for one in known.channels)  # fmt: skip
+    return replace(known, channels=tuple(found))
+
+
 def stale(known: Facts, age: timedelta) -> Facts:
     done = known.runbook
     return known if done is None or done.wrong else replace(known, runbook_stale="changed")
@@ -156,6 +161,7 @@ WORSE = (
     unlocked,
     kits_older,
     rotations_older,
+    channels_untested,
     stale,
 )
 

@@ -55,6 +55,14 @@ class Kit:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """Somebody who would be told, and when a message to them was last tried."""
+
+    name: str
+    test: Done | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CopyRule:
     """One rule of 3-2-1, as `pgkeep check --321` judges it."""
 
@@ -86,7 +94,6 @@ class Facts:
     locked: CopyRule | None = None  # whether a copy is there that nobody here can delete
     point: Done | None = None
     kits: tuple[Kit, ...] = ()
-    channels: int = 0  # who would be told
-    alert: Done | None = None
+    channels: tuple[Channel, ...] = ()
     runbook: Done | None = None
     runbook_stale: str = ""  # what has changed since it was written

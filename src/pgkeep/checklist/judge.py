@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from pgkeep.checklist.facts import Done, Facts, Kit, Rotation, Server
+from pgkeep.checklist.facts import Channel, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.row import Checklist, Row, State
 from pgkeep.units import format_duration
 
@@ -233,11 +233,17 @@ def _alerts(facts: Facts, now: datetime) -> Answer:
     if not facts.channels:
         says = "nobody is told: there is no [[alerts.channels]]"
         return Answer(State.NOT_SET_UP, says, todo="[[alerts.channels]] name and url")
-    return _periodic(facts.alert, QUARTER, now, "pgkeep alert test")
+    found = (_channel(channel, now) for channel in facts.channels)
+    return max(found, key=lambda one: one.state.rank)
+
+
+def _channel(channel: Channel, now: datetime) -> Answer:
+    answer = _periodic(channel.test, QUARTER, now, "pgkeep alert test")
+    return answer._replace(proof=f"{channel.name}: {answer.proof}")
 
 
 def _runbook(facts: Facts, now: datetime) -> Answer:
-    todo = "pgkeep runbook --html --output runbook.html"
+    todo = "pgkeep runbook --html -o runbook.html"
     if facts.runbook is None:
         return Answer(State.NOT_SET_UP, "none was ever written", todo=todo)
     if facts.runbook_stale:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pgkeep.app import App
-from pgkeep.checklist.facts import Archive, CopyRule, Done, Facts, Kit, Rotation, Server
+from pgkeep.checklist.facts import Archive, Channel, CopyRule, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.judge import judge
 from pgkeep.checklist.row import Checklist
 from pgkeep.config.sections import RetentionConfig
@@ -53,7 +53,6 @@ def look(app: App, now: datetime) -> Facts:
     folder = app.cluster_to_read
     listing = list_cluster(folder)
     own = newest_of_each(folder.repository, folder.name)
-    shared = newest_of_each(folder.repository)
     server, server_trouble = _server(app)
     rules, rules_trouble = _rules(app, now)
     passed = listing.drills.last_passed
@@ -76,8 +75,7 @@ def look(app: App, now: datetime) -> Facts:
         locked=next((rule for rule in rules if rule.name == UNDELETABLE), None),
         point=_act(own.get(POINT), lambda act: f"the newest is {act.facts.get('name', '')}"),
         kits=tuple(_kits(app, folder)),
-        channels=len(app.config.alerts.channels),
-        alert=_act(_newest(own.get(ALERT_TEST), shared.get(ALERT_TEST)), _of_alert),
+        channels=tuple(_channels(app, folder)),
         runbook=_act(own.get(RUNBOOK), lambda act: f"runbook {act.facts.get('file', '')}".strip()),
         runbook_stale=_stale(own.get(RUNBOOK), app),
     )
@@ -90,7 +88,7 @@ def copies_of(app: App, now: datetime) -> CheckReport:
 
     def kept(place: Place) -> Kept:
         # Its name, or the address without what follows it: how to get there.
-        title = place.name or place.address.partition("?")[0]
+        title = place.name or place.plain_address
         return Kept(title, place.address, place.section.site, lambda: place.open().cluster(name))
 
     return look_at_copies(name, directory, [kept(place) for place in app.places], now)
@@ -186,7 +184,7 @@ def _rule(verdict: Verdict) -> CopyRule:
 
 
 def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
-    newest = _by_repository(acts(folder.repository, what=KEY_TEST, limit=_NEWEST).found)
+    tests = acts(folder.repository, what=KEY_TEST, limit=_NEWEST).found
     for place in app.places:
         try:
             repository = place.open()
@@ -194,7 +192,7 @@ def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
         except PgkeepError:
             continue  # told by the copies' row
         good = sum(slot.kind == RECOVERY and not slot.damage for slot in slots)
-        test = _act(newest.get(place.title), _of_kit)
+        test = _act(_about(tests, place), _of_kit)
         yield Kit(place.title, repository.key is not None, good, test)
 
 
@@ -204,18 +202,20 @@ def _of_kit(act: Act) -> str:
 
 
 def _rotations(app: App, folder: ClusterFolder) -> Iterable[Rotation]:
-    done = _by_repository(acts(folder.repository, folder.name, what=EXPIRE, limit=_NEWEST).found)
+    done = acts(folder.repository, folder.name, what=EXPIRE, limit=_NEWEST).found
     for place in app.places:
-        act = _act(done.get(place.title), lambda _: "expired")
+        act = _act(_about(done, place), lambda _: "expired")
         yield Rotation(place.title, _policy(app, place), act)
 
 
-def _by_repository(newest_first: Iterable[Act]) -> dict[str, Act]:
-    """Return the newest act of each repository."""
-    found: dict[str, Act] = {}
+def _about(newest_first: Iterable[Act], place: Place) -> Act | None:
+    """Return the newest act about a repository: another host may call it otherwise."""
     for act in newest_first:
-        found.setdefault(act.facts.get("repository", ""), act)
-    return found
+        if place.title == act.facts.get("repository"):
+            return act
+        if place.plain_address == act.facts.get("address"):
+            return act
+    return None
 
 
 def _policy(app: App, place: Place) -> str:
@@ -226,8 +226,11 @@ def _policy(app: App, place: Place) -> str:
     return ", ".join(parts)
 
 
-def _of_alert(act: Act) -> str:
-    return f"alert test to {act.facts.get('channels') or 'all channels'}"
+def _channels(app: App, folder: ClusterFolder) -> Iterable[Channel]:
+    tests = acts(folder.repository, what=ALERT_TEST, limit=_NEWEST).found
+    for channel in app.config.alerts.channels:
+        tried = (t for t in tests if channel.name in t.facts.get("channels", "").split(", "))
+        yield Channel(channel.name, _act(next(tried, None), lambda _: "a test message was taken"))
 
 
 def _stale(act: Act | None, app: App) -> str:
@@ -247,10 +250,6 @@ def _checked(act: Act | None) -> Done | None:
     if act is None or act.facts.get("archive-command") != "ok":
         return None
     return Done(act.at, f"archiving was good (act {act.id})")
-
-
-def _newest(*found: Act | None) -> Act | None:
-    return max(filter(None, found), key=lambda act: act.at, default=None)
 
 
 def _utc(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from pgkeep.config_reader import Secret
 from pgkeep.units import Duration
 
 # What a schedule runs: the options of ScheduleConfig that are times.
-JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census")
+JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census", "checklist")
 LEAST_LIMIT: Final = 60  # seconds
 LEVELS: Final = ("critical", "warning", "digest")  # what a channel may hear of
 
@@ -44,6 +44,14 @@ class ScheduleConfig(Options, frozen=True, kw_only=True):
         Meta(
             description="`pgkeep census take`: names for `pgkeep undo find`.",
             examples=["every 1h"],
+        ),
+    ] = ""
+    checklist: Annotated[
+        str,
+        Meta(
+            description="`pgkeep checklist --record`: keeps what it says and how much is stored. "
+            "While anything is due or failed it ends like a job that failed.",
+            examples=["daily 08:00"],
         ),
     ] = ""
     zone: Annotated[
