@@ -88,9 +88,9 @@ def test_paths_as_they_are_sent_lead_nowhere(secure: tuple[HttpFace, httpx.Clien
         raw.close()
 
 
-def test_a_socket_is_a_place_to_listen_as_well(tmp_path: Path) -> None:
+def test_a_proxy_comes_by_a_socket(tmp_path: Path) -> None:
     path = tmp_path / "page.sock"
-    board = open_board(tmp_path, f'listen = "unix:{path}"')
+    board = open_board(tmp_path, f'listen = "unix:{path}"\nhosts = ["backup.example.com"]')
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))  # what a service that was killed left
     face = HttpFace(board)
@@ -99,6 +99,15 @@ def test_a_socket_is_a_place_to_listen_as_well(tmp_path: Path) -> None:
     with httpx.Client(transport=transport, base_url="http://localhost", timeout=60) as client:
         assert client.get("/healthz").json() == {"ok": True}
         assert client.get("/api/me").json()["role"] == "viewer"
+        host = {"host": "backup.example.com"}
+        assert client.get("/healthz", headers=host).status_code == 200
+        Users(str(tmp_path / "state")).add("anna", Role.OPERATOR, PASSWORD)
+        marks = {"x-forwarded-proto": "https", "x-forwarded-for": "198.51.100.9"}
+        body = {"name": "anna", "password": PASSWORD}
+        answer = client.post("/api/session", json=body, headers=marks)
+        assert answer.headers["set-cookie"].startswith("__Host-pgkeep=")
+        assert answer.headers["set-cookie"].endswith("Secure")
+        assert "198.51.100.9" in (tmp_path / "state" / "audit.log").read_text()
     assert path.stat().st_mode & 0o777 == 0o660
     face.close()
     board.close()

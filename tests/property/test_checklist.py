@@ -113,6 +113,14 @@ def of_server(**worse: Any) -> Callable[[Facts, timedelta], Facts]:
     return worsen
 
 
+def archived_elsewhere(known: Facts, age: timedelta) -> Facts:
+    server = known.server
+    if server is None or server.archived is None:
+        return known
+    archived = replace(older(server.archived, age), wrong="it is not there")
+    return replace(known, server=replace(server, archived=archived))
+
+
 def hole(known: Facts, age: timedelta) -> Facts:
     found = known.archive
     return known if found is None else replace(known, archive=replace(found, holes=9))
@@ -155,6 +163,8 @@ WORSE = (
     *map(lost, DONE),
     of_server(failing_since=NOW),
     of_server(archives=False),
+    of_server(waiting=99),
+    archived_elsewhere,
     of_server(checksums=False),
     hole,
     rule_broken,

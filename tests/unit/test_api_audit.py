@@ -116,6 +116,23 @@ def test_what_a_power_cut_left_stops_nothing(tmp_path: Path) -> None:
     assert [act.what for act in away.taken] == ["backup", "verify"]
 
 
+def test_a_long_log_is_put_away_once_it_is_sent(tmp_path: Path) -> None:
+    away = Away()
+    away.is_away = False
+    (tmp_path / "audit.log").write_bytes((b"x" * (1 << 20) + b"\n") * 17)
+    audit = Audit(tmp_path, away)
+    audit.record(ANNA, "backup", Outcome.STARTED)
+    audit.start()
+    wait_for((tmp_path / "audit.log.1").exists)
+    audit.record(ANNA, "verify", Outcome.STARTED)
+    wait_for(lambda: len(away.taken) == 2)
+    audit.close()
+    assert [act.what for act in away.taken] == ["backup", "verify"]
+    assert len(audit.path.read_bytes().splitlines()) == 1
+    (tmp_path / "audit.sent").write_text("99999")  # as if stopped between the two steps
+    assert Audit(tmp_path, away).waiting() == 1
+
+
 def test_what_cannot_be_written_down_is_not_done(served: Served) -> None:
     program = served.program(Role.ADMIN)
     served.parts.audit.path.mkdir()
@@ -134,10 +151,12 @@ def test_of_many_wrong_log_ins_a_bound_is_written(tmp_path: Path) -> None:
     audit = Audit(tmp_path, Away(), lambda: now[0])
     for number in range(500):
         audit.log_in(ANNA, f"guess{number}", Outcome.FAILED)
+    for _ in range(10):
+        audit.refused(ANNA, "expire", "main", ())
     assert audit.waiting() == 120
     audit.log_in(ANNA, "anna", Outcome.DONE)
     last = json.loads(audit.path.read_text().splitlines()[-1])
-    assert last["facts"]["failed_before_not_listed"] == "380"
+    assert last["facts"]["in_vain_before_not_listed"] == "390"
     now[0] += timedelta(hours=1)
     audit.log_in(ANNA, "guess", Outcome.FAILED)
     assert audit.waiting() == 122

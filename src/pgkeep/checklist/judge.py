@@ -18,6 +18,7 @@ _GRACE: Final = {
     timedelta(days=1): timedelta(hours=6),
     timedelta(days=7): timedelta(days=1),
 }
+_STUCK: Final = timedelta(minutes=15)  # a WAL file takes seconds to archive
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 QUARTER: Final = timedelta(days=92)
@@ -88,17 +89,36 @@ def _wal(facts: Facts, now: datetime) -> Answer:  # noqa: ARG001 - as every judg
     if server.standby:
         says = "this is a standby: its primary archives, and was not asked"
         return Answer(State.UNKNOWN, says, found.to)
-    if server.failing_since is not None:
-        says = f"archiving {server.failing} fails: nothing after that can be restored"
+    if trouble := _trouble(server):
+        says = f"{trouble}: nothing after that can be restored"
         return Answer(State.FAILED, says, found.to, todo="pgkeep wal status")
     if not server.archives:
         return Answer(State.NOT_SET_UP, "the server archives no WAL", found.to, todo="pgkeep init")
     if server.archived is None:
         says = "the server has archived nothing since its statistics began"
         return Answer(State.UNKNOWN, says, found.to, todo="pgkeep check")
-    waiting = f", {server.waiting} files wait" if server.waiting else ""
-    return Answer(State.OK, f"no gap since the newest backup; {server.archived.proof}{waiting}",
-                  found.to)  # fmt: skip
+    says = f"no gap since the newest backup; {server.archived.proof}{_waiting(server)}"
+    return Answer(State.OK, says, found.to)
+
+
+def _trouble(server: Server) -> str:
+    """Say what is wrong with archiving itself; '' when nothing is."""
+    archived = server.archived
+    if server.failing_since is not None:
+        since = f"{server.failing_since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"archiving {server.failing} failed at {since}, and nothing since succeeded"
+    if archived is not None and archived.wrong:
+        return f"{archived.proof}, but {archived.wrong}"
+    if server.waiting and (archived is None or server.asked_at - archived.at > _STUCK):
+        last = archived.proof if archived else "nothing archived since the statistics began"
+        return f"archiving is stuck: {last}{_waiting(server)}"
+    return ""
+
+
+def _waiting(server: Server) -> str:
+    if not server.waiting:
+        return ""
+    return f", {server.waiting} {'file waits' if server.waiting == 1 else 'files wait'}"
 
 
 def _archiver(facts: Facts, now: datetime) -> Answer:
@@ -116,9 +136,8 @@ def _archiver(facts: Facts, now: datetime) -> Answer:
 
 
 def _of_archiver(server: Server, next_due: datetime) -> Answer:
-    if server.failing_since is not None:
-        since = f"{server.failing_since:%Y-%m-%d %H:%M:%S} UTC"
-        says = f"pg_stat_archiver: {server.failing} failed at {since}, and nothing since succeeded"
+    if trouble := _trouble(server):
+        says = f"pg_stat_archiver: {trouble}"
         return Answer(State.FAILED, says, server.asked_at, next_due, "pgkeep check")
     if not server.archives:
         says = "archive_mode is off, or there is no archive_command"

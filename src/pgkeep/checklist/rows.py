@@ -13,6 +13,7 @@ from pgkeep.config.shown import fingerprint
 from pgkeep.coverage.listing import Listing, list_cluster
 from pgkeep.errors import PgkeepError
 from pgkeep.model.dump import Dump, Origin
+from pgkeep.model.wal_file import kind_of
 from pgkeep.places import Place
 from pgkeep.repository import dumps
 from pgkeep.repository.acts.act import (
@@ -29,6 +30,7 @@ from pgkeep.repository.acts.storing import acts, newest_of_each
 from pgkeep.repository.drills.report import Report, Status
 from pgkeep.repository.keys import RECOVERY, list_slots
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.wal_archive import WalArchive
 from pgkeep.server.session import Session
 from pgkeep.setup.check import CheckReport
 from pgkeep.setup.copies import Kept, look_at_copies
@@ -53,7 +55,7 @@ def look(app: App, now: datetime) -> Facts:
     folder = app.cluster_to_read
     listing = list_cluster(folder)
     own = newest_of_each(folder.repository, folder.name)
-    server, server_trouble = _server(app)
+    server, server_trouble = _server(app, listing)
     rules, rules_trouble = _rules(app, now)
     passed = listing.drills.last_passed
     return Facts(
@@ -94,20 +96,24 @@ def copies_of(app: App, now: datetime) -> CheckReport:
     return look_at_copies(name, directory, [kept(place) for place in app.places], now)
 
 
-def _server(app: App) -> tuple[Server | None, str]:
+def _server(app: App, listing: Listing) -> tuple[Server | None, str]:
     try:
         with app.connect() as session:
-            return _seen(session), ""
+            return _seen(session, app, listing), ""
     except PgkeepError as error:
         return None, str(error)
 
 
-def _seen(session: Session) -> Server:
+def _seen(session: Session, app: App, listing: Listing) -> Server:
     facts, stats = session.facts(), session.archiver_stats()
     archived = None
     if stats.last_archived_wal is not None and stats.last_archived_time is not None:
-        at = stats.last_archived_time
-        archived = Done(at, f"{stats.last_archived_wal} archived {_utc(at)}")
+        at, file = stats.last_archived_time, stats.last_archived_wal
+        archive = app.cluster_to_read.wal(facts.generation.id)
+        # In a repository that is away it may be all the same.
+        elsewhere = not app.copies.away and not _is_here(file, archive, listing)
+        wrong = "it is not in the repository: the server archives elsewhere" if elsewhere else ""
+        archived = Done(at, f"{file} archived {_utc(at)}", wrong)
     return Server(
         asked_at=facts.clock,
         checksums=facts.data_checksums,
@@ -118,6 +124,19 @@ def _seen(session: Session) -> Server:
         failing=stats.last_failed_wal or "" if stats.failed_at else "",
         waiting=session.ready_count(),
     )
+
+
+def _is_here(file: str, archive: WalArchive, listing: Listing) -> bool:
+    """Tell whether what the server archived last is in the repository.
+
+    WAL from before the newest backup may have expired, and other files are few.
+    """
+    if not listing.backups or kind_of(file) != "segment":
+        return True
+    last = listing.backups[-1].last_segment.name
+    if file[:8] != last[:8] or file <= last:
+        return True
+    return archive.has(file)
 
 
 def _dump(folder: ClusterFolder) -> Done | None:
