@@ -2,23 +2,27 @@
 
     python -m pgkeep.alerts.deliver < message.json
 
-stdin: {"url", "title", "body", "level"}; the address is a secret and so is not an argument.
+stdin: {"url", "title", "body", "level", "seconds"}; the address is a secret and so is no argument.
 stdout: {"delivered": bool, "why": text without secrets}. apprise does the delivering.
 """
 
 import json
 import logging
 import re
+import signal
 import sys
 from typing import Any, Final
 from urllib.parse import unquote
 
 _WHY: Final = 500  # characters
 _LEAST: Final = 4  # characters of a part of an address that is worth hiding
+_GRACE_S: Final = 5
 
 
 def main() -> None:
     request = json.load(sys.stdin)
+    # Whoever started this ends it in time; if they are gone, it ends by itself.
+    signal.alarm(int(request["seconds"]) + _GRACE_S)
     sys.stdout.write(json.dumps(deliver(request)))
 
 
@@ -34,6 +38,10 @@ def deliver(request: dict[str, Any]) -> dict[str, Any]:
     to, url = apprise.Apprise(), str(request["url"])
     if not to.add(url):
         return {"delivered": False, "why": "apprise knows no such address: see docs/alerts.md"}
+    for service in to:
+        # What is too long for a service loses its end: the worst stands first.
+        if "overflow=" not in url.lower():
+            service.overflow_mode = apprise.OverflowMode.TRUNCATE
     kind = {"critical": "failure", "warning": "warning"}.get(str(request["level"]), "info")
     delivered = bool(
         to.notify(
