@@ -168,7 +168,8 @@ def _gathered(view: _View, clusters: frozenset[str]) -> tuple[Item, ...]:
             return condition.kind in ending and not passed(gone_at, view.now, _ENDS_GATHER)
         return item.reason is not Reason.STILL and (condition.kind, condition.level) in fresh
 
-    return tuple(item for item in items if not waits(item))
+    found = (item for item in items if not waits(item))
+    return tuple(sorted(found, key=lambda item: item.reason is Reason.OVER))
 
 
 def _hears(channel: ChannelConfig, cluster: str, level: str) -> bool:

@@ -88,9 +88,9 @@ class Teller:
     def _write(self) -> None:
         """Write down what is news: what was told, and what still waits to be delivered."""
         waiting = {name: box.waiting for name, box in self._outboxes.items() if box.waiting}
-        before, self._kept = self._kept, Kept(self._memory, waiting)
-        if _news(self._kept) != _news(before):
-            _write(self._path, self._kept)
+        kept = Kept(self._memory, waiting)
+        if _news(kept) != _news(self._kept) and _write(self._path, kept):
+            self._kept = kept
 
 
 def _news(kept: Kept) -> tuple[Mapping[str, Any], ...]:
@@ -108,11 +108,14 @@ def _read(path: Path) -> Kept:
         return Kept(Memory())
 
 
-def _write(path: Path, kept: Kept) -> None:
+def _write(path: Path, kept: Kept) -> bool:
+    """Write it; a full disk must not end the service, so then it is tried again next time."""
     temp = f"{path}.new"
-    # A full disk must not end the service: it is remembered in memory all the same.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temp)
-    with contextlib.suppress(OSError):
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temp)
         write_temp(temp, [msgspec.json.encode(kept)])
         os.replace(temp, path)
+    except OSError:
+        return False
+    return True
