@@ -64,7 +64,7 @@ def test_a_webhook_gets_title_text_and_level() -> None:
 def test_an_address_in_a_file_is_read_when_it_is_needed(tmp_path: Path) -> None:
     file = tmp_path / "hook.url"
     one = ChannelConfig(name="hook", url_file=str(file))
-    assert "hook.url" in send(one, TEXT, "warning").why
+    assert send(one, TEXT, "warning").why.startswith(f"url_file {file} cannot be read: No such")
     with webhook() as hook:
         file.write_text(f"json://127.0.0.1:{hook.port}/\n")
         file.chmod(0o600)
@@ -85,7 +85,7 @@ def test_one_that_refuses_is_named_and_its_secrets_are_not() -> None:
         address = f"json://dba:{SECRET}@127.0.0.1:{port}/{SECRET}?token={SECRET}"
         outcome = send(channel(address), TEXT, "warning")
     assert not outcome.delivered
-    assert outcome.why
+    assert "Connection refused" in outcome.why
     assert SECRET not in outcome.why
 
 

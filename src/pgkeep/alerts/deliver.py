@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 _WHY: Final = 500  # characters
 _LEAST: Final = 4  # characters of a part of an address that is worth hiding
 _GRACE_S: Final = 5
+_CAUSE: Final = "Socket Exception: "  # of apprise
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def deliver(request: dict[str, Any]) -> dict[str, Any]:
     logger = logging.getLogger("apprise")
     logger.handlers = [_Listening(said)]
     logger.propagate = False
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.DEBUG)
     to, url = apprise.Apprise(), str(request["url"])
     if not to.add(url):
         return {"delivered": False, "why": "apprise knows no such address: see docs/alerts.md"}
@@ -69,12 +70,24 @@ def hidden(text: str, url: str) -> str:
 
 
 class _Listening(logging.Handler):
+    """Keeps warnings, and of what is said for developers the cause of a lost connection."""
+
     def __init__(self, said: list[str]) -> None:
         super().__init__()
         self._said = said
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(" ".join(record.getMessage().split()))
+        text = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING:
+            self._said.append(text.rstrip("."))
+        elif text.startswith(_CAUSE):
+            self._said.append(_inner(text.removeprefix(_CAUSE)))
+
+
+def _inner(cause: str) -> str:
+    """Return the innermost cause: 'pool: Max retries ... (Caused by X("connection: why"))'."""
+    found = re.search(r"Caused by \w+\([\"']?(.*?)[\"']?\)\)*$", cause)
+    return re.sub(r"^\w+\(host=[^)]*\): ", "", found[1]) if found else cause
 
 
 if __name__ == "__main__":

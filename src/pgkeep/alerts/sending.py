@@ -17,7 +17,6 @@ from pgkeep import config_file
 from pgkeep.alerts.memory import Queued
 from pgkeep.alerts.text import Text, merged, when
 from pgkeep.config.service import ChannelConfig
-from pgkeep.errors import PgkeepError
 from pgkeep.health.condition import Level
 
 SECONDS: Final = 60.0  # for one delivery; mail servers that greylist take long
@@ -51,8 +50,8 @@ def send(
         url = channel.url.reveal()
         if channel.url_file:
             url = config_file.secret_from_file(channel.url_file)
-    except PgkeepError as error:
-        return Delivery(False, str(error))
+    except config_file.SecretUnreadable as error:
+        return Delivery(False, f"url_file {channel.url_file} cannot be read: {error.why}")
     request = {"url": url, "title": text.title, "body": text.body, "level": level}
     try:
         answer = json.loads(_ask(json.dumps({**request, "seconds": seconds}), seconds, stop))
