@@ -143,8 +143,8 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
     ] = 2
     look_every: Annotated[
         Duration,
-        Meta(description="How often each cluster's health is looked at.", examples=["60s"]),
-    ] = Duration(30)
+        Meta(description="How often each cluster's health is looked at.", examples=["30s"]),
+    ] = Duration(60)
     keep_jobs: Annotated[
         Duration, Meta(description="How long jobs and their logs stay.", examples=["90d"])
     ] = Duration(90 * 86400)
@@ -156,13 +156,6 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
             examples=["400d"],
         ),
     ] = Duration(400 * 86400)
-    push_wal: Annotated[
-        bool,
-        Meta(
-            description='Whether the service archives WAL of clusters with `archive = "ahead"` '
-            "whose pg_wal is on this host, instead of a process beside the server."
-        ),
-    ] = True
 
 
 class ChannelConfig(Options, frozen=True, kw_only=True):
