@@ -384,6 +384,35 @@ def test_the_time_of_a_restore_is_a_guess_before_the_first_drill() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rto", "expected"),
+    [
+        pytest.param(60, "", id="holds at any time"),
+        pytest.param(30, "warning plan-drifted", id="not before the next backup"),
+        pytest.param(22, "warning plan-drifted, warning rto-at-risk", id="and nearly now"),
+        pytest.param(19, "critical rto-at-risk", id="broken now"),
+    ],
+)
+def test_a_plan_that_no_longer_meets_the_goal(rto: int, expected: str) -> None:
+    shelf = Shelf()
+    for number, start in enumerate((1, 4, 7, 9)):
+        shelf.backup("abcd"[number], 3.49 - number, start)
+    shelf.wal(1, LAST, 0)
+    # A backup takes 10 s to be restored, and each segment of WAL 10 s to be replayed.
+    replayed = 2 << 30
+    measures = Measures(
+        restored_bytes=1000, restore_s=10.0, wal_bytes=replayed, recovery_s=10.0 * replayed / SIZE
+    )
+    health = judged(with_drill(seen(shelf), Status.PASSED, 2, measures=measures), config(rto=rto))
+    assert health.restore_s == pytest.approx(20.0)
+    assert wrong(health) == expected
+    if rto == 30:
+        assert only_condition(health).effect == (
+            "your plan no longer meets the goal: before the next backup a restore takes 40 s; "
+            "the objective is 30 s"
+        )
+
+
 # Proofs
 
 

@@ -35,6 +35,12 @@ class CrossSite(ServiceFailed):
     code = "cross-site-request"
 
 
+class WrongHost(ServiceFailed):
+    """A request for a host name that is none of ours: a page elsewhere may have led it here."""
+
+    code = "wrong-host"
+
+
 class NotConfirmed(ServiceFailed):
     """Something that destroys was asked for without the cluster's name typed."""
 
@@ -51,6 +57,12 @@ class TooLarge(ServiceFailed):
     """A request with more in it than any of ours has."""
 
     code = "request-too-large"
+
+
+class TooBusy(ServiceFailed):
+    """So many requests wait for the repositories that one more must not."""
+
+    code = "too-busy"
 
 
 class NoSuchUser(ServiceFailed):
@@ -81,6 +93,12 @@ class UsersUnreadable(ServiceFailed):
     """The file of users is there and cannot be read or written: nobody is let in."""
 
     code = "users-unreadable"
+
+
+class ActNotRecorded(ServiceFailed):
+    """What was asked cannot be written to the audit log, so it is not done."""
+
+    code = "act-not-recorded"
 
 
 class ListeningRefused(ServiceFailed):

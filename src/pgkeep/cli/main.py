@@ -17,8 +17,10 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from pgkeep import __version__, config_file
+from pgkeep.cli.advising import command as advising
 from pgkeep.cli.alerting import command as alert
 from pgkeep.cli.census import command as census
+from pgkeep.cli.checklisting import command as checklist
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
     FAILED,
@@ -35,10 +37,12 @@ from pgkeep.cli.context import (
 from pgkeep.cli.drilling import command as drill
 from pgkeep.cli.health import command as health
 from pgkeep.cli.pointing import command as point
+from pgkeep.cli.runbooks import command as runbook
 from pgkeep.cli.serving import command as serving
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.cli.undoing import command as undo
+from pgkeep.cli.users import command as users
 from pgkeep.errors import PgkeepError
 
 BROKEN_PIPE: Final = 141  # what a shell shows for a program that SIGPIPE ended
@@ -171,7 +175,8 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo, serving, alert, health),
+        *(repair, retention, wal, census, point, cost, undo),
+        *(serving, alert, health, checklist, runbook, users, advising),
     ):
         part.register(app)
     app.command("demo")(_demo)

@@ -9,7 +9,7 @@ from pgkeep.config_reader import Secret
 from pgkeep.units import Duration
 
 # What a schedule runs: the options of ScheduleConfig that are times.
-JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census")
+JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census", "checklist")
 LEAST_LIMIT: Final = 60  # seconds
 LEVELS: Final = ("critical", "warning", "digest")  # what a channel may hear of
 
@@ -44,6 +44,14 @@ class ScheduleConfig(Options, frozen=True, kw_only=True):
         Meta(
             description="`pgkeep census take`: names for `pgkeep undo find`.",
             examples=["every 1h"],
+        ),
+    ] = ""
+    checklist: Annotated[
+        str,
+        Meta(
+            description="`pgkeep checklist --record`: keeps what it says and how much is stored. "
+            "While anything is due or failed it ends like a job that failed.",
+            examples=["daily 08:00"],
         ),
     ] = ""
     zone: Annotated[
@@ -138,6 +146,22 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
             "are needed all the same."
         ),
     ] = False
+    hosts: Annotated[
+        list[str],
+        Meta(
+            description="Names by which browsers may call it, where a proxy or a name of its own "
+            "leads here. On this host 127.0.0.1, ::1 and localhost always may.",
+            examples=[["backup.example.com"]],
+        ),
+    ] = []
+    restore_directories: Annotated[
+        list[str],
+        Meta(
+            description="Folders below which the page and /api may restore. Empty: nowhere, and "
+            "restores are for the command line.",
+            examples=[["/srv/restore"]],
+        ),
+    ] = []
     jobs: Annotated[
         int, Meta(ge=1, le=64, description="How many jobs run at once, of all clusters.")
     ] = 2

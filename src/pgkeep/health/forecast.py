@@ -44,6 +44,14 @@ def restore_time(size: int, wal: int, drill: Measures | None) -> RestoreTime:
     return RestoreTime(size / restore + wal / replay + rest, measured)
 
 
+def wal_between(backups: Sequence[Backup]) -> int | None:
+    """Return how much WAL usually comes from one backup to the next; None: too few to tell."""
+    if len(backups) < _ENOUGH:
+        return None
+    steps = [b.start_lsn - a.start_lsn for a, b in pairwise(backups[-9:])]
+    return int(median(steps))
+
+
 class Late(NamedTuple):
     """What should be there and is not."""
 

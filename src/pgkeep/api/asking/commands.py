@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgkeep.api import values
+from pgkeep.api.asking import values
+from pgkeep.api.asking.values import Bounds, Check
 from pgkeep.api.errors import BadRequest
-from pgkeep.api.values import Bounds, Check
 
 _MOST_WORDS: Final = 200
 _JOBS: Final = values.number(1, 256)
@@ -49,6 +49,7 @@ class Asked:
     target_directory: str = ""
 
 
+# Not of undo: its preview recovers a copy and shows rows.
 _PREVIEW: Final = {"--dry-run": "preview"}
 _MOMENT: Final[Mapping[str, Check]] = {
     "--before": values.target,
@@ -135,6 +136,7 @@ COMMANDS: Final = (
         frozenset({"--no-switch", "--store", "--321"}),
     ),
     Command(("census", "take"), "census"),
+    Command(("checklist",), "check", flags=frozenset({"--record"})),
     Command(("point",), "point", flags=frozenset({"--wait"}), argument=values.name, least=1),
     Command(
         ("copy",),
@@ -197,7 +199,6 @@ COMMANDS: Final = (
         values.table,
         least=1,
         always=("--yes",),
-        acts=_PREVIEW,
         confirm=True,
     ),
     Command(
@@ -221,7 +222,6 @@ COMMANDS: Final = (
         values.name,
         least=1,
         always=("--yes",),
-        acts=_PREVIEW,
         confirm=True,
     ),
     Command(
