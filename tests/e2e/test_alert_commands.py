@@ -10,6 +10,8 @@ from pgkeep.repository.acts.storing import acts
 from support.channels import mail_server, refusing_server, webhook
 from support.command import run_pgkeep
 from support.golden_repository import open_golden
+from support.service import Service
+from support.wait import wait_for
 
 GOLDEN = max((Path(__file__).parents[1] / "golden" / "repositories").glob("v*/plain"))
 SECRET = "hunter2-very-secret"
@@ -93,3 +95,30 @@ def test_nobody_is_told_without_channels(repository: Path) -> None:
     done = run_pgkeep("alert", "test", "pager", config=config)
     assert done.exit != 0
     assert "the config has no [[alerts.channels]]" in done.stderr
+
+
+def test_the_service_tells_at_once_and_status_says_which_channel_fails(repository: Path) -> None:
+    with webhook() as hook, refusing_server() as refuses:
+        config = write_config(
+            repository,
+            channel("hook", f"json://127.0.0.1:{hook.port}")
+            + channel("gone", f"json://127.0.0.1:{refuses}/{SECRET}"),
+        )
+        # A repository that is away: critical, whatever else there is.
+        repository.rename(repository.parent / "away")
+        state = repository.parent / "state"
+        with config.open("a") as text:
+            text.write(f'[service]\nstate_directory = "{state}"\n')
+        service = Service(config, state)
+        try:
+            service.start()
+            wait_for(lambda: hook.posts, 60, "a message")
+            title = hook.posts[0]["title"]
+            wait_for(lambda: "gone fails" in service.run("status").stderr, 60, service.said)
+            found = service.run("status", "--json").json
+        finally:
+            service.stop()
+    assert title.startswith("pgkeep: CRITICAL: main: ")
+    assert "  do:    is " in hook.posts[0]["message"]
+    assert [one.split(" since ")[0] for one in found["troubles"]] == ["alert channel gone fails"]
+    assert SECRET not in service.said + str(found)
