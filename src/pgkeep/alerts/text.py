@@ -44,7 +44,8 @@ def merged(queue: Sequence[Queued], zone: tzinfo) -> tuple[Text, str]:
 
     found = sorted(queue, key=badness)
     blocks = [f"--- {when(one.at, zone)}: {one.title}\n\n{one.body}" for one in found]
-    title = f"{found[0].title} (and {len(found) - 1} more messages that waited)"
+    more = len(found) - 1
+    title = f"{found[0].title} (and {more} more message{'s' * (more > 1)} that waited)"
     return Text(title, _cut(blocks)), found[0].level
 
 
@@ -153,7 +154,12 @@ def _digest(healths: Iterable[Health], now: datetime, zone: tzinfo) -> Text:
     found = sorted(healths, key=lambda one: (_WORST.index(one.state), one.cluster))
     bad = sum(one.state is not State.PROTECTED for one in found)
     total = len(found)
-    said = f"{bad} of {total} need attention" if bad else f"all {total} clusters are protected"
+    if bad:
+        said = f"{bad} of {total} need attention"
+    elif total == 1:
+        said = f"{found[0].cluster} is protected"
+    else:
+        said = f"all {total} clusters are protected" if total else "no clusters are configured"
     lines = [sentence(health, now, zone) for health in found]
     return Text(f"pgkeep: {said}", _cut(lines) or "no clusters are configured")
 
