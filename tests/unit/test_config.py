@@ -265,3 +265,33 @@ def test_what_is_wrong_with_one_of_several_is_named(
         read(SEVERAL.replace(old, new))
     assert str(caught.value) == f"cannot use /etc/pgkeep.toml: {message}"
     assert hint is None or caught.value.hint == hint
+
+
+SECRET = "hunter2-very-secret"
+
+
+def channel(name: str, url: str, more: str = "") -> str:
+    return f'[[alerts.channels]]\nname = "{name}"\nurl = "{url}"\n{more}\n'
+
+
+@pytest.mark.parametrize(
+    ("channels", "alerts", "why"),
+    [
+        (channel("a", "json://b") * 2, "", "alerts.channels[2].name is taken: 'a'"),
+        (channel("", "json://b"), "", "alerts.channels[1].name is empty"),
+        (channel("a, b", "json://b"), "", "alerts.channels[1].name is no name for a channel"),
+        (channel("a", ""), "", "alerts.channels[1].url is missing"),
+        (channel("a", "json://b", 'url_file = "/b"'), "", "url and url_file are both given"),
+        (channel("a", SECRET), "", "alerts.channels[1].url has no ://"),
+        (channel("a", "json://b", 'levels = ["loud"]'), "", "levels are no such thing: 'loud'"),
+        (channel("a", "json://b", 'clusters = ["x"]'), "", "clusters are not configured: 'x'"),
+        (channel("a", "json://b", 'quiet = ["night"]'), "", "quiet is no window of time"),
+        ("", 'digest = "sometimes"', "alerts.digest"),
+        ("", f'ping = "file:///{SECRET}"', "alerts.ping is no address of the web"),
+    ],
+)
+def test_alerts_that_make_no_sense_are_refused(channels: str, alerts: str, why: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        read(f"{MINIMAL}[clusters.main]\n[alerts]\n{alerts}\n{channels}")
+    assert why in str(caught.value)
+    assert SECRET not in f"{caught.value} {caught.value.hint}"

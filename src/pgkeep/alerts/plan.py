@@ -1,9 +1,11 @@
 """Who is told of what now. Pure: what was told, what is wrong, the config and the clock.
 
 - One message for each channel and round, whatever is in it; one event is told once, then only as a
-  reminder, when it gets worse, and when it is over.
+  reminder, when it gets worse or better, and when it is over.
 - What is critical is told at once, at any hour. A warning must hold for a minute and two looks.
-- What is over must stay over for two looks; who was never told of it is not told of its end.
+- What is over must stay over as long; who was never told of it is not told of its end.
+- After one event of a kind the next ones of that kind are told together a minute later: a store
+  that is away from 200 clusters is found out cluster by cluster.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,20 +16,20 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from pgkeep.alerts.events import has_eased, holds, is_over, order, passed, renewed
 from pgkeep.alerts.memory import Event, Memory, Told
 from pgkeep.config.service import AlertsConfig, ChannelConfig
-from pgkeep.health.condition import Condition, Level
+from pgkeep.health.condition import Level
 from pgkeep.health.health import Health
 from pgkeep.schedule.times import newest_until
 from pgkeep.schedule.windows import is_within, parse_windows
 from pgkeep.schedule.words import parse_times
 
 DIGEST: Final = "digest"
-_HOLDS: Final = timedelta(seconds=60)  # a warning that is told
-_LOOKS: Final = 2
-_OVER: Final = timedelta(seconds=60)  # an event whose end is told
+GATHER: Final = timedelta(seconds=60)  # from one event of a kind to the next ones
+_ENDS_GATHER: Final = timedelta(minutes=5)  # the longest that an end waits for others
 _LONGEST: Final = timedelta(hours=24)  # between reminders of a warning
-_MOST: Final = 10_000  # events that are remembered
+_SOON: Final = 0.75  # of the time to a reminder: then it comes with another's
 
 
 class Reason(StrEnum):
@@ -36,6 +38,7 @@ class Reason(StrEnum):
     NEW = "new"
     WORSE = "worse"
     STILL = "still"
+    EASED = "eased"
     OVER = "over"
 
 
@@ -64,103 +67,109 @@ class Message:
         return Level.WARNING if levels else None
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the config says about telling."""
+
+    alerts: AlertsConfig
+    clusters: frozenset[str]
+    zone: tzinfo
+
+
 def plan_messages(
-    memory: Memory,
-    healths: Sequence[Health],
-    config: AlertsConfig,
-    now: datetime,
-    zone: tzinfo,
+    memory: Memory, healths: Sequence[Health], rules: Rules, now: datetime
 ) -> tuple[list[Message], Memory]:
-    """Return what to tell now and what to remember; told is what is in these messages."""
-    events = _renewed(memory.events, healths, now)
+    """Return what to tell now and what to remember; told is what is in these messages.
+
+    A cluster that is configured and not among the healths has not been looked at yet.
+    """
+    known = [health for health in healths if health.cluster in rules.clusters]
+    events = renewed(memory.events, known, rules.clusters)
     digests = dict(memory.digests)
     messages = []
-    for channel in config.channels:
-        items = tuple(_items(events, channel, config, now, zone))
+    for channel in rules.alerts.channels:
+        quiet = is_within(parse_windows(channel.quiet), now, rules.zone)
+        view = _View(events, channel, rules.alerts, quiet, now)
+        items = _gathered(view, frozenset(health.cluster for health in known))
         for item in items:
-            events[item.event.condition.key] = _with_told(
-                events[item.event.condition.key], channel.name, item.reason, now
-            )
+            key = item.event.condition.key
+            events[key] = _with_told(events[key], channel, item.reason, now)
         if items:
             messages.append(Message(channel.name, items))
-        if _digest_is_due(digests, channel, config.digest, now, zone):
-            messages.append(Message(channel.name, digest=_relevant(healths, channel)))
-    known = {channel.name for channel in config.channels}
-    kept = {key: event for key, event in events.items() if not _is_done(event, known, now)}
-    digests = {name: at for name, at in digests.items() if name in known}
-    return messages, Memory(kept, digests)
+        complete = len(known) == len(rules.clusters) and not quiet
+        if _digest_is_due(digests, channel, rules, now, complete=complete):
+            messages.append(Message(channel.name, digest=_relevant(known, channel)))
+    names = {channel.name for channel in rules.alerts.channels}
+    kept = {key: event for key, event in events.items() if not _is_done(event, names, now)}
+    return messages, Memory(kept, {name: at for name, at in digests.items() if name in names})
 
 
-def not_told(memory: Memory, channel: str, since: datetime) -> Memory:
-    """Return the memory as if a channel had heard nothing since: its messages did not arrive."""
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one channel may be told of now."""
 
-    def before(event: Event) -> Event:
-        told = event.told.get(channel)
-        if told is None or told.at < since:
-            return event
-        return replace(event, told={n: t for n, t in event.told.items() if n != channel})
+    events: Mapping[str, Event]
+    channel: ChannelConfig
+    alerts: AlertsConfig
+    quiet: bool
+    now: datetime
 
-    return replace(memory, events={key: before(event) for key, event in memory.events.items()})
+    def told(self, event: Event) -> Told | None:
+        return event.told.get(self.channel.name)
 
-
-def _renewed(
-    before: Mapping[str, Event], healths: Sequence[Health], now: datetime
-) -> dict[str, Event]:
-    """Return the events as of this look."""
-    conditions = {c.key: c for health in healths for c in health.conditions}
-    looked = {health.cluster for health in healths}
-    events: dict[str, Event] = {}
-    for key, event in before.items():
-        seen = conditions.pop(key, None)
-        if seen is not None:
-            events[key] = replace(event, condition=seen, looks=event.looks + 1, gone_at=None)
-        elif event.gone_at is None and event.condition.cluster in looked:
-            events[key] = replace(event, gone_at=now)
-        else:
-            events[key] = event
-    for key, condition in conditions.items():
-        if len(events) < _MOST:
-            events[key] = Event(condition, now)
-    return events
-
-
-def _items(
-    events: Mapping[str, Event],
-    channel: ChannelConfig,
-    config: AlertsConfig,
-    now: datetime,
-    zone: tzinfo,
-) -> Iterator[Item]:
-    quiet = is_within(parse_windows(channel.quiet), now, zone)
-    order = sorted(events.values(), key=lambda event: _order(event.condition))
-    for event in order:
-        condition = event.condition
-        if not _hears(channel, condition.cluster, condition.level.value):
-            continue
-        if quiet and (condition.level is not Level.CRITICAL or event.gone_at is not None):
-            continue
-        reason = _reason(event, event.told.get(channel.name), config, now)
-        if reason is not None:
+    def items(self, clusters: frozenset[str], share: float) -> Iterator[Item]:
+        """Yield what is to be told, the worst first; a reminder when this share has passed."""
+        events = (e for e in self.events.values() if e.condition.cluster in clusters)
+        for event in sorted(events, key=lambda one: order(one.condition)):
+            reason = self._reason(event, share)
+            if reason is None:
+                continue
+            better = reason in (Reason.OVER, Reason.EASED)
+            if self.quiet and (better or event.condition.level is not Level.CRITICAL):
+                continue
             yield Item(reason, event)
 
+    def _reason(self, event: Event, share: float) -> Reason | None:
+        level, told = event.condition.level, self.told(event)
+        if event.gone_at is not None:
+            return Reason.OVER if told is not None and is_over(event, self.now) else None
+        if told is not None and told.level is Level.CRITICAL and level is Level.WARNING:
+            return Reason.EASED if has_eased(event, self.now) else None
+        if not _hears(self.channel, event.condition.cluster, level.value):
+            return None
+        if told is None:
+            return Reason.NEW if level is Level.CRITICAL or holds(event, self.now) else None
+        if told.level is not level:
+            return Reason.WORSE
+        every = timedelta(seconds=self.alerts.remind_every)
+        if level is Level.WARNING:
+            every = max(every, min(_LONGEST, every * 2 ** min(told.times - 1, 10)))
+        return Reason.STILL if every and passed(told.at, self.now, every * share) else None
 
-def _order(condition: Condition) -> tuple[bool, str]:
-    return condition.level is not Level.CRITICAL, condition.key
 
+def _gathered(view: _View, clusters: frozenset[str]) -> tuple[Item, ...]:
+    """Return what a channel is told now, without what is better told a little later with more."""
+    items = list(view.items(clusters, 1.0))
+    if any(item.reason is Reason.STILL for item in items):
+        items = list(view.items(clusters, _SOON))
+    fresh, ending = set(), set()
+    for event in view.events.values():
+        told, condition = view.told(event), event.condition
+        if told is None:
+            continue
+        if told.times == 1 and not passed(told.at, view.now, GATHER):
+            fresh.add((condition.kind, told.level))
+        if event.gone_at is not None and not is_over(event, view.now):
+            ending.add(condition.kind)
 
-def _reason(event: Event, told: Told | None, config: AlertsConfig, now: datetime) -> Reason | None:
-    level = event.condition.level
-    if event.gone_at is not None:
-        return Reason.OVER if told is not None and now - event.gone_at >= _OVER else None
-    if told is None:
-        holds = event.looks >= _LOOKS and now - event.seen_at >= _HOLDS
-        return Reason.NEW if holds or level is Level.CRITICAL else None
-    if level is Level.CRITICAL and told.level is not Level.CRITICAL:
-        return Reason.WORSE
-    every = timedelta(seconds=config.remind_every)
-    if level is Level.WARNING:
-        every = max(every, min(_LONGEST, every * 2 ** min(told.times - 1, 10)))
-    return Reason.STILL if every and now - told.at >= every else None
+    def waits(item: Item) -> bool:
+        condition, gone_at = item.event.condition, item.event.gone_at
+        if gone_at is not None:
+            return condition.kind in ending and not passed(gone_at, view.now, _ENDS_GATHER)
+        return item.reason is not Reason.STILL and (condition.kind, condition.level) in fresh
+
+    found = (item for item in items if not waits(item))
+    return tuple(sorted(found, key=lambda item: item.reason is Reason.OVER))
 
 
 def _hears(channel: ChannelConfig, cluster: str, level: str) -> bool:
@@ -168,31 +177,35 @@ def _hears(channel: ChannelConfig, cluster: str, level: str) -> bool:
     return of_level and (not channel.clusters or cluster in channel.clusters)
 
 
-def _with_told(event: Event, channel: str, reason: Reason, now: datetime) -> Event:
-    others = {name: told for name, told in event.told.items() if name != channel}
-    if reason is Reason.OVER:
+def _with_told(event: Event, channel: ChannelConfig, reason: Reason, now: datetime) -> Event:
+    level, name = event.condition.level, channel.name
+    others = {other: told for other, told in event.told.items() if other != name}
+    if reason is Reason.OVER or not _hears(channel, event.condition.cluster, level.value):
         return replace(event, told=others)
-    before = event.told.get(channel)
-    times = before.times + 1 if before else 1
-    return replace(event, told={**others, channel: Told(event.condition.level, now, times)})
+    before = event.told.get(name)
+    times = before.times + 1 if before is not None and reason is Reason.STILL else 1
+    return replace(event, told={**others, name: Told(level, now, times)})
 
 
 def _is_done(event: Event, channels: set[str], now: datetime) -> bool:
     """Tell whether an event is over and everybody who was told of it knows."""
-    if event.gone_at is None or now - event.gone_at < _OVER:
-        return False
-    return not channels & event.told.keys()
+    return is_over(event, now) and not channels & event.told.keys()
 
 
 def _digest_is_due(
-    digests: dict[str, datetime], channel: ChannelConfig, times: str, now: datetime, zone: tzinfo
+    digests: dict[str, datetime],
+    channel: ChannelConfig,
+    rules: Rules,
+    now: datetime,
+    *,
+    complete: bool,
 ) -> bool:
     """Tell whether it is time, and note that it was; a new channel waits for the next time."""
     if channel.levels and DIGEST not in channel.levels:
         return False
     before = digests.setdefault(channel.name, now)
-    due = newest_until(parse_times(times), min(before, now), now, zone)
-    if due is None:
+    times = parse_times(rules.alerts.digest)
+    if not complete or newest_until(times, min(before, now), now, rules.zone) is None:
         return False
     digests[channel.name] = now
     return True

@@ -2,16 +2,17 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from pgkeep.alerts.memory import Memory
-from pgkeep.alerts.ping import ping_soon
-from pgkeep.alerts.plan import DIGEST, not_told, plan_messages
+from pgkeep.alerts.memory import Kept, Memory, Queued
+from pgkeep.alerts.ping import Pinger
+from pgkeep.alerts.plan import DIGEST, Rules, plan_messages
 from pgkeep.alerts.sending import Outbox
 from pgkeep.alerts.text import text_of
 from pgkeep.config.whole import Config
@@ -20,88 +21,101 @@ from pgkeep.repository.store.durable import write_temp
 from pgkeep.zone import zone_named
 
 FILE: Final = "alerts.json"
+_PATIENCE_S: Final = 2.0  # with all channels together, at the end
+_STALE: Final = timedelta(minutes=10)  # a look that is older says nothing about now
+_STALE_LOOKS: Final = 5
 
 
 class Teller:
     """Who tells people. tell() returns at once; one thread calls it."""
 
     def __init__(self, config: Config, state_directory: Path) -> None:
-        self._config = config.alerts
-        self._zone = zone_named(config.timezone)
+        zone = zone_named(config.timezone)
+        self._rules = Rules(config.alerts, frozenset(config.clusters), zone)
+        look_every = timedelta(seconds=config.service.look_every)
+        self._stale = max(_STALE, look_every * _STALE_LOOKS)
         self._path = state_directory / FILE
-        self._memory = _read(self._path)
-        self._outboxes = {channel.name: Outbox(channel) for channel in config.alerts.channels}
-        self._pinged: datetime | None = None
-        self._written_of = self._arrived()
+        self._kept = _read(self._path)
+        self._memory = self._kept.memory
+        waiting = self._kept.waiting
+        self._outboxes = {
+            channel.name: Outbox(channel, zone, waiting.get(channel.name, ()))
+            for channel in config.alerts.channels
+        }
+        every = timedelta(seconds=config.alerts.ping_every)
+        self._pinger = Pinger(config.alerts.ping.reveal(), every)
 
     def tell(self, healths: Sequence[Health], now: datetime) -> None:
         """Tell whom it concerns what is new in the health of clusters."""
-        messages, memory = plan_messages(self._memory, healths, self._config, now, self._zone)
+        messages, self._memory = plan_messages(self._memory, healths, self._rules, now)
         for message in messages:
             level = message.level.value if message.level else DIGEST
-            self._outboxes[message.channel].put(text_of(message, now, self._zone), level, now)
-        before, self._memory = self._memory, memory
-        arrived = self._arrived()
-        if arrived != self._written_of or _is_news(memory, before):
-            self._written_of = arrived
-            self._write()
-        self._ping(healths, now)
+            title, body = text_of(message, now, self._rules.zone)
+            self._outboxes[message.channel].put(Queued(title, body, level, now))
+        self._write()
+        if self._is_well(healths, now):
+            self._pinger.go_on(now)
 
     def troubles(self) -> list[str]:
         """Say which channels fail, and why."""
-        return [
-            f"alert channel {name} fails: {outbox.trouble}"
+        found = [
+            f"alert channel {name} fails {outbox.trouble}"
             for name, outbox in self._outboxes.items()
             if outbox.trouble
         ]
+        ping = self._pinger.trouble
+        return [*found, f"the ping outside fails: {ping}"] if ping else found
 
     def close(self) -> None:
+        """End; what could not be delivered is kept for the next start."""
+        ends = time.monotonic() + _PATIENCE_S
         for outbox in self._outboxes.values():
-            outbox.close()
+            outbox.stop()
+        for outbox in self._outboxes.values():
+            outbox.join(max(0.0, ends - time.monotonic()))
+        self._pinger.close(max(0.0, ends - time.monotonic()))
         self._write()
 
-    def _arrived(self) -> tuple[datetime | None, ...]:
-        return tuple(outbox.waiting_since for outbox in self._outboxes.values())
+    def _is_well(self, healths: Sequence[Health], now: datetime) -> bool:
+        """Tell whether every cluster was looked at lately, and could be seen."""
+        seen = {
+            health.cluster
+            for health in healths
+            if health.state is not State.UNKNOWN and now - health.looked_at < self._stale
+        }
+        return self._rules.clusters <= seen
 
     def _write(self) -> None:
-        """Write down what was told and has arrived: after a crash the rest is told again."""
-        memory = self._memory
-        for name, outbox in self._outboxes.items():
-            since = outbox.waiting_since
-            if since is not None:
-                memory = not_told(memory, name, since)
-        _write(self._path, memory)
-
-    def _ping(self, healths: Sequence[Health], now: datetime) -> None:
-        url = self._config.ping.reveal()
-        if not url or any(health.state is State.UNKNOWN for health in healths):
-            return
-        every = timedelta(seconds=self._config.ping_every)
-        if self._pinged is None or not timedelta() <= now - self._pinged < every:
-            self._pinged = now
-            ping_soon(url)
+        """Write down what is news: what was told, and what still waits to be delivered."""
+        waiting = {name: box.waiting for name, box in self._outboxes.items() if box.waiting}
+        kept = Kept(self._memory, waiting)
+        if _news(kept) != _news(self._kept) and _write(self._path, kept):
+            self._kept = kept
 
 
-def _is_news(after: Memory, before: Memory) -> bool:
-    """Tell whether more has changed than how often something was seen."""
-    return after.digests != before.digests or {
-        key: (event.told, event.gone_at) for key, event in after.events.items()
-    } != {key: (event.told, event.gone_at) for key, event in before.events.items()}
+def _news(kept: Kept) -> tuple[Mapping[str, Any], ...]:
+    """Return what has to be remembered: not that the same was seen once more."""
+    events = kept.memory.events
+    told = {key: (event.told, event.gone_at, event.eased_at) for key, event in events.items()}
+    return told, kept.memory.digests, kept.waiting
 
 
-def _read(path: Path) -> Memory:
+def _read(path: Path) -> Kept:
     """Return what is remembered; nothing, when it is lost or damaged: at worst told again."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Memory)
+        return msgspec.json.decode(path.read_bytes(), type=Kept)
     except (OSError, msgspec.MsgspecError):
-        return Memory()
+        return Kept(Memory())
 
 
-def _write(path: Path, memory: Memory) -> None:
+def _write(path: Path, kept: Kept) -> bool:
+    """Write it; a full disk must not end the service, so then it is tried again next time."""
     temp = f"{path}.new"
-    # A full disk must not end the service: it is remembered in memory all the same.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temp)
-    with contextlib.suppress(OSError):
-        write_temp(temp, [msgspec.json.encode(memory)])
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temp)
+        write_temp(temp, [msgspec.json.encode(kept)])
         os.replace(temp, path)
+    except OSError:
+        return False
+    return True

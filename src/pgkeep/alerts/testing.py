@@ -1,6 +1,7 @@
 """Tries every alert channel for real, and puts on record that it was tried."""
 
 import getpass
+import shlex
 import socket
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ class Tested:
     name: str
     delivered: bool
     why: str
+    hint: str
     seconds: float
 
 
@@ -60,25 +62,37 @@ def test_channels(app: App, chosen: Sequence[ChannelConfig], progress: Progress)
         began = time.monotonic()
         outcome = send(channel, Text(f"pgkeep: test from {host}", body), "digest")
         took = time.monotonic() - began
-        tested.append(Tested(channel.name, outcome.delivered, outcome.why, round(took, 3)))
+        hint = "" if outcome.delivered else _hint(channel)
+        one = Tested(channel.name, outcome.delivered, outcome.why, hint, round(took, 3))
+        tested.append(one)
         progress.advance(number)
     return AlertTest(tuple(tested), _record(app, tested, now, host))
 
 
+def _hint(channel: ChannelConfig) -> str:
+    where = f"in {channel.url_file}" if channel.url_file else "under [[alerts.channels]]"
+    again = f"then: pgkeep alert test {shlex.quote(channel.name)}"
+    return f"check the address {where} (docs/alerts.md), and the way there from this host; {again}"
+
+
 def _record(app: App, tested: list[Tested], now: datetime, host: str) -> str:
     """Put the test on record; return why that was not possible, or ''."""
-    outcome = Outcome.DONE if all(one.delivered for one in tested) else Outcome.FAILED
-    act = Act(
-        id=act_id(now),
-        at=now,
-        who=getpass.getuser(),
-        what=ALERT_TEST,
-        outcome=outcome,
-        host=host,
-        facts={"channels": ", ".join(one.name for one in tested)},
-    )
-    try:
-        record_everywhere(app.places, act)
-    except PgkeepError as error:
-        return f"that it was tested is not on record: {error}"
-    return ""
+    note = ""
+    for outcome, delivered in ((Outcome.DONE, True), (Outcome.FAILED, False)):
+        names = [one.name for one in tested if one.delivered is delivered]
+        if not names:
+            continue
+        act = Act(
+            id=act_id(now),
+            at=now,
+            who=getpass.getuser(),
+            what=ALERT_TEST,
+            outcome=outcome,
+            host=host,
+            facts={"channels": ", ".join(names)},
+        )
+        try:
+            record_everywhere(app.places, act)
+        except PgkeepError as error:
+            note = f"that it was tested is not on record: {error}"
+    return note

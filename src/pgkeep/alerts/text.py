@@ -1,17 +1,21 @@
 """Messages as text: the effect first, then the cause, then what to type. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Final, NamedTuple
 
+from pgkeep.alerts.memory import Queued
 from pgkeep.alerts.plan import Item, Message, Reason
 from pgkeep.health.condition import Level
 from pgkeep.health.health import Health, State
 from pgkeep.units import format_duration
 
 _TOGETHER: Final = 3  # events of one kind and cause that are told as one
+_MANY: Final = 10  # events of one kind that are told as one, whatever their causes are
 _NAMES: Final = 10  # clusters that are named then
-_LONGEST: Final = 12_000  # characters: what most services take
+_LONGEST: Final = 12_000  # characters: what mail and most chats take
+_TITLE: Final = 200  # characters
+_WORST: Final = (State.IN_DANGER, State.UNKNOWN, State.AT_RISK, State.PROTECTED)
 
 
 class Text(NamedTuple):
@@ -26,64 +30,113 @@ def text_of(message: Message, now: datetime, zone: tzinfo) -> Text:
     if message.digest is not None:
         return _digest(message.digest, now, zone)
     blocks = [_block(group, now, zone) for group in _groups(message.items)]
+    return Text(_title(message), _cut(blocks))
+
+
+def merged(queue: Sequence[Queued], zone: tzinfo) -> tuple[Text, str]:
+    """Return what waited while a channel failed as one message, the worst first, and its level."""
+    if len(queue) == 1:
+        return Text(queue[0].title, queue[0].body), queue[0].level
+    order = [level.value for level in Level]
+
+    def badness(one: Queued) -> int:
+        return order.index(one.level) if one.level in order else len(order)
+
+    found = sorted(queue, key=badness)
+    blocks = [f"--- {when(one.at, zone)}: {one.title}\n\n{one.body}" for one in found]
+    more = len(found) - 1
+    title = f"{found[0].title} (and {more} more message{'s' * (more > 1)} that waited)"
+    return Text(title, _cut(blocks)), found[0].level
+
+
+def _cut(blocks: Sequence[str]) -> str:
+    """Join paragraphs, without those that would make it too long."""
     body = "\n\n".join(blocks)
-    if len(body) > _LONGEST:
-        body = body[:_LONGEST].rpartition("\n\n")[0] + "\n\nand more: pgkeep status"
-    return Text(_title(message), body)
+    if len(body) <= _LONGEST:
+        return body
+    head = body[:_LONGEST]
+    return (head.rpartition("\n\n")[0] or head) + "\n\nand more: pgkeep status"
 
 
 def _title(message: Message) -> str:
     wrong = [item for item in message.items if item.reason is not Reason.OVER]
+    first = (wrong or message.items)[0].event.condition
+    groups = len(_groups(wrong or message.items))
     if not wrong:
-        first = message.items[0].event.condition
-        more = _more(len(message.items) - 1)
-        return f"pgkeep: over: {_of(first.cluster)}{first.kind.value}{more}"
-    first = wrong[0].event.condition
-    word = "CRITICAL" if message.level is Level.CRITICAL else "warning"
-    return f"pgkeep: {word}: {_of(first.cluster)}{first.effect}{_more(len(wrong) - 1)}"
+        said = f"over: {first.kind.value}"
+    elif message.level is Level.CRITICAL:
+        said = f"CRITICAL: {first.effect}"
+    elif all(item.reason is Reason.EASED for item in wrong):
+        said = f"better, still a warning: {first.effect}"
+    else:
+        said = f"warning: {first.effect}"
+    word, _, rest = said.partition(": ")
+    clusters = _names(_clusters(_groups(wrong or message.items)[0]))
+    more = f" (and {groups - 1} more)" if groups > 1 else ""
+    return _line(f"pgkeep: {word}: {clusters}{rest}")[: _TITLE - len(more)] + more
 
 
-def _of(cluster: str) -> str:
-    return f"{cluster}: " if cluster else ""
-
-
-def _more(count: int) -> str:
-    return f" (and {count} more)" if count else ""
+def _line(text: str) -> str:
+    """Return text on one line: titles become headers of mail."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _groups(items: Sequence[Item]) -> list[list[Item]]:
     """Put together what many clusters have in common: one store that is away is one event."""
+
+    def cause(item: Item) -> tuple[str, ...]:
+        return (*kind(item), item.event.condition.cause)
+
+    def kind(item: Item) -> tuple[str, ...]:
+        condition = item.event.condition
+        return (item.reason, condition.kind, condition.level)
+
+    groups = []
+    for group in _by(kind, items):
+        alike = _by(cause, group)
+        if len(alike) > _MANY:
+            groups.append(group)
+            continue
+        for one in alike:
+            groups += [one] if len(one) > _TOGETHER else [[item] for item in one]
+    return groups
+
+
+def _by(key: Callable[[Item], tuple[str, ...]], items: Sequence[Item]) -> list[list[Item]]:
     found: dict[tuple[str, ...], list[Item]] = {}
     for item in items:
-        condition = item.event.condition
-        key = (item.reason, condition.kind, condition.level, condition.cause)
-        found.setdefault(key, []).append(item)
-    groups = []
-    for group in found.values():
-        groups += [group] if len(group) > _TOGETHER else [[item] for item in group]
-    return groups
+        found.setdefault(key(item), []).append(item)
+    return list(found.values())
 
 
 def _block(group: Sequence[Item], now: datetime, zone: tzinfo) -> str:
     item = group[0]
     event, condition = item.event, item.event.condition
-    clusters = _names(sorted({one.event.condition.cluster for one in group}))
-    since = condition.since or event.seen_at
-    age = format_duration(max(0.0, (now - since).total_seconds()))
+    clusters = _names(_clusters(group))
+    since = min(one.event.condition.since or one.event.seen_at for one in group)
+    causes = len({one.event.condition.cause for one in group})
+    cause = _line(condition.cause) + (f"; and {causes - 1} other causes" if causes > 1 else "")
     if item.reason is Reason.OVER:
-        ended = event.gone_at or now
-        took = format_duration(max(0.0, (ended - since).total_seconds()))
-        return f"OVER after {took}: {clusters}{condition.effect}\n  (was: {condition.cause})"
+        took = _age(since, event.gone_at or now)
+        return f"OVER after {took}: {clusters}{_line(condition.effect)}\n  (was: {cause})"
     word = "CRITICAL" if condition.level is Level.CRITICAL else "WARNING"
-    still = {Reason.STILL: "STILL ", Reason.WORSE: "NOW "}.get(item.reason, "")
+    still = {Reason.STILL: "STILL ", Reason.WORSE: "NOW ", Reason.EASED: "NO LONGER CRITICAL, "}
     return "\n".join(
         (
-            f"{still}{word}: {clusters}{condition.effect}",
-            f"  cause: {condition.cause}",
-            f"  do:    {condition.todo}",
-            f"  since: {when(since, zone)}, {age}",
+            f"{still.get(item.reason, '')}{word}: {clusters}{_line(condition.effect)}",
+            f"  cause: {cause}",
+            f"  do:    {_line(condition.todo)}",
+            f"  since: {when(since, zone)}, {_age(since, now)}",
         )
     )
+
+
+def _age(since: datetime, until: datetime) -> str:
+    return format_duration(max(0.0, (until - since).total_seconds()))
+
+
+def _clusters(group: Iterable[Item]) -> list[str]:
+    return sorted({item.event.condition.cluster for item in group})
 
 
 def _names(clusters: Sequence[str]) -> str:
@@ -98,12 +151,17 @@ def _names(clusters: Sequence[str]) -> str:
 
 
 def _digest(healths: Iterable[Health], now: datetime, zone: tzinfo) -> Text:
-    found = sorted(healths, key=lambda one: (one.state is State.PROTECTED, one.cluster))
+    found = sorted(healths, key=lambda one: (_WORST.index(one.state), one.cluster))
     bad = sum(one.state is not State.PROTECTED for one in found)
     total = len(found)
-    said = f"{bad} of {total} need attention" if bad else f"all {total} clusters are protected"
+    if bad:
+        said = f"{bad} of {total} need attention"
+    elif total == 1:
+        said = f"{found[0].cluster} is protected"
+    else:
+        said = f"all {total} clusters are protected" if total else "no clusters are configured"
     lines = [sentence(health, now, zone) for health in found]
-    return Text(f"pgkeep: {said}", "\n\n".join(lines) or "no clusters are configured")
+    return Text(f"pgkeep: {said}", _cut(lines) or "no clusters are configured")
 
 
 def sentence(health: Health, now: datetime, zone: tzinfo) -> str:
@@ -112,15 +170,18 @@ def sentence(health: Health, now: datetime, zone: tzinfo) -> str:
     if to is None:
         said = f"{health.cluster}: {health.state.value}; nothing can be restored"
     else:
-        age = format_duration(max(0.0, (now - to).total_seconds()))
-        said = f"{health.cluster}: {health.state.value}; protected to {when(to, zone)} ({age} ago)"
+        said = f"{health.cluster}: {health.state.value}; protected to {when(to, zone)}"
+        said += f" ({_age(to, now)} ago)"
         said += f", from {when(since, zone)}" if since else ""
     if proven:
         took = format_duration(proven.seconds)
         said += f"; last proven {when(proven.at, zone)} by drill in {took}"
     elif to is not None:
         said += "; never proven by a drill"
-    wrong = [f"\n  {one.level.value}: {one.effect}: {one.cause}" for one in health.conditions]
+    wrong = [
+        f"\n  {one.level.value}: {_line(one.effect)}: {_line(one.cause)}"
+        for one in health.conditions
+    ]
     return said + "".join(wrong)
 
 

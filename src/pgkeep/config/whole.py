@@ -5,7 +5,7 @@ stops, naming file, line and key. docs/configuration.md is made from these decla
 tools/docs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -24,6 +24,7 @@ from pgkeep.config.service import (
     LEAST_LIMIT,
     LEVELS,
     AlertsConfig,
+    ChannelConfig,
     ScheduleConfig,
     ServiceConfig,
 )
@@ -79,8 +80,8 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
         _check_archiving(reader, ("clusters", name), cluster)
         _check_drill(reader, ("clusters", name, "drill"), cluster.drill)
         _check_schedule(reader, ("clusters", name, "schedule"), cluster.schedule)
-    _check_alerts(reader, config.alerts)
     _check_service(reader, config.service)
+    _check_alerts(reader, config.alerts, config.clusters)
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -172,29 +173,47 @@ def _check_service(reader: Reader, service: ServiceConfig) -> None:
             raise reader.error(("service", "restore_directories"), why, "write one: /srv/restore")
 
 
-def _check_alerts(reader: Reader, alerts: AlertsConfig) -> None:
+def _check_alerts(reader: Reader, alerts: AlertsConfig, clusters: Collection[str]) -> None:
     try:
         parse_times(alerts.digest)
     except ValueError as error:
         raise reader.error(("alerts", "digest"), str(error), f"it takes {words.FORMS}") from None
+    if alerts.ping and not alerts.ping.reveal().startswith(("http://", "https://")):
+        raise reader.error(("alerts", "ping"), "is no address of the web", "write https://...")
     taken: set[str] = set()
     for number, channel in enumerate(alerts.channels, 1):
         path = ("alerts", f"channels[{number}]")
-        if not channel.name or channel.name in taken:
-            why = f"is taken: {channel.name!r}" if channel.name else "is empty"
-            raise reader.error((*path, "name"), why, "give each channel a name of its own")
+        if channel.name in taken:
+            advice = "give each channel a name of its own"
+            raise reader.error((*path, "name"), f"is taken: {channel.name!r}", advice)
         taken.add(channel.name)
-        if bool(channel.url) == bool(channel.url_file):
-            why = "and url_file are both given" if channel.url else "is missing"
-            raise reader.error((*path, "url"), why, "write url, or url_file")
-        for level in channel.levels:
-            if level not in LEVELS:
-                why = f"are no such thing: {level!r}"
-                raise reader.error((*path, "levels"), why, f"there is {', '.join(LEVELS)}")
-        try:
-            parse_windows(channel.quiet)
-        except ValueError as error:
-            raise reader.error((*path, "quiet"), str(error), f"it takes {windows.FORMS}") from None
+        _check_channel(reader, path, channel, clusters)
+
+
+def _check_channel(
+    reader: Reader, path: tuple[str, ...], channel: ChannelConfig, clusters: Collection[str]
+) -> None:
+    # Names are joined by commas where a test of channels is put on record.
+    if not channel.name.strip() or not channel.name.isprintable() or "," in channel.name:
+        why = f"is no name for a channel: {channel.name!r}" if channel.name else "is empty"
+        raise reader.error((*path, "name"), why, 'write a word, as in name = "dba-mail"')
+    if bool(channel.url) == bool(channel.url_file):
+        why = "and url_file are both given" if channel.url else "is missing"
+        raise reader.error((*path, "url"), why, "write url, or url_file")
+    if channel.url and "://" not in channel.url.reveal():
+        raise reader.error((*path, "url"), "has no ://", "docs/alerts.md shows addresses")
+    for level in channel.levels:
+        if level not in LEVELS:
+            why = f"are no such thing: {level!r}"
+            raise reader.error((*path, "levels"), why, f"there is {', '.join(LEVELS)}")
+    for cluster in channel.clusters:
+        if cluster not in clusters:
+            why = f"are not configured: {cluster!r}"
+            raise reader.error((*path, "clusters"), why, f"there is {', '.join(sorted(clusters))}")
+    try:
+        parse_windows(channel.quiet)
+    except ValueError as error:
+        raise reader.error((*path, "quiet"), str(error), f"it takes {windows.FORMS}") from None
 
 
 def _is_zone(name: str) -> bool:

@@ -96,6 +96,11 @@ def ask_health(state_directory: Path) -> list[Health] | None:
     ]
 
 
+def ask_troubles(state_directory: Path) -> list[str]:
+    """Return what is wrong with the running service itself: channels that fail; [] without one."""
+    return [str(one) for one in ask(state_directory, "troubles") or ()]
+
+
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
@@ -130,6 +135,10 @@ def _healths(board: Board) -> list[Any]:
     return [{"cluster": c, "health": h.to_dict() if h else None} for c, h in found]
 
 
+def _troubles(board: Board) -> list[str]:
+    return list(board.troubles)
+
+
 def _jobs(board: Board, cluster: str | None = None, limit: int = 100) -> list[Any]:
     return [run.to_dict() for run in board.jobs(cluster, limit)]
 
@@ -160,6 +169,7 @@ def _upcoming(board: Board, cluster: str | None = None) -> list[Any]:
 
 _ASKED: Final[dict[str, Callable[..., Any]]] = {
     "healths": _healths,
+    "troubles": _troubles,
     "jobs": _jobs,
     "job": _job,
     "log": _log,

@@ -34,8 +34,9 @@ def try_alerts(
     chosen = [one for one in known if channel in (None, one.name)]
     if not chosen:
         names = ", ".join(one.name for one in known)
-        there = f"there is {names}" if known else "pgkeep.toml has no [[alerts.channels]]"
-        raise typer.BadParameter(f"{there}; see docs/alerts.md")
+        there = f"no channel is called {channel!r}: there is {names}"
+        nobody = "nobody is told: the config has no [[alerts.channels]]"
+        raise typer.BadParameter(f"{there if known else nobody} (docs/alerts.md)")
     report = test_channels(context.app, chosen, context.progress)
     context.close()
     context.result(report.to_dict(), lambda look: render.tested(report, look))

@@ -12,7 +12,8 @@ def service(channel: ChannelConfig) -> str:
     """Return the kind of an address: what stands before ://."""
     if channel.url_file:
         return f"in {channel.url_file}"
-    return channel.url.reveal().partition("://")[0]
+    scheme, there, _ = channel.url.reveal().partition("://")
+    return scheme if there else "no address"  # without ://, all of it may be the secret
 
 
 def channels(facts: dict[str, Any], look: Look) -> str:
@@ -45,7 +46,9 @@ def tested(report: AlertTest, look: Look) -> str:
             lines.append(f"{look.good('ok')}      {safe(one.name)}: taken in {took}")
         else:
             lines.append(f"{look.bad('failed')}  {safe(one.name)}: {safe(one.why)}")
+            lines.append(f"        hint: {safe(one.hint)}")
     if report.note:
         lines.append(f"note: {safe(report.note)}")
-    lines.append("see that it has arrived" if report.is_good else "hint: docs/alerts.md")
+    if any(one.delivered for one in report.channels):
+        lines.append("see that it has arrived: that it was taken is all that pgkeep can tell")
     return "\n".join(lines)

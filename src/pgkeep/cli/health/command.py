@@ -45,8 +45,11 @@ def status(
     now = datetime.now(UTC)
     facts: dict[str, Any] = {
         "by_service": by_service,
+        "troubles": _troubles(context) if by_service else [],
         "clusters": [health.to_dict() for health in found],
     }
+    for trouble in facts["troubles"]:
+        context.note(f"warning: {trouble}")
     context.result(facts, lambda how: render.status(found, now, how, by_service=by_service))
     bad = (State.IN_DANGER, State.UNKNOWN)
     return NO if any(health.state in bad for health in found) else 0
@@ -72,6 +75,17 @@ def _asked(context: Context) -> "list[Health] | None":
     wanted = [context.cluster] if context.cluster else list(context.app.config.clusters)
     # A service that was given another config may know other clusters.
     return [known[name] for name in wanted] if wanted and known.keys() >= set(wanted) else None
+
+
+def _troubles(context: Context) -> list[str]:
+    """Return what is wrong with the service itself; a hung one was noted already."""
+    from pgkeep.cli.serving.command import state_directory
+    from pgkeep.service.asking import Refused, ask_troubles
+
+    try:
+        return ask_troubles(state_directory(context))
+    except Refused:
+        return []
 
 
 def _look(context: Context, limit: float) -> "list[Health]":
