@@ -72,6 +72,10 @@ def ask(state_directory: Path, what: str, **facts: Any) -> Any:
                 answer = json.loads(answers.readline())
         except (FileNotFoundError, ConnectionError):
             return None
+        except PermissionError as error:
+            why = f"{state_directory} is for the user who runs it"
+            advice = "ask as that user: sudo -u USER pgkeep ..."
+            raise Refused("ask the running service", why, advice) from error
         except (OSError, ValueError) as error:
             why = f"it does not answer: {error}"
             raise Refused(

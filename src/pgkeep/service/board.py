@@ -20,10 +20,11 @@ from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.commands import in_the_way, kind_of
 from pgkeep.service.jobs.job import Job, JobRun, JobState
 from pgkeep.service.jobs.ledger import Ledger
-from pgkeep.service.jobs.running import Runner, log_path, report_path
+from pgkeep.service.jobs.running import Runner, log_path
 from pgkeep.service.planning import entries_of
 
 _LOG_PIECE: Final = 256 << 10  # bytes of a log at a time
+_SILENT: Final = timedelta(minutes=10)  # a job that says nothing for so long may hang
 BY_ITSELF: Final = ("schedule", "catch-up")  # whose jobs wait for each other; people's do not
 
 
@@ -49,6 +50,7 @@ class Board:
         self._lock = RLock()
         self._healths: dict[str, Health] = {}
         self._runs: dict[str, JobRun] = {}  # that are not over
+        self._heard: dict[str, datetime] = {}  # when those that run last said something
         self._asked_to_look: set[str] = set()
         self.wake: Callable[[], None] = lambda: None  # the loop, when something is to be done
         self.troubles: list[str] = []  # of the service itself: alert channels that fail
@@ -156,8 +158,8 @@ class Board:
 
     def cancel(self, id: str) -> None:
         """Ask a job to stop; one that is over is left alone. Raise NoSuchJob."""
-        run = self.job(id)
         with self._lock:
+            run = self.job(id)
             if run.state is JobState.WAITING:
                 self._changed(replace(run, state=JobState.CANCELLED, ended_at=self.now()))
                 return
@@ -171,24 +173,34 @@ class Board:
     def start_waiting(self) -> None:
         """Start what waits and may run now."""
         with self._lock:
-            running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
             for run in list(self._runs.values()):
-                if run.state is not JobState.WAITING or in_the_way(run.job, running):
-                    continue
-                own = [job for job in running if job.by in BY_ITSELF]
-                if run.job.by in BY_ITSELF and len(own) >= self.config.config.service.jobs:
-                    continue
-                running.append(run.job)
-                self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
-                self._runner.start(run.job, self._changed)
+                if run.state is JobState.WAITING and self._may_start(run.job):
+                    self._heard[run.job.id] = self.now()
+                    self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
+                    self._runner.start(run.job, self._changed)
+
+    def _may_start(self, job: Job) -> bool:
+        running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
+        if in_the_way(job, running):
+            return False
+        if job.by not in BY_ITSELF:
+            return True
+        # A job that hangs, as its server or disk does, must not take a place from other clusters.
+        since = self.now() - _SILENT
+        counted = [one for one in running if one.by in BY_ITSELF and self._heard[one.id] > since]
+        return len(counted) < self.config.config.service.jobs
 
     def forget_old(self) -> None:
         """Remove what is older than [service] keep_jobs, with its logs."""
-        keep = timedelta(seconds=self.config.config.service.keep_jobs)
-        for id in self.ledger.forget_before(self.now() - keep):
-            for path in (log_path(self._jobs_directory, id), report_path(self._jobs_directory, id)):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+        before = self.now() - timedelta(seconds=self.config.config.service.keep_jobs)
+        self.ledger.forget_before(before)
+        kept = {run.job.id for run in self.under_way()}
+        # By their age, not by the record: that may have been lost.
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._jobs_directory) as files:
+            for file in files:
+                is_old = file.stat(follow_symlinks=False).st_mtime < before.timestamp()
+                if is_old and Path(file.name).stem not in kept:
+                    os.unlink(file)
 
     def close(self) -> None:
         """Stop all jobs and wait for their end."""
@@ -217,6 +229,7 @@ class Board:
     def _changed(self, run: JobRun) -> None:
         with self._lock:
             before = self._runs.get(run.job.id)
+            self._heard[run.job.id] = self.now()
             self._record(run, keep=before is not None and before.state is run.state)
         if run.state.is_over:
             self.start_waiting()
@@ -226,8 +239,13 @@ class Board:
         """Remember a run; `keep`: its progress alone has changed, which is not written down."""
         if not keep:
             self.ledger.put(run)
+        if run.state is JobState.INTERRUPTED and run.job.due_at is not None:
+            # It is due again: a backup goes on with what the interrupted one has stored.
+            key = Key(run.job.cluster, run.job.kind)
+            self.ledger.settle(key, run.job.due_at - timedelta(seconds=1))
         if run.state.is_over:
             self._runs.pop(run.job.id, None)
+            self._heard.pop(run.job.id, None)
         else:
             self._runs[run.job.id] = run
 
@@ -238,7 +256,3 @@ class Board:
 
     def _interrupt(self, run: JobRun) -> None:
         self._record(replace(run, state=JobState.INTERRUPTED, ended_at=self.now()))
-        if run.job.due_at is not None:
-            # It is due again: a backup goes on with what the interrupted one has stored.
-            key = Key(run.job.cluster, run.job.kind)
-            self.ledger.settle(key, run.job.due_at - timedelta(seconds=1))

@@ -14,18 +14,9 @@ _BAD: Final = (JobState.FAILED, JobState.TIMED_OUT)
 _WORD: Final = {JobState.FAILED: "failed", JobState.TIMED_OUT: "took too long and was stopped"}
 
 
-def newest_of_each(runs: Sequence[JobRun]) -> list[JobRun]:
-    """Return, of runs with the newest first, the newest that is over of each kind."""
-    found: dict[str, JobRun] = {}
-    for run in runs:
-        if run.state in TELLING:
-            found.setdefault(run.job.kind, run)
-    return list(found.values())
-
-
 def with_jobs(health: Health, runs: Sequence[JobRun]) -> Health:
-    """Add what the newest run of each kind tells. `runs` are the cluster's, the newest first."""
-    found = tuple(_condition(run) for run in newest_of_each(runs) if run.state in _BAD)
+    """Add what the newest run of each kind tells: `runs` are those of the health's cluster."""
+    found = tuple(_condition(run) for run in runs if run.state in _BAD)
     if not found:
         return health
     conditions = sorted((*health.conditions, *found), key=lambda one: one.level is Level.WARNING)

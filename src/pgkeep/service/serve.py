@@ -4,6 +4,7 @@ The loop itself never waits for a repository, a server or a channel: jobs are pr
 messages have threads of their own.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -21,8 +22,8 @@ from pgkeep.schedule.due import Decision, Key, decide
 from pgkeep.service.bell import Bell
 from pgkeep.service.board import Board
 from pgkeep.service.errors import ServiceFailed
-from pgkeep.service.jobs.running import OwnProcesses
-from pgkeep.service.judging import with_jobs
+from pgkeep.service.jobs.running import Runner
+from pgkeep.service.judging import TELLING, with_jobs
 from pgkeep.service.planning import entries_of
 from pgkeep.service.systemd import Systemd
 from pgkeep.service.watching import Look, Watch
@@ -30,7 +31,6 @@ from pgkeep.service.watching import Look, Watch
 LOCK: Final = "service.lock"
 _LONGEST_S: Final = 10.0  # between two rounds: a clock that is set, a queue that stalls
 _CLEAN_EVERY: Final = timedelta(hours=1)
-_RECENT: Final = 200  # runs of a cluster in which the newest of each kind is looked for
 
 
 class ServiceRuns(ServiceFailed):
@@ -64,6 +64,8 @@ class Tells(Protocol):
 class Parts(Protocol):
     """What the service is put together from besides its own; see cli/serving."""
 
+    def runner(self, config: str, directory: Path) -> Runner: ...
+
     def look(self, app: App) -> Health: ...
 
     def tells(self, loaded: Loaded, state_directory: Path) -> Tells: ...
@@ -89,11 +91,13 @@ class Service:
         self._bell = Bell()
         self._systemd = Systemd()
         self._stopping = self._reloading = False
-        self.board = Board(load(), state_directory, OwnProcesses, clock)
+        self.board = Board(load(), state_directory, parts.runner, clock)
         self.board.wake = self._bell.ring
         self._entries = entries_of(self.board.config.config)
         self._there_since = clock()
         self._cleaned = self._there_since - _CLEAN_EVERY
+        self._decided = self._decide_again = self._there_since
+        self._notes_said = 0
         self._watch = Watch(self.board, _looking(self.board, parts))
         self._tells = parts.tells(self.board.config, state_directory)
         self._faces: list[Face] = []
@@ -106,7 +110,7 @@ class Service:
                 self._faces.append(face)
             self._ready()
             while not self._stopping:
-                self._bell.wait(self._round())
+                self._bell.wait(self.go_on())
         finally:
             self._close()
 
@@ -123,23 +127,17 @@ class Service:
     def _ready(self) -> None:
         clusters = self.board.clusters()
         self._systemd.say("READY=1", f"STATUS=watching {len(clusters)} clusters")
-        for note in self.board.ledger.notes:
-            self._say(f"warning: {note}")
         count = sum(bool(entry.times) for entry in self._entries)
         self._say(f"pgkeep serves: {len(clusters)} clusters, {count} schedules")
 
-    def _round(self) -> float:
+    def go_on(self) -> float:
         """Do what is to be done now; return the seconds until there may be more."""
+        self._say_notes()
         if self._reloading:
             self._reload()
         now = self._clock()
-        decision = self._decide(now)
-        for due in decision.passed_over:
-            self._say(f"passed over: {due.entry.cluster} {due.entry.kind} of {due.due_at}")
-            self.board.ledger.settle(due.entry.key, due.due_at)
-        for due in decision.start:
-            job = self.board.start_due(due)
-            self._say(f"{due.by}: {job.cluster} {job.kind} is job {job.id}")
+        if not self._decided <= now < self._decide_again:  # the clock may have been set back
+            self._start_due(now)
         self.board.start_waiting()
         look_at = self._watch.go_on(now)
         self._tell(now)
@@ -147,9 +145,28 @@ class Service:
             self._cleaned = now
             self.board.forget_old()
         self._systemd.say("WATCHDOG=1")
-        ahead = [moment for moment in (decision.look_again, look_at) if moment is not None]
-        seconds = min((moment - now).total_seconds() for moment in ahead)
+        seconds = (min(self._decide_again, look_at) - now).total_seconds()
         return min(seconds, _LONGEST_S, self._systemd.watchdog_s or _LONGEST_S)
+
+    def _say_notes(self) -> None:
+        notes = self.board.ledger.notes[self._notes_said :]
+        self._notes_said += len(notes)
+        for note in notes:
+            self._say(f"warning: {note}")
+
+    def _start_due(self, now: datetime) -> None:
+        """Start what is due. With 200 clusters this is too long to be done after every look."""
+        decision = self._decide(now)
+        for due in decision.passed_over:
+            self._say(f"passed over: {due.entry.cluster} {due.entry.kind} of {due.due_at}")
+            self.board.ledger.settle(due.entry.key, due.due_at)
+        for due in decision.start:
+            job = self.board.start_due(due)
+            self._say(f"{due.by}: {job.cluster} {job.kind} is job {job.id}")
+        # Not later: a job that ends may leave another due, a first look tell what was missed.
+        longest = now + timedelta(seconds=_LONGEST_S)
+        self._decided = now
+        self._decide_again = min(decision.look_again or longest, longest)
 
     def _decide(self, now: datetime) -> Decision:
         settled = self._settled()
@@ -203,6 +220,7 @@ class Service:
             return
         self.board.reload(loaded)
         self._entries = entries
+        self._decide_again = self._decided
         self._tells.close()
         self._tells = self._parts.tells(loaded, self.board.state_directory)
         self._say(f"the config was read again: {len(self.board.clusters())} clusters")
@@ -218,7 +236,8 @@ class Service:
 
 def _looking(board: Board, parts: Parts) -> Look:
     def look(cluster: str) -> Health:
-        return with_jobs(parts.look(board.app(cluster)), board.jobs(cluster, _RECENT))
+        runs = board.ledger.newest_of_each(TELLING, cluster)
+        return with_jobs(parts.look(board.app(cluster)), runs)
 
     return look
 
@@ -242,8 +261,9 @@ def alone(state_directory: Path) -> Iterator[None]:
             why = f"process {who} serves with {state_directory} already"
             advice = "stop it first, or give this one a state_directory of its own"
             raise ServiceRuns("start the service", why, advice) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk a second service is not told who we are
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(lock)

@@ -14,7 +14,8 @@ class Systemd:
 
     def __init__(self) -> None:
         environment = config_file.environment()
-        self._address = environment.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
         usec = environment.get("WATCHDOG_USEC", "")
         # Half of the limit, as sd_watchdog_enabled(3) recommends.
         self.watchdog_s = int(usec) / _MICROSECONDS / 2 if usec.isdecimal() else None

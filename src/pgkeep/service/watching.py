@@ -62,6 +62,8 @@ class Watch:
         for cluster, one in self._under_way.items():
             if not one.hangs and now - one.since >= HANGS:
                 one.hangs = True
+                if cluster not in self._board.clusters():
+                    continue  # the config has changed meanwhile
                 self._board.put_health(self._hanging(cluster, now - one.since))
 
     def _hanging(self, cluster: str, took: timedelta) -> Health:

@@ -9,6 +9,7 @@ from pgkeep.cli.text import safe
 from pgkeep.health.health import Health
 from pgkeep.service.asking import CommandSocket
 from pgkeep.service.board import Board
+from pgkeep.service.jobs.running import OwnProcesses, Runner
 from pgkeep.service.serve import Face, Tells
 
 
@@ -18,6 +19,9 @@ class ServiceParts:
     def __init__(self, *, listen: str | None, page: bool) -> None:
         self._listen = listen
         self._page = page
+
+    def runner(self, config: str, directory: Path) -> Runner:
+        return OwnProcesses(config, directory)
 
     def look(self, app: App) -> Health:
         from pgkeep.health.look import look

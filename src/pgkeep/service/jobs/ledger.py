@@ -1,6 +1,7 @@
 """What became of jobs, in a small SQLite file that may be lost: the truth is in the repositories.
 
-A file that is damaged is put aside, and a new one begun. All methods may be called by any thread.
+A file that is damaged is put aside, and a new one begun; where none can be opened, the record is in
+memory until the service ends. All methods may be called by any thread.
 """
 
 import contextlib
@@ -47,25 +48,40 @@ class Ledger:
     """The runs on record, and how far each entry of the schedule is settled."""
 
     def __init__(self, directory: Path) -> None:
-        self.notes: list[str] = []  # what was wrong with the file
+        self.notes: list[str] = []  # what was and is wrong with the file, each once
         self._lock = RLock()
         self._path = directory / FILE
         try:
-            self._connection = self._open()
+            self._connection = self._open_sound()
+        except (sqlite3.Error, OSError) as error:
+            self._note(f"the record of jobs cannot be kept, and ends with this service: {error}")
+            self._connection = self._open(":memory:")
+        self._settled = self._read_settled()
+
+    def _open_sound(self) -> sqlite3.Connection:
+        """Open the file, or a new one in place of one that is damaged."""
+        try:
+            return self._open(self._path)
         except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
             aside = self._path.with_suffix(".damaged")
             os.replace(self._path, aside)
             for ending in ("-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self._path}{ending}")
-            self.notes.append(
+            self._note(
                 f"the record of jobs was damaged ({error}) and is now {aside}; "
                 "a new one was begun, nothing that can be restored depends on it"
             )
-            self._connection = self._open()
+            return self._open(self._path)
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _open(self, path: Path | str) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA busy_timeout = 10000")
@@ -88,9 +104,7 @@ class Ledger:
             try:
                 yield self._connection
             except sqlite3.Error as error:
-                note = f"the record of jobs cannot be written: {error}"
-                if note not in self.notes:
-                    self.notes.append(note)
+                self._note(f"the record of jobs cannot be written: {error}")
 
     def put(self, run: JobRun) -> None:
         """Record a run in place of what was known of it."""
@@ -116,14 +130,18 @@ class Ledger:
         given = (cluster,) if cluster is not None else ()
         return self._runs(f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?", (*given, limit))
 
-    def newest_of_each(self, states: Collection[JobState]) -> list[JobRun]:
+    def newest_of_each(
+        self, states: Collection[JobState], cluster: str | None = None
+    ) -> list[JobRun]:
         """Return, of each cluster and kind, the newest run that is in one of these states."""
         wanted = json.dumps([state.value for state in states])
+        of = "cluster = ? AND" if cluster is not None else ""
         newest = (
-            "SELECT id, max(asked_at) FROM runs "
-            "WHERE state IN (SELECT value FROM json_each(?)) GROUP BY cluster, kind"
+            f"SELECT id, max(asked_at) FROM runs WHERE {of} "  # noqa: S608 - our own words
+            "state IN (SELECT value FROM json_each(?)) GROUP BY cluster, kind"
         )
-        return self._runs(f"WHERE id IN (SELECT id FROM ({newest}))", (wanted,))  # noqa: S608 - ours
+        given = (cluster, wanted) if cluster is not None else (wanted,)
+        return self._runs(f"WHERE id IN (SELECT id FROM ({newest}))", given)  # noqa: S608 - ours
 
     def not_over(self) -> list[JobRun]:
         """Return the runs that wait or run."""
@@ -135,7 +153,7 @@ class Ledger:
             try:
                 rows = self._connection.execute(f"SELECT run FROM runs {rest}", given).fetchall()  # noqa: S608 - our own words
             except sqlite3.Error as error:
-                self.notes.append(f"the record of jobs cannot be read: {error}")
+                self._note(f"the record of jobs cannot be read: {error}")
                 return []
         found = []
         for (content,) in rows:
@@ -146,15 +164,23 @@ class Ledger:
     def settled(self) -> dict[Key, datetime]:
         """Return up to which due moment each entry of the schedule is settled."""
         with self._lock:
-            try:
-                rows = self._connection.execute("SELECT * FROM settled").fetchall()
-            except sqlite3.Error:
-                return {}
-        return {Key(cluster, kind): datetime.fromtimestamp(at, UTC) for cluster, kind, at in rows}
+            return dict(self._settled)
+
+    def _read_settled(self) -> dict[Key, datetime]:
+        found = {}
+        try:
+            rows = self._connection.execute("SELECT cluster, kind, due_at FROM settled").fetchall()
+            for cluster, kind, at in rows:
+                found[Key(cluster, kind)] = datetime.fromtimestamp(at, UTC)
+        except (sqlite3.Error, ValueError, TypeError, OverflowError, OSError) as error:
+            self._note(f"the record of jobs cannot be read: {error}")
+        return found
 
     def settle(self, key: Key, due_at: datetime) -> None:
         """Record that an entry was started, or passed over, for a due moment."""
         with self._writing() as connection:
+            # In memory first: on a full disk a job must not be due again as soon as it ends.
+            self._settled[key] = due_at
             row = (*key, due_at.timestamp())
             connection.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", row)
 
@@ -170,10 +196,20 @@ class Ledger:
         return []
 
 
+class _Damaged(sqlite3.DatabaseError):
+    """The file can be read, and is not what it should be."""
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Tell damage from a full disk, a file of another user, a lock: those may pass."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # without its extension
+    return isinstance(error, _Damaged) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def _demand_sound(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version not in (0, _VERSION):
-        raise sqlite3.DatabaseError(f"it is of version {version}")
+        raise _Damaged(f"it is of version {version}")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
+        raise _Damaged(verdict)

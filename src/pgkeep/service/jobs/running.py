@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import IO, Any, Final, Protocol
 from pgkeep import config_file
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState
+from pgkeep.service.jobs.saying import lines_of
 
 Changed = Callable[[JobRun], object]
 
@@ -98,20 +99,38 @@ class _Process:
         self._changed = changed
         self._ended = ended
         self._why: JobState | None = None  # it is stopped for
-        self._child: subprocess.Popen[str] | None = None
+        self._child: subprocess.Popen[bytes] | None = None  # while its process id is its own
+        self._timers: list[Timer] = []
         self._lock = Lock()
         self.thread = Thread(target=self._run, name=f"job {job.id}", daemon=True)
 
     def stop(self, why: JobState) -> None:
         """Ask it to stop, and make it after a while."""
         with self._lock:
-            first, self._why = self._why is None, self._why or why
-            child = self._child
-        if child is not None and first:
-            _signal(child, signal.SIGTERM)
-            killer = Timer(_PATIENCE_S, _signal, (child, signal.SIGKILL))
-            killer.daemon = True
-            killer.start()
+            if self._why is None:
+                self._why = why
+                self._ask_to_end()
+
+    def _ask_to_end(self) -> None:
+        if self._child is not None:
+            self._signal(signal.SIGTERM)
+            self._after(_PATIENCE_S, self._kill)
+
+    def _kill(self) -> None:
+        with self._lock:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        """Signal the job's process group, while no other process can have its number."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, number)
+
+    def _after(self, seconds: float, act: Callable[..., None], *given: object) -> None:
+        timer = Timer(seconds, act, given)
+        timer.daemon = True
+        timer.start()
+        self._timers.append(timer)
 
     def _run(self) -> None:
         run = JobRun(self._job, JobState.RUNNING, began_at=datetime.now(UTC))
@@ -122,28 +141,22 @@ class _Process:
             problem = {"code": "job-not-started", "message": f"cannot run the job: {error}"}
             run = replace(run, state=JobState.FAILED, error={**problem, "hint": ""})
         finally:
-            self._ended(self._job.id)
             self._changed(replace(run, ended_at=datetime.now(UTC), progress=None))
+            # Only now: who waits for the end of all jobs waits until theirs is on record.
+            self._ended(self._job.id)
 
     def _follow(self, run: JobRun) -> JobRun:
         report = report_path(self._directory, self._job.id)
         with (
             open(report, "wb", opener=_private) as out,
-            open(log_path(self._directory, self._job.id), "w", opener=_private) as log,
+            _log(log_path(self._directory, self._job.id)) as log,
         ):
-            log.write(f"$ pgkeep --cluster {self._job.cluster} {' '.join(self._job.words)}\n")
-            log.flush()
+            _write(log, f"$ {typed(self._job)}")
             child = self._start(out)
-            limit = Timer(self._job.time_limit_s, self.stop, (JobState.TIMED_OUT,))
-            limit.daemon = True
-            limit.start()
             try:
                 self._listen(child, run, log)
             finally:
-                status = child.wait()
-                limit.cancel()
-                if self._why:  # what the command has started itself and left behind
-                    _signal(child, signal.SIGKILL)
+                status = self._reap(child)
         found = _read_report(report)
         error = found.get("error") if found else None
         return replace(
@@ -154,7 +167,7 @@ class _Process:
             error=error if isinstance(error, dict) else None,
         )
 
-    def _start(self, out: IO[bytes]) -> "subprocess.Popen[str]":
+    def _start(self, out: IO[bytes]) -> "subprocess.Popen[bytes]":
         command = job_command(self._config, self._job)
         with self._lock:
             child = subprocess.Popen(
@@ -164,26 +177,34 @@ class _Process:
                 stderr=subprocess.PIPE,
                 env=job_environment(config_file.environment()),
                 start_new_session=True,  # so that a signal reaches all that it starts
-                text=True,
-                errors="replace",
             )
             self._child = child
-            stopped = self._why is not None
-        if stopped:
-            _signal(child, signal.SIGTERM)
+            self._after(self._job.time_limit_s, self.stop, JobState.TIMED_OUT)
+            if self._why is not None:
+                self._ask_to_end()
         return child
 
-    def _listen(self, child: "subprocess.Popen[str]", run: JobRun, log: IO[str]) -> None:
+    def _reap(self, child: "subprocess.Popen[bytes]") -> int:
+        """Wait for the end; return the exit status."""
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            if self._why is not None:  # what it has started itself and left behind
+                self._signal(signal.SIGKILL)
+            self._child = None  # from wait() on its number may be another's
+            for timer in self._timers:
+                timer.cancel()
+            return child.wait()
+
+    def _listen(self, child: "subprocess.Popen[bytes]", run: JobRun, log: IO[str]) -> None:
         follower = Follower()
         told, written = time.monotonic(), 0
         assert child.stderr is not None
         with child.stderr as said:
-            for line in said:
+            for line in lines_of(said.fileno(), lambda: _has_ended(child.pid)):
                 now = time.monotonic()
-                text = follower.take(line.rstrip("\n"), now)
+                text = follower.take(line, now)
                 if text is not None and written < _LOG_LIMIT:
-                    written += log.write(f"{text}\n")
-                    log.flush()
+                    written += _write(log, text)
                 if text is not None or now - told >= _EVERY_S:
                     told = now
                     self._changed(replace(run, progress=follower.progress))
@@ -227,10 +248,26 @@ def _read_report(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _signal(child: "subprocess.Popen[str]", number: int) -> None:
-    """Signal the job's process group; it may be gone."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, number)
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _write(log: IO[str], text: str) -> int:
+    """Add a line to a log. A full disk costs the log, never the job."""
+    with contextlib.suppress(OSError):
+        log.write(f"{text}\n")
+        log.flush()
+    return len(text) + 1
+
+
+@contextlib.contextmanager
+def _log(path: Path) -> Iterator[IO[str]]:
+    log = open(path, "w", opener=_private, encoding="utf-8", errors="replace")  # noqa: SIM115
+    try:
+        yield log
+    finally:
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            log.close()
 
 
 def _private(path: str, flags: int) -> int:
