@@ -66,7 +66,7 @@ def test_a_job_asked_for_over_tls_is_done(
     backups = client.get("/api/clusters/main/backups").json()["backups"]
     assert "audit <b>2026</b>" in next(b["pinned"] for b in backups if b["id"] == ID)
     log = client.get(f"/api/jobs/{job['id']}/log").json()["text"]
-    assert log.startswith(f"$ pgkeep --cluster main pin {ID} --reason=audit <b>2026</b>")
+    assert log.startswith(f"$ pgkeep --cluster main pin {ID} '--reason=audit <b>2026</b>'\n")
     pins = run_pgkeep("--json", "pin", config=tmp_path / "pgkeep.toml").ok().json
     assert [pin["reason"] for pin in pins["pins"] if pin["backup"] == ID] == ["audit <b>2026</b>"]
     gone = run_pgkeep("user", "remove", "anna", config=tmp_path / "pgkeep.toml").ok()

@@ -192,7 +192,7 @@ def test_a_started_job_says_what_one_would_type(people: dict[Role, Asking]) -> N
     )
     assert answer.json()["by"] == "token:of-restorer"
     job = people[VIEWER].get(f"/api/jobs/{answer.json()['id']}").json()
-    assert job["state"] == "running"
+    assert job["state"] in ("running", "waiting")  # for what other tests have started
     people[OPERATOR].post(f"/api/jobs/{answer.json()['id']}/cancel")
 
 

@@ -17,7 +17,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
     path = tmp_path / "user@1000"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
         hears.bind(str(path))
-        hears.setblocking(False)  # noqa: FBT003 - the name of the standard library
+        hears.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         yield hears
 
