@@ -1,0 +1,73 @@
+"""A plan, before and after it is judged by what is wanted. Pure."""
+
+from dataclasses import dataclass
+
+from pgkeep.advise.costs import Cost, Made, Storage
+from pgkeep.advise.repositories import Spot
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a plan does something, and what would if it does not."""
+
+    wish: str
+    met: bool
+    says: str
+    takes: str = ""  # what meeting it would take; '' where it is met
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Bytes a second, and whose word that is."""
+
+    restore: float
+    replay: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One way to do it, and what it comes to. Times in seconds."""
+
+    name: str  # for --plan and JSON: 'dumps', 'recovery', 'recovery-fast', 'managed'
+    title: str
+    methods: tuple[str, ...]
+    schedule: dict[str, str]  # options of [clusters.NAME.schedule]
+    places: tuple[Spot, ...]
+    write_all: bool  # whether everything goes to all places at once
+    made: Made
+    archive_timeout: int  # 0: no WAL is archived
+    rpo: float  # the most that is lost when the server dies
+    site_rpo: float  # and when its site or account is gone; inf: everything
+    rto: float
+    rto_year: float  # with the cluster's size in a year
+    rates: Rates
+    storage: Storage
+    arithmetic: tuple[str, ...]
+    window: float  # how far back any second can be restored; inf: as far as is wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Draft):
+    """One way to do it, with what it brings, costs and leaves open."""
+
+    cost: Cost
+    answers: tuple[Answer, ...]  # to the wishes
+    rules: tuple[Answer, ...]  # 3-2-1
+    checklist: tuple[Answer, ...]  # the rows of `pgkeep checklist`, by their keys
+    risks: tuple[str, ...]
+    recommended: bool = False
+    why: str = ""
+
+    @property
+    def fits(self) -> bool:
+        return all(answer.met for answer in self.answers)
+
+    @property
+    def copies(self) -> int:
+        """Return how many repositories there are besides the first."""
+        return len(self.places) - 1
+
+    @property
+    def unmet(self) -> tuple[Answer, ...]:
+        return tuple(answer for answer in self.answers if not answer.met)
