@@ -1,5 +1,6 @@
 """What the adviser proposes for some cases that everybody knows, and the numbers behind it."""
 
+import json
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -14,6 +15,7 @@ from pgkeep.advise.wishes import DAY, GIB, Hosting, Provider, Wishes
 from pgkeep.advise.writing import config_text, settings_text
 from pgkeep.checklist import judge
 from pgkeep.cli.advising import text
+from pgkeep.health.forecast import restore_time
 
 CHOOSING = Path(__file__).parents[2] / "docs" / "choosing.md"
 
@@ -84,6 +86,21 @@ def test_how_fast_a_restore_would_have_to_be_is_said() -> None:
     drilled = by_name(replace(wanted, restore_rate=2e9))["recovery"]
     assert not takes(drilled, "rto")
     assert not any("estimate" in risk for risk in drilled.risks)
+
+
+def test_nothing_is_promised_that_status_would_call_at_risk() -> None:
+    wanted = Wishes()
+    for name, every in (("recovery", DAY), ("recovery-fast", DAY / 4)):
+        wal = int(wanted.wal_per_day * every / DAY)
+        told = restore_time(int(wanted.size), wal, None).seconds
+        assert by_name(wanted)[name].rto >= told
+
+
+def test_the_report_is_json() -> None:
+    for plan in (*advise(Wishes(offsite=False)), *advise(Wishes(hosting=Hosting.MANAGED))):
+        shown = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
+        assert shown["places"][0]["url"] == plan.places[0].url
+        assert shown["fits"] == plan.fits
 
 
 def test_prices_are_of_what_leaves_and_what_is_kept() -> None:

@@ -1,6 +1,8 @@
 """A plan, before and after it is judged by what is wanted. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any
 
 from pgkeep.advise.costs import Cost, Made, Storage
 from pgkeep.advise.repositories import Spot
@@ -67,6 +69,18 @@ class Plan(Draft):
     def copies(self) -> int:
         """Return how many repositories there are besides the first."""
         return len(self.places) - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as documented for --json, which knows no infinity."""
+        return {
+            **asdict(self),
+            "places": [place._asdict() for place in self.places],
+            "site_rpo": None if self.site_rpo == inf else self.site_rpo,
+            "window": None if self.window == inf else self.window,
+            "fits": self.fits,
+            "cost_per_month": self.cost.month,
+            "stored_in_a_year": self.storage.everywhere,
+        }
 
     @property
     def unmet(self) -> tuple[Answer, ...]:

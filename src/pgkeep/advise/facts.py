@@ -7,7 +7,7 @@ repository/metering/prices.py.
 from typing import Final, NamedTuple
 
 from pgkeep.advise.wishes import Provider
-from pgkeep.model.rates import GUESSED_REPLAY, GUESSED_RESTORE
+from pgkeep.repository.drills.rates import GUESSED_REPLAY, GUESSED_RESTORE
 from pgkeep.repository.metering.prices import AS_OF, FREE, LIST, Prices
 
 LEAST_TIMEOUT: Final = 10.0  # seconds: below it segments are mostly padding

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from pgkeep.config.service import ScheduleConfig
 from pgkeep.model.backup import Backup
-from pgkeep.model.rates import GUESSED_REPLAY, GUESSED_RESTORE
+from pgkeep.repository.drills.rates import GUESSED_REPLAY, GUESSED_RESTORE
 from pgkeep.repository.drills.report import Measures
 from pgkeep.schedule.times import newest_until, next_after
 from pgkeep.schedule.windows import ends_at, parse_windows

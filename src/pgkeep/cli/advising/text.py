@@ -29,23 +29,10 @@ def facts(
     return {
         "wishes": asdict(wishes),
         "inspection": inspection.to_dict() if inspection else None,
-        "plans": [plan_facts(plan) for plan in plans],
+        "plans": [plan.to_dict() for plan in plans],
         "chosen": chosen.name,
         "config": config,
         "settings": settings_text(chosen, wishes),
-    }
-
-
-def plan_facts(plan: Plan) -> dict[str, Any]:
-    """Return a plan as JSON has it, which knows no infinity."""
-    return {
-        **asdict(plan),
-        "places": [place._asdict() for place in plan.places],
-        "site_rpo": None if plan.site_rpo == inf else plan.site_rpo,
-        "window": None if plan.window == inf else plan.window,
-        "fits": plan.fits,
-        "cost_per_month": plan.cost.month,
-        "stored_in_a_year": plan.storage.everywhere,
     }
 
 
