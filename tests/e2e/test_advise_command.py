@@ -34,8 +34,11 @@ def test_the_written_config_is_accepted_by_init_and_check(
     assert report["plans"][0]["fits"]
     assert report["plans"][0]["archive_timeout"] == 30
     assert after.read_text() == report["config"]
+    pg.sql("ALTER SYSTEM SET archive_timeout = '30s'")
+    pg.sql("SELECT pg_reload_conf()")
     run_pgkeep("init", "--apply", config=after).ok()
     pg.restart()
+    assert pg.value("SHOW archive_timeout") == "30s"  # init leaves alone what the plan set
     checked = run_pgkeep("check", config=after)
     assert checked.exit == 0, checked.stdout
     assert (tmp_path / "repository" / "pgkeep.json").exists()  # a path of the config it came from
@@ -57,8 +60,7 @@ def test_a_cluster_is_measured_without_any_config(pg: ScratchCluster, tmp_path: 
     assert report["inspection"]["service"] == "aws"
     assert report["wishes"]["hosting"] == "managed"
     assert report["chosen"] == "managed"
-    shown = run_pgkeep("advise", "--conninfo", app, "--print", cwd=tmp_path).ok().stdout
-    assert f"conninfo = {json.dumps(app)}" in shown
+    assert f"conninfo = {json.dumps(app)}" in report["config"]
     secret = f"{app} password=hush"
     refused = run_pgkeep("advise", "--conninfo", secret, cwd=tmp_path)
     assert refused.exit == 2
@@ -72,8 +74,9 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert refused.exit == 2
     assert "was left alone" in refused.stderr
     assert there.read_text() == '[repository]\nurl = "mine"\n'
-    run_pgkeep("advise", "--write", there, "--force", "--plan", "2", cwd=tmp_path).ok()
+    two = run_pgkeep("advise", "--write", there, "--force", "--plan", "2", "--print", cwd=tmp_path)
     assert "backups every 6 hours" in there.read_text()
+    assert two.ok().stdout == there.read_text()
     assert [one.name for one in tmp_path.iterdir()] == ["pgkeep.toml"]
     nowhere = run_pgkeep("advise", "--write", tmp_path / "no" / "x.toml", cwd=tmp_path)
     assert nowhere.exit == 2

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,17 @@ from pgkeep.advise.draft import Plan
 from pgkeep.advise.facts import FACTS
 from pgkeep.advise.methods import METHODS
 from pgkeep.advise.plan import advise
+from pgkeep.advise.recorded import Recorded, recorded
 from pgkeep.advise.wishes import DAY, GIB, Hosting, Provider, Wishes
 from pgkeep.advise.writing import config_text, settings_text
 from pgkeep.checklist import judge
 from pgkeep.cli.advising import text
+from pgkeep.coverage.listing import list_cluster
 from pgkeep.health.forecast import restore_time
+from pgkeep.repository.drills.report import Measures
+from pgkeep.repository.drills.storing import Drills
+from support.drill_reports import a_report
+from support.shelves import SIZE, Shelf
 
 CHOOSING = Path(__file__).parents[2] / "docs" / "choosing.md"
 
@@ -155,3 +162,35 @@ def test_the_page_has_the_tables_that_the_command_shows() -> None:
         assert table in CHOOSING.read_text()
     assert len({method.name for method in METHODS}) == len(METHODS)
     assert all(fact.source for fact in FACTS)
+
+
+def on_record(*backups: tuple[float, float], **measures: Any) -> Recorded:
+    """Read backups, each of so many days ago at so many segments, and a drill."""
+    shelf = Shelf()
+    for name, (days, start) in zip("abcdef", backups, strict=False):
+        shelf.backup(name, days, start, packs="zyxwvutsrq"[: 4 + "abcdef".index(name)])
+    listing = list_cluster(shelf.cluster)
+    report = a_report(measures=Measures(**measures))
+    return recorded(replace(listing, drills=Drills((report,))))
+
+
+def test_backups_on_record_tell_of_growth_and_wal() -> None:
+    found = on_record((365, 1), (0, 366))  # from 4,000 bytes to 5,000
+    assert found.backups == 2
+    assert found.days == pytest.approx(365)
+    assert found.wal_per_day == pytest.approx(SIZE)
+    assert found.growth == pytest.approx(0.25)
+    assert on_record((8, 1), (0, 9)).growth == 9.0  # what came in a week does not go on for ever
+
+
+@pytest.mark.parametrize("backups", [(), ((3, 1),), ((0.5, 1), (0, 9))])
+def test_too_little_on_record_tells_nothing(backups: tuple[tuple[float, float], ...]) -> None:
+    found = on_record(*backups)
+    assert (found.growth, found.wal_per_day) == (None, None)
+
+
+def test_a_drill_tells_the_rates_but_not_of_a_short_replay() -> None:
+    found = on_record((3, 1), restored_bytes=10**9, restore_s=5.0, wal_bytes=1000, recovery_s=1.0)
+    assert (found.restore_rate, found.replay_rate) == (2e8, None)
+    long = on_record((3, 1), wal_bytes=2 << 30, recovery_s=10.0)
+    assert (long.restore_rate, long.replay_rate) == (None, (2 << 30) / 10)

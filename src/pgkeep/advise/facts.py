@@ -74,6 +74,12 @@ DUMP_SPREAD: Final = Fact(
 CHANGED: Final = Fact(
     "pages changed by WAL", 0.6, "of its bytes", "assumed; a backup's report tells"
 )
+LEAST_WAL: Final = Fact(
+    "WAL a day, where --inspect has seen nothing older than seconds",
+    0.1,
+    "of the cluster's size, or more",
+    "assumed",
+)
 MANAGED_RPO: Final = Fact(
     "what a managed service may lose",
     300.0,
@@ -104,7 +110,7 @@ OTHER_PRICE: Final = Fact(
 )
 FACTS: Final = (
     RESTORE, REPLAY, START, PUSH, DUMP, LOAD, STORED, WAL_STORED, DUMP_STORED, DUMP_NEW,
-    DUMP_SPREAD, CHANGED,
+    DUMP_SPREAD, CHANGED, LEAST_WAL,
     MANAGED_RPO, MANAGED_RESTORE, MANAGED_WINDOW, MANAGED_PRICE, OTHER_PRICE,
 )  # fmt: skip
 SCHEMES: Final = {Provider.AWS: "s3", Provider.GOOGLE: "gs", Provider.AZURE: "az"}

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
+from pgkeep.advise.facts import LEAST_WAL
 from pgkeep.advise.recorded import NOTHING, Recorded
 from pgkeep.advise.wishes import Hosting, Provider
 from pgkeep.server.session import Session
@@ -75,6 +76,13 @@ class Inspection:
     standby: bool
     service: Provider | None  # whose managed service it is, by its roles
     recorded: Recorded
+
+    @property
+    def wal_to_plan_for(self) -> float:
+        """Return WAL a day, in bytes: what some quiet seconds saw is no reason to plan for less."""
+        if not self.wal_is_weak:
+            return self.wal_per_day
+        return max(self.wal_per_day, LEAST_WAL.value * self.size)
 
     @property
     def hosting(self) -> Hosting | None:

@@ -29,6 +29,7 @@ def config_text(
         "",
         *_repositories(plan, url),
         "",
+        *_settings(plan, wishes),
         f"[clusters.{key}]",
         f"conninfo = {_quoted(conninfo or _CONNINFO)}  # passwords: ~/.pgpass or a service file",
         "",
@@ -41,7 +42,7 @@ def config_text(
         f'drill_every = "{10 if plan.schedule["drill"].startswith("weekly") else 35}d"',
         "",
         f"[clusters.{key}.retention]  # pgkeep expire removes the rest",
-        f'window = "{_window(wishes)}"  # any second of it',
+        f'window = "{_duration(ceil(wishes.window))}"  # any second of it',
         *(f"{name} = {getattr(wishes, name)}" for name in ("daily", "weekly", "monthly")),
         "",
         "# Without a channel nobody is told: docs/alerts.md",
@@ -52,14 +53,29 @@ def config_text(
     return "\n".join(lines) + "\n"
 
 
+def _settings(plan: Plan, wishes: Wishes) -> list[str]:
+    statements = settings_text(plan, wishes)
+    if not statements:
+        return []
+    return ["# The server's settings for this plan:", *(f"#   {s}" for s in statements.split("\n"))]
+
+
 def _objective(name: str, wanted: float, expected: float) -> str:
     """Return the goal; where the plan cannot reach it, what it can keep without a warning."""
     if expected <= wanted:
-        return f'{name} = "{max(1, int(wanted))}s"'
+        return f'{name} = "{_duration(max(1, int(wanted)))}"'
     return (
-        f'{name} = "{ceil(expected / _AT_RISK)}s"  # wanted: {format_duration(wanted)}, '
+        f'{name} = "{_duration(ceil(expected / _AT_RISK))}"  # wanted: {format_duration(wanted)}, '
         "which this plan cannot promise"
     )
+
+
+def _duration(seconds: int) -> str:
+    """Return it in the largest unit that says it exactly."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _repositories(plan: Plan, url: str) -> Iterator[str]:
@@ -92,11 +108,6 @@ def _repository(place: Spot) -> Iterator[str]:
         yield '# lock = "governance"  # so that nobody can delete it: docs/immutable.md'
 
 
-def _window(wishes: Wishes) -> str:
-    hours = ceil(wishes.window / 3600)  # no less than is wanted
-    return f"{hours}h" if hours % 24 else f"{hours // 24}d"
-
-
 def _quoted(text: str) -> str:
     """Return a TOML basic string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -109,17 +120,17 @@ def settings_text(plan: Plan, wishes: Wishes) -> str:
         return ""
     lines = [
         f"ALTER SYSTEM SET archive_timeout = '{plan.archive_timeout}s';",
-        "  -- a quiet server hands over what it has at least this often: half of what may be lost",
-        "ALTER SYSTEM SET archive_mode = 'on';",
-        "  -- needs a restart; archive_command is set by: pgkeep init --apply",
+        "  -- a quiet server hands over what it has this often; pgkeep init alone would set 60 s",
     ]
     if wishes.major >= 17:
         lines += [
             "ALTER SYSTEM SET summarize_wal = 'on';",
             "  -- incremental backups read only what changed",
         ]
-    lines.append("SELECT pg_reload_conf();")
-    lines.append("-- wal_level stays as it is: replica, which is the default, or logical")
+    lines += [
+        "SELECT pg_reload_conf();",
+        "-- archive_mode and archive_command: pgkeep init --apply, then a restart",
+    ]
     if not wishes.checksums and wishes.hosting is not Hosting.MANAGED:
         lines.append(
             "-- SHOW data_checksums; if off: pg_checksums --enable, with the server stopped"

@@ -178,7 +178,7 @@ def _wishes(given: Mapping[str, Any], inspection: "Inspection | None", *, asks: 
         found = inspection.recorded
         measured = {
             "size": float(inspection.size),
-            "wal_rate": inspection.wal_per_day,
+            "wal_rate": inspection.wal_to_plan_for,
             "growth": found.growth,
             "hosting": inspection.hosting,
             "provider": inspection.service,

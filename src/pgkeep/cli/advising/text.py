@@ -106,6 +106,7 @@ def _measured(found: Inspection) -> list[str]:
     service = f"a managed service ({found.service})" if found.service else "no managed service"
     unseen = f" and {found.unseen} databases of unknown size" if found.unseen else ""
     growth = found.recorded.growth
+    weak = "; planned for a tenth of the size or more" if found.wal_is_weak else ""
     role = "a standby" if found.standby else "a primary"
     summaries = f", summarize_wal {_on(found.summarize_wal)}" if found.major >= 17 else ""
     lines = [
@@ -113,7 +114,7 @@ def _measured(found: Inspection) -> list[str]:
         f"{service}",
         f"  {format_size(found.size)}{unseen}, {found.tables} tables in the connected database; "
         + ("growth not known" if growth is None else f"{growth:+.0%} a year by backups on record"),
-        f"  WAL: {format_size(found.wal_per_day)} a day, {found.wal_source}",
+        f"  WAL: {format_size(found.wal_per_day)} a day, {found.wal_source}{weak}",
         f"  checksums {_on(found.checksums)}, archiving {_on(found.archiving)}, archive_timeout "
         f"{found.archive_timeout} s, wal_level {safe(found.wal_level)}{summaries}",
     ]
@@ -154,7 +155,10 @@ def _answer(answer: Answer) -> str:
 def _config(config: str, written: str | None) -> list[str]:
     if written:
         name = safe(written)
-        return [f"written: {name}; next: pgkeep --config {name} init --apply, then check"]
+        return [
+            f"written: {name}; next: the settings, pgkeep --config {name} init --apply, a restart,",
+            f"  then pgkeep --config {name} check",
+        ]
     return [
         "pgkeep.toml (--write FILE writes it, --print shows it alone):",
         *(f"  {line}".rstrip() for line in config.splitlines()),
