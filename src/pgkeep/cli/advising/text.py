@@ -93,7 +93,9 @@ def _fits(plan: Plan) -> str:
 
 
 def _wanted(wishes: Wishes) -> str:
-    second = f"any second of {format_duration(wishes.window)}" if wishes.window else "no moments"
+    second = (
+        f"any second of {format_duration(wishes.window)}" if wishes.window else "no single moments"
+    )
     return (
         f"wanted: at most {format_duration(wishes.rpo)} lost, back within "
         f"{format_duration(wishes.rto)}, {second}; for "
