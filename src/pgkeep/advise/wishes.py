@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 from typing import Final
 
 DAY: Final = 86400.0
 GIB: Final = float(1 << 30)
+MOST: Final = float(1 << 60)  # bytes
+CENTURY: Final = 36525 * DAY
 
 
 class Hosting(StrEnum):
@@ -46,14 +49,26 @@ class Wishes:
     offsite: bool = True  # a copy elsewhere
     budget: float | None = None  # a month
     major: int = 18  # of PostgreSQL
+    checksums: bool | None = None  # None: not known
+    restore_rate: float | None = None  # bytes a second, measured by a drill; None: as is usual
+    replay_rate: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be."""
+        numbers = (self.rpo, self.rto, self.size, self.wal_per_day, self.growth, self.window)
+        if not all(isfinite(number) for number in (*numbers, self.budget or 0.0)):
+            raise ValueError("a number must be a number")
+        if max(self.size, self.wal_per_day) > MOST:
+            raise ValueError("an EiB is more than any cluster has")
+        if max(self.window, self.rpo, self.rto) > CENTURY:
+            raise ValueError("a hundred years are more than any plan is for")
         for name in ("rpo", "rto", "size"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than nothing")
         if min(self.wal_per_day, self.window, self.daily, self.weekly, self.monthly) < 0:
             raise ValueError("nothing can be kept for less than no time")
+        if any(rate is not None and rate <= 0 for rate in (self.restore_rate, self.replay_rate)):
+            raise ValueError("a rate must be more than nothing")
         if self.budget is not None and self.budget < 0:
             raise ValueError("a budget cannot be less than nothing")
         if not -0.9 <= self.growth <= 100:

@@ -8,14 +8,12 @@ from typing import Final, NamedTuple
 
 from pgkeep.config.service import ScheduleConfig
 from pgkeep.model.backup import Backup
+from pgkeep.repository.drills.rates import GUESSED_REPLAY, GUESSED_RESTORE
 from pgkeep.repository.drills.report import Measures
 from pgkeep.schedule.times import newest_until, next_after
 from pgkeep.schedule.windows import ends_at, parse_windows
 from pgkeep.schedule.words import parse_times
 
-# Bytes a second, for who has not measured: half of what one core did on one disk (benchmarks.md).
-GUESSED_RESTORE: Final = 100e6
-GUESSED_REPLAY: Final = 30e6
 _GRACE: Final = timedelta(hours=2)  # for a job that is due to be done
 _ENOUGH: Final = 4  # backups that make a rhythm
 _RECENT: Final = timedelta(days=30)  # of which growth is taken
