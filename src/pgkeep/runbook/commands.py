@@ -55,7 +55,14 @@ class Commands:
 
     @property
     def start(self) -> str:
-        return self.program("pg_ctl", "-D", self.directory, "-w", "start")
+        """A recovery may take long, and what it says is wanted afterwards."""
+        log = f"{self.directory}.log"
+        options = ("-D", self.directory, "-l", log, "-w", "-t", "86400")
+        return self.program("pg_ctl", *options, "start")
+
+    @property
+    def restart(self) -> str:
+        return self.program("pg_ctl", "-D", self.directory, "-w", "restart")
 
     @property
     def stop(self) -> str:

@@ -99,8 +99,9 @@ def _up_again(c: Commands) -> tuple[Block, ...]:
     port = c.facts.server.port
     listens = f" It listens on port {port}." if port else ""
     return (
-        Step(f"Start it, and let it recover; the log says how far it is.{listens}",
-             (c.start, c.pgkeep("inspect", c.directory)), c.restored_in()),
+        Step(f"Start it, and let it recover; the second command tells in another shell how far it "
+             f"is.{listens}",
+             (c.start, c.pgkeep("inspect", "--follow", c.directory)), c.restored_in()),
         Step("Is it archiving? Then back it up at once.",
              (c.pgkeep("check"), c.pgkeep("backup")), UNMEASURED),
     )  # fmt: skip
@@ -144,13 +145,13 @@ def _site(c: Commands) -> Section:
         Words("Nothing is left but this page, a repository at another site and the recovery kit. "
               "The new host needs what the section before this one says."),
         *steps,
-        Step("Start it. It does not archive yet.",
-             (c.start, c.pgkeep("inspect", c.directory)), c.restored_in()),
+        Step("Start it from the same shell: its restore_command needs the passphrase, too. It does "
+             "not archive yet.", (c.start,), c.restored_in()),
         Step("Put the config of this page into its place, with a repository that is there first "
-             "in it: the one that was restored from, or a new place. Then let the server archive "
-             "and back it up.",
-             (c.pgkeep("init", "--apply"), c.pgkeep("wal", "take-over"), c.pgkeep("check"),
-              c.pgkeep("backup")), UNMEASURED),
+             "in it: the one that was restored from, or a new place. Then let the server archive, "
+             "which takes a restart, and back it up.",
+             (c.pgkeep("init", "--apply"), c.pgkeep("wal", "take-over"), c.restart,
+              c.pgkeep("check"), c.pgkeep("backup")), UNMEASURED),
     ))  # fmt: skip
 
 
@@ -267,7 +268,8 @@ def _promotion(c: Commands) -> Section:
               "histories. On the standby's host DATA_DIRECTORY is the standby's own."),
         Step("On the standby: promote it, if no tool has done so.",
              (c.program("pg_ctl", "-D", "DATA_DIRECTORY", "promote"),), "seconds"),
-        Step("On the new primary: it archives from now on, the old one is refused.",
+        Step("On the new primary: it archives from now on, the old one is refused. Restart "
+             "it if init says so.",
              (c.pgkeep("wal", "take-over"), c.pgkeep("init", "--apply"), c.pgkeep("check"),
               c.pgkeep("backup")), UNMEASURED),
         Step("Later, on the old primary's host, with its server stopped: make it a standby of the "
