@@ -37,7 +37,7 @@ def test_without_users_this_host_may_look_and_no_more(served: Served) -> None:
     nobody = served.anybody()
     assert nobody.get("/api/clusters").status_code == 200
     me = nobody.get("/api/me").json()
-    assert (me["role"], me["anonymous"], me["may"]) == ("viewer", True, ["look"])
+    assert (me["role"], me["anonymous"], me["may"]) == ("viewer", True, ["advise", "look"])
     answer = nobody.post("/api/clusters/main/jobs", json={"words": ["backup"]})
     assert (answer.status_code, said(answer)) == (403, "not-allowed")
     assert answer.json()["hint"] == "make the first user: pgkeep user add NAME --role admin"

@@ -1,6 +1,7 @@
 """Every route of the OpenAPI document: who gets in, who does not, and what it answers."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pgkeep.api.asking.commands import check
 from pgkeep.api.errors import BadRequest
 from pgkeep.api.gate.access import CSRF_HEADER
 from pgkeep.api.rights import Role
+from pgkeep.config.whole import read_config
 from pgkeep.repository.acts.act import Outcome
 from pgkeep.service.jobs.job import JobState
 from support.apis import PASSWORD, Asking, Served, said, serve
@@ -28,6 +30,7 @@ ROUTES: Final[dict[tuple[str, str], tuple[Role | None, Any]]] = {
     ("get", "/api/me"): (VIEWER, None),
     ("post", "/api/me/password"): (VIEWER, {"old": "x", "new": "y"}),
     ("delete", "/api/session"): (VIEWER, None),
+    ("post", "/api/advise"): (VIEWER, {"rpo": 60, "hosting": "cloud-vm"}),
     ("get", "/metrics"): (VIEWER, None),
     ("get", "/api/version"): (VIEWER, None),
     ("get", "/api/openapi.json"): (VIEWER, None),
@@ -327,6 +330,38 @@ def test_who_was_refused_is_on_record(served: Served, people: dict[Role, Asking]
     refused = [(act.who, act.what, act.cluster) for act in acts[-2:]]
     assert [act.outcome for act in acts[-2:]] == [Outcome.REFUSED, Outcome.REFUSED]
     assert refused == [("token:of-viewer", "expire", ""), ("token:of-viewer", "delete", "main")]
+
+
+def test_the_adviser_proposes_configs_that_pgkeep_reads(people: dict[Role, Asking]) -> None:
+    answer = people[VIEWER].post("/api/advise?cluster=shop", json={"rpo": 60, "size": 10**12})
+    plans = answer.json()["plans"]
+    assert len(plans) > 1
+    assert plans[0]["recommended"]
+    for plan in plans:
+        assert list(read_config(tomllib.loads(plan["config"]), "pgkeep.toml").clusters) == ["shop"]
+        assert plan["settings"] is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"rpo": 0}',
+        '{"rpo": NaN}',
+        '{"restore_rate": Infinity}',
+        '{"replay_rate": NaN}',
+        '{"size": 1e300}',
+        '{"hosting": "moon"}',
+        '{"rop": 60}',
+        '{"budget": -1}',
+        '{"daily": 1e999}',
+        "[]",
+    ],
+)
+def test_wishes_that_nobody_can_have_are_refused(people: dict[Role, Asking], body: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = people[VIEWER].post("/api/advise", content=body, headers=headers)
+    assert (answer.status_code, said(answer)) == (422, "bad-request"), answer.text
+    assert people[VIEWER].post("/api/advise?cluster=a%0Ab", json={}).status_code == 422
 
 
 def test_metrics_are_what_prometheus_reads(people: dict[Role, Asking]) -> None:

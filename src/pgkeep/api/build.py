@@ -13,7 +13,7 @@ from pgkeep.api.gate import answers
 from pgkeep.api.gate.access import Access
 from pgkeep.api.listening import Listening
 from pgkeep.api.parts import parts
-from pgkeep.api.routes import clusters, jobs, people, service, session
+from pgkeep.api.routes import advising, clusters, jobs, people, service, session
 from pgkeep.api.routes.asked import needs
 from pgkeep.api.users import Users
 from pgkeep.errors import PgkeepError
@@ -28,6 +28,7 @@ _TAGS: Final = (
     ("session", "Logging in and out."),
     ("clusters", "What there is, and how well it is protected."),
     ("jobs", "What runs, and what starts a job."),
+    ("advise", "Which backups, how often, at what cost."),
     ("users", "Who may do what: for admins."),
     ("audit", "Who did what."),
     ("service", "The service itself."),
@@ -51,7 +52,7 @@ def build_api(board: Board, users: Users, where: Listening | None = None) -> Fas
         redoc_url=None,
     )
     app.state.pgkeep = shared
-    for part in (session, clusters, jobs, people, service):
+    for part in (session, clusters, advising, jobs, people, service):
         app.include_router(part.router)
     _describe(app)
     _answer_errors(app)

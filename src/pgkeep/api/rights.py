@@ -22,9 +22,9 @@ class Role(StrEnum):
 # An act is named as in the audit log. A command's act is in api/asking/commands.py.
 NEEDS: Final[Mapping[str, Role]] = {
     # Viewers read.
+    "advise": Role.VIEWER,  # arithmetic: it measures nothing
     "look": Role.VIEWER,
     # Operators run what adds or proves, and deletes nothing.
-    "advise": Role.OPERATOR,  # it may measure a server
     "alert-test": Role.OPERATOR,
     "backup": Role.OPERATOR,
     "census": Role.OPERATOR,

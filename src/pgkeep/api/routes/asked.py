@@ -11,13 +11,13 @@ from pgkeep.api.errors import TooBusy
 from pgkeep.api.parts import READERS, Parts
 from pgkeep.api.sessions import Caller, current_caller
 
-_CLUSTER: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+CLUSTER: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 _ID: Final = r"^D?[0-9]{8}T[0-9]{6}(\.[0-9]{6})?Z-[0-9a-f]{4,16}$"
 _JOB: Final = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$"
 _USER: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$"
 _PATIENCE_S: Final = 1.0
 
-Cluster = Annotated[str, Path(pattern=_CLUSTER, description="As [clusters.NAME] calls it.")]
+Cluster = Annotated[str, Path(pattern=CLUSTER, description="As [clusters.NAME] calls it.")]
 Id = Annotated[str, Path(pattern=_ID, description="Of a backup or dump, in full.")]
 JobId = Annotated[str, Path(pattern=_JOB)]
 UserName = Annotated[str, Path(pattern=_USER)]
