@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from pgkeep.repository import names
-from pgkeep.repository.acts.act import KEY_TEST, Act, Outcome
+from pgkeep.repository.acts.act import RUNBOOK, Act, Outcome
 from pgkeep.repository.acts.storing import Acts, acts, record_act
 from pgkeep.repository.marker import encode_document
 from pgkeep.repository.repository import Repository
@@ -19,12 +19,12 @@ ACT = Act(
     id="20261128T005242.230407Z-953a65ff",
     at=datetime(2026, 11, 28, 0, 52, 42, 230407, tzinfo=UTC),
     who="kim",
-    what=KEY_TEST,
+    what=RUNBOOK,
     outcome=Outcome.DONE,
     cluster="main",
-    words=("pgkeep", "key", "test", "--file", "/media/usb/recovery-kit.txt"),
+    words=("pgkeep", "runbook", "--output", "/srv/runbook.md"),
     host="backup1",
-    facts={"slot": "0c29a1f2", "kind": "recovery"},
+    facts={"file": "/srv/runbook.md", "config": "7f3a9c01d2e84b56"},
 )
 NAME = names.act("main", ACT.id, ACT.what)
 

@@ -35,6 +35,12 @@ class CrossSite(ServiceFailed):
     code = "cross-site-request"
 
 
+class WrongHost(ServiceFailed):
+    """A request for a host name that is none of ours: a page elsewhere may have led it here."""
+
+    code = "wrong-host"
+
+
 class NotConfirmed(ServiceFailed):
     """Something that destroys was asked for without the cluster's name typed."""
 
@@ -81,6 +87,12 @@ class UsersUnreadable(ServiceFailed):
     """The file of users is there and cannot be read or written: nobody is let in."""
 
     code = "users-unreadable"
+
+
+class ActNotRecorded(ServiceFailed):
+    """What was asked cannot be written to the audit log, so it is not done."""
+
+    code = "act-not-recorded"
 
 
 class ListeningRefused(ServiceFailed):

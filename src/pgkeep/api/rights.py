@@ -19,7 +19,7 @@ class Role(StrEnum):
         return order.index(self) >= order.index(needed)
 
 
-# An act is named as in the audit log. A command's act is in api/commands.py.
+# An act is named as in the audit log. A command's act is in api/asking/commands.py.
 NEEDS: Final[Mapping[str, Role]] = {
     # Viewers read.
     "look": Role.VIEWER,

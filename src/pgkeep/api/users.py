@@ -43,11 +43,6 @@ class User:
         """Tell whether this user may do an act of rights.NEEDS."""
         return may(self.role, act)
 
-    @property
-    def title(self) -> str:
-        """Return the name as the audit log has it."""
-        return f"{self.name} (token {self.token})" if self.token else self.name
-
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
@@ -191,8 +186,9 @@ class Users:
     def _change(self, change: Callable[[_File], _File]) -> None:
         """Read, change and write under a lock that the system gives back if we die."""
         try:
-            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-            with _locked(f"{self.path}.lock"):
+            folder = os.path.dirname(self.path)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            with _locked(folder):
                 changed = change(self._read())
                 temp = f"{self.path}.{temp_name()}"
                 try:
@@ -202,7 +198,7 @@ class Users:
                     with suppress(OSError):
                         os.unlink(temp)
                     raise
-                sync_folder(os.path.dirname(self.path))
+                sync_folder(folder)
         except OSError as error:
             raise self._unreadable("write", error) from error
 
@@ -233,8 +229,9 @@ class Users:
 
 
 @contextmanager
-def _locked(path: str) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(folder: str) -> Iterator[None]:
+    # The folder itself: a file for it could belong to root, and shut the service out.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -1,1 +1,1 @@
-"""The production checklist, with evidence for each row."""
+"""What a production database needs done daily, weekly and monthly, and the proof that it was."""

@@ -19,6 +19,7 @@ import typer
 from pgkeep import __version__, config_file
 from pgkeep.cli.alerting import command as alert
 from pgkeep.cli.census import command as census
+from pgkeep.cli.checklisting import command as checklist
 from pgkeep.cli.commands import backup, copy, dump, repair, restore, retention, setup, verify, wal
 from pgkeep.cli.context import (
     FAILED,
@@ -39,6 +40,7 @@ from pgkeep.cli.serving import command as serving
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
 from pgkeep.cli.undoing import command as undo
+from pgkeep.cli.users import command as users
 from pgkeep.errors import PgkeepError
 
 BROKEN_PIPE: Final = 141  # what a shell shows for a program that SIGPIPE ended
@@ -171,7 +173,8 @@ def build_app(context: Context) -> typer.Typer:
 
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
-        *(repair, retention, wal, census, point, cost, undo, serving, alert, health),
+        *(repair, retention, wal, census, point, cost, undo),
+        *(checklist, serving, alert, health, users),
     ):
         part.register(app)
     app.command("demo")(_demo)

@@ -138,6 +138,22 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
             "are needed all the same."
         ),
     ] = False
+    hosts: Annotated[
+        list[str],
+        Meta(
+            description="Names by which browsers may call it, where a proxy or a name of its own "
+            "leads here. On this host 127.0.0.1, ::1 and localhost always may.",
+            examples=[["backup.example.com"]],
+        ),
+    ] = []
+    restore_directories: Annotated[
+        list[str],
+        Meta(
+            description="Folders below which the page and /api may restore. Empty: nowhere, and "
+            "restores are for the command line.",
+            examples=[["/srv/restore"]],
+        ),
+    ] = []
     jobs: Annotated[
         int, Meta(ge=1, le=64, description="How many jobs run at once, of all clusters.")
     ] = 2

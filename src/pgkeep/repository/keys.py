@@ -192,6 +192,11 @@ def write_passphrase_slot(store: Store, key: Key, new: NewSlot) -> str:
 
 def unlock(store: Store, secret: str, marker: Marker) -> Key:
     """Return the master key. Raise WrongKey, BadSecret or Damaged: never one for the other."""
+    return find_slot(store, secret, marker)[0]
+
+
+def find_slot(store: Store, secret: str, marker: Marker) -> tuple[Key, KeySlot]:
+    """Return the master key, and the slot that holds it for this secret. Raises as unlock()."""
     kind, raw = PASSPHRASE, normalise(secret)
     if looks_like_recovery_key(secret):
         kind, raw = RECOVERY, parse_recovery_key(secret)
@@ -201,7 +206,7 @@ def unlock(store: Store, secret: str, marker: Marker) -> Key:
     for slot, facts in fitting:
         key = _unwrap(slot, facts, raw) if slot.kind == kind else None
         if key is not None and key.check.hex() == marker.key_check:
-            return key
+            return key, slot
         if key is not None:
             raise _marker_does_not_fit(store, slot.id)
     damage = next((slot.damage for slot, _ in slots if slot.damage), "")

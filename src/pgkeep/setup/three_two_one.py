@@ -12,6 +12,7 @@ from typing import Final
 from pgkeep.setup.verdicts import Verdict, failed, note, ok
 from pgkeep.units import format_duration
 
+UNDELETABLE: Final = "1 undeletable"
 STALE: Final = timedelta(days=2)  # behind which a copy would not be what anybody restores from
 
 
@@ -97,10 +98,10 @@ def _elsewhere(good: Sequence[Copy]) -> Verdict:
 def _undeletable(good: Sequence[Copy]) -> Verdict:
     safe = [copy for copy in good if copy.undeletable]
     if safe:
-        return ok("1 undeletable", "; ".join(f"{copy.name}: {copy.undeletable}" for copy in safe))
+        return ok(UNDELETABLE, "; ".join(f"{copy.name}: {copy.undeletable}" for copy in safe))
     unknown = [copy.name for copy in good if copy.undeletable is None]
     fix = "whoever takes this host can delete every backup: lock a copy, docs/immutable.md says how"
     if unknown:
         says = f"none that is known: {', '.join(unknown)} did not tell whether objects are locked"
-        return failed("1 undeletable", says, fix)
-    return failed("1 undeletable", "none", fix)
+        return failed(UNDELETABLE, says, fix)
+    return failed(UNDELETABLE, "none", fix)

@@ -45,7 +45,9 @@ def expire(
     ] = False,
 ) -> int:
     """Delete what retention lets go, and say why the rest stays."""
+    from pgkeep.cli.recording import new_act, record
     from pgkeep.cli.render import retention as render
+    from pgkeep.repository.acts.act import EXPIRE
     from pgkeep.retention.expire import Wish, preview
     from pgkeep.retention.expire import expire as carry_out
     from pgkeep.retention.report import Decision
@@ -84,6 +86,9 @@ def expire(
         context.say_story("dry run: nothing was deleted")
     context.tell_alone("expire")
     problem = render.problem_of(decision, outcome)
+    if not dry_run:
+        act = new_act(folder.name, EXPIRE, problem, {"repository": place.title})
+        record(context, act)
     status = locked.say(context)
     return say_problem(problem, status)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgkeep.cli.context import NO, Context, group
+from pgkeep.cli.kit.command import key_test
 
 if TYPE_CHECKING:
     from pgkeep.setup.init import InitOptions
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     keys.command("add")(key_add)
     keys.command("recovery")(key_recovery)
     keys.command("remove")(key_remove)
+    keys.command("test")(key_test)
     app.add_typer(keys, name="key")
 
 
@@ -218,21 +220,10 @@ def _check_stores(context: Context) -> int:
 def _check_321(context: Context) -> int:
     from datetime import UTC, datetime
 
+    from pgkeep.checklist.rows import copies_of
     from pgkeep.cli.render import setup as render_setup
-    from pgkeep.places import Place
-    from pgkeep.setup.copies import Kept, look_at_copies
 
-    app = context.app
-    directory = app.find_data_directory()
-    name = app.cluster_name
-
-    def kept(place: Place) -> Kept:
-        # Its name, or the address without what follows it: how to get there.
-        title = place.name or place.address.partition("?")[0]
-        return Kept(title, place.address, place.section.site, lambda: place.open().cluster(name))
-
-    copies = [kept(place) for place in app.places]
-    report = look_at_copies(name, directory, copies, datetime.now(UTC))
+    report = copies_of(context.app, datetime.now(UTC))
     context.result(report.to_dict(), lambda look: render_setup.check(report, look))
     return 0 if report.is_good else NO
 

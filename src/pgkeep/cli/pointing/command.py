@@ -84,14 +84,19 @@ def run(
 
 
 def _set(context: Context, name: str, *, wait: bool) -> "Point":
+    from pgkeep.cli.recording import new_act, record
     from pgkeep.points.plan import check_name
     from pgkeep.points.point import set_point, wait_for_archive
+    from pgkeep.repository.acts.act import POINT
 
     check_name(name)  # before anything is opened
     app = context.app
     folder = app.cluster_to_read
     with app.connect() as session:
         found = set_point(folder, session, name)
+        # At once: whoever waits may be interrupted, and the point is there all the same.
+        facts = {"name": found.name, "lsn": str(found.lsn)}
+        record(context, new_act(folder.name, POINT, None, facts))
         if not wait:
             return found
         patience = float(app.settings.wal_timeout)

@@ -12,6 +12,7 @@ KEY_TEST: Final = "key-test"  # the recovery kit opened the repository, or did n
 ALERT_TEST: Final = "alert-test"
 RUNBOOK: Final = "runbook"  # one was written
 EXPIRE: Final = "expire"
+POINT: Final = "point"  # a restore point was set
 CHECKLIST: Final = "checklist"  # what the checklist said, and how much is stored
 
 Moment = Annotated[datetime, Meta(tz=True)]

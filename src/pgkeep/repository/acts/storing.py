@@ -135,6 +135,18 @@ def newest_act(
     return None
 
 
+def newest_of_each(repository: Repository, cluster: str = "") -> dict[str, Act]:
+    """Return the newest readable act of each kind, with one listing."""
+    found: dict[str, Act] = {}
+    for one in list_acts(repository, cluster):
+        if one.what not in found:
+            try:
+                found[one.what] = read_act(repository, one)
+            except (BlobMissing, *_BAD):
+                continue
+    return found
+
+
 def read_act(repository: Repository, named: ActName) -> Act:
     """Read one act. Raise BlobMissing, Damaged, FormatTooNew, ShortRead or WrongKey."""
     return _read(repository, repository.store, named)

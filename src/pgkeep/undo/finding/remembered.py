@@ -52,7 +52,7 @@ class Remembered:
 
     def recall(self, number: int) -> Event:
         """Return the event with this number. Raise NoSuchEvent, or CannotUndo."""
-        events = {event.number: event for event in self._read()}
+        events = {event.number: event for event in self.events()}
         if number in events:
             return events[number]
         what = f"use event {number}"
@@ -61,7 +61,8 @@ class Remembered:
         why = f"the last find numbered its events 1 to {max(events)}"
         raise NoSuchEvent(what, why, "look again: pgkeep undo find")
 
-    def _read(self) -> list[Event]:
+    def events(self) -> list[Event]:
+        """Return what the last find found; nothing if there was none. Raise CannotUndo."""
         try:
             with open(self.path, encoding="utf-8") as file:
                 content = file.read(_LIMIT + 1)

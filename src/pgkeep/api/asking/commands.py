@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgkeep.api import values
+from pgkeep.api.asking import values
+from pgkeep.api.asking.values import Bounds, Check
 from pgkeep.api.errors import BadRequest
-from pgkeep.api.values import Bounds, Check
 
 _MOST_WORDS: Final = 200
 _JOBS: Final = values.number(1, 256)
@@ -49,6 +49,7 @@ class Asked:
     target_directory: str = ""
 
 
+# Not of undo: its preview recovers a copy and shows rows.
 _PREVIEW: Final = {"--dry-run": "preview"}
 _MOMENT: Final[Mapping[str, Check]] = {
     "--before": values.target,
@@ -197,7 +198,6 @@ COMMANDS: Final = (
         values.table,
         least=1,
         always=("--yes",),
-        acts=_PREVIEW,
         confirm=True,
     ),
     Command(
@@ -221,7 +221,6 @@ COMMANDS: Final = (
         values.name,
         least=1,
         always=("--yes",),
-        acts=_PREVIEW,
         confirm=True,
     ),
     Command(
