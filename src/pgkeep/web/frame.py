@@ -50,7 +50,7 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
         _icon("contrast", "Light or dark").on("click", js_handler="() => pgkeep.toggle()")
         _account(visit)
     drawer = ui.left_drawer(value=False, bordered=True).props(
-        f'width=200 breakpoint={_PHONE} show-if-above'
+        f"width=200 breakpoint={_PHONE} show-if-above"
     )
     menu.on_click(drawer.toggle)
     with drawer.classes("p-0"), ui.element("nav").classes("pk-nav").props('aria-label="Pages"'):

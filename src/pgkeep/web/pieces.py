@@ -122,6 +122,13 @@ def _amount(count: int, unit: str) -> str:
     return format_size(count) if unit == "bytes" else f"{count:,} {unit}"
 
 
+def took(began: datetime | None, ended: datetime | None) -> str:
+    """Return how long something took; '' where it has not both ends."""
+    if began is None or ended is None:
+        return ""
+    return format_duration(max(0.0, (ended - began).total_seconds()))
+
+
 def typed_name(name: str, on_change: Callable[[], object]) -> ui.input:
     """Put a field there in which a cluster's name must be typed before something is done."""
     field = ui.input(f"Type {name} to go on", on_change=on_change)

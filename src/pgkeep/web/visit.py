@@ -87,7 +87,7 @@ class Visit:
                 with waiting:
                     ui.spinner(size="20px")
                     ui.label("Reading…").classes("pk-muted")
-            found = await run.io_bound(_tried, read)
+            found: Any = await run.io_bound(_tried, read)
             if place.is_deleted:
                 return
             place.clear()
