@@ -52,7 +52,13 @@ async def _timeline(visit: Visit) -> None:
         ui.label("The config describes no cluster.").classes("pk-notice")
         return
     board, cluster = visit.board, visit.cluster
-    await visit.load(lambda: read(board.app(cluster), board.now()), lambda f: _Timeline(visit, f))
+    await visit.load(
+        lambda: read(board.app(cluster), board.now()), lambda facts: _show(visit, facts)
+    )
+
+
+def _show(visit: Visit, facts: Facts) -> None:
+    _Timeline(visit, facts)
 
 
 class _Timeline:
@@ -83,11 +89,14 @@ class _Timeline:
         with ui.row().classes("pk-row tight"):
             for title, seconds in (("Hour", 3600), ("Day", 86400), ("Week", 604800)):
                 self._tool(title, lambda s=seconds: self._chart.show_last(s), f"The last {title}")
-            self._tool("All", lambda: self._chart.show_all(), "All that is known")
+            self._tool("All", self._show_all, "All that is known")
             ui.space()
             for icon, title, factor in (("zoom_in", "Zoom in", 0.6), ("zoom_out", "Zoom out", 1.7)):
                 button = ui.button(icon=icon, on_click=lambda f=factor: self._chart.zoom(f))
                 button.props(f'flat dense round aria-label="{title}"').classes("pk-icon")
+
+    def _show_all(self) -> None:
+        self._chart.show_all()
 
     @staticmethod
     def _tool(title: str, act: Any, name: str) -> None:
