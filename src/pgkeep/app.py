@@ -99,6 +99,15 @@ class App:
     def config(self) -> Config:
         return self.loaded.config
 
+    def beside(self, cluster: str) -> "App":
+        """Return the wiring of another cluster; what is read and opened by now is shared."""
+        other = App(self._config_path, cluster, self._address)
+        shared = ("loaded", "store", "repository", "copies")
+        other.__dict__.update(
+            {name: self.__dict__[name] for name in shared if name in self.__dict__}
+        )
+        return other
+
     @cached_property
     def zone(self) -> tzinfo:
         """The zone for times; that of the session until the config says another."""

@@ -79,6 +79,11 @@ class Place(NamedTuple):
         return self.name or self.address
 
     @property
+    def plain_address(self) -> str:
+        """Where it is, without how to get there."""
+        return self.address.partition("?")[0]
+
+    @property
     def tariff(self) -> Tariff:
         """What its provider takes."""
         given, known = self.section.prices, list_prices(self.address)

@@ -96,6 +96,17 @@ def test_a_cluster_gets_its_house_in_order(cluster: ScratchCluster, tmp_path: Pa
         "runbook": "not set up",
     }
 
+    cluster.configure(archive_command="/bin/true")
+    cluster.sql("SELECT pg_reload_conf()")
+    lost = cluster.switch_wal()
+    wait_for(
+        lambda: cluster.value("SELECT last_archived_wal FROM pg_stat_archiver") >= lost,
+        what="WAL archived to nowhere",
+    )
+    told = run_pgkeep("checklist", config=config)
+    assert told.exit == 3
+    assert "is not in the repository" in " ".join(told.stdout.split())
+
     cluster.stop()
     away = states(config)
     unknown = {"wal-archiving", "archive-command", "three-two-one", "locked-copy", "checksums"}

@@ -82,7 +82,7 @@ def test_a_copy_is_made_filled_and_kept_up(places: Places) -> None:
     assert (cluster["listed"], cluster["verified"]) == ([second], True)
     assert cluster["objects"] == {
         "generation": 0, "writer": 0, "lost": 0, "history": 0, "pack": 1, "wal": 1, "manifest": 1,
-        "pin": 0, "census": 0, "drill": 0,
+        "pin": 0, "census": 0, "drill": 0, "act": 0,
     }  # fmt: skip
     places.demand_complete()
     listed = places.run("--repository", "far", "list", "--json").ok().json

@@ -9,6 +9,8 @@ import pytest
 
 from pgkeep.app import App
 from pgkeep.model.target import AtName, RecoveryTarget
+from pgkeep.repository.acts import act as kinds
+from pgkeep.repository.acts.storing import acts
 from pgkeep.sandbox.sandbox import open_sandbox
 from pgkeep.server.scratch import ScratchCluster
 from support.clusters import NewCluster, only
@@ -127,6 +129,13 @@ def test_run_passes_everything_on_and_tells_the_way_back(config: Path) -> None:
     assert good.stdout == ""
     facts = json.loads(good.stderr[good.stderr.index("{") :])
     assert (facts["exit_status"], facts["command"]) == (0, ["true", "--json"])
+
+    secret = ("echo", "password=hunter2")
+    run_pgkeep("run", "--point", "p4", *secret, config=config).ok()
+    app = App(str(config))
+    newest, *older = acts(app.repository, "main", what=kinds.POINT).found
+    assert [act.facts["name"] for act in (newest, *older)] == ["p4", "p2", "p1"]
+    assert newest.words == ("pgkeep", "point", "p4")
 
     missing = run_pgkeep("run", "--point", "p3", "--", "no-such-program", config=config)
     assert missing.exit == 2

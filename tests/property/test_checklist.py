@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkeep.checklist.facts import Archive, CopyRule, Done, Facts, Kit, Server
+from pgkeep.checklist.facts import Archive, Channel, CopyRule, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.judge import judge
 from pgkeep.checklist.row import State
 
@@ -25,6 +25,9 @@ rules = st.builds(
     st.booleans(),
     st.just("so"),
     st.just("do so"),
+)
+rotations = st.builds(
+    Rotation, st.just("local"), st.sampled_from(["", "window 14 d"]), st.none() | dones
 )
 kits = st.builds(Kit, st.just("local"), st.booleans(), st.integers(0, 2), maybe)
 servers = st.builds(
@@ -49,8 +52,7 @@ facts = st.builds(
     server_trouble=st.just("it does not answer"),
     checked=st.none() | st.builds(Done, moments, st.just("a proof")),
     sizes=maybe,
-    policy=st.sampled_from(["", "window 14 d"]),
-    expire=maybe,
+    rotations=st.lists(rotations, max_size=2).map(tuple),
     drill=maybe,
     drill_passed=st.none() | st.builds(Done, moments, st.just("a proof")),
     repositories=st.integers(1, 3),
@@ -59,8 +61,7 @@ facts = st.builds(
     locked=st.none() | rules,
     point=maybe,
     kits=st.lists(kits, max_size=2).map(tuple),
-    channels=st.integers(0, 2),
-    alert=maybe,
+    channels=st.lists(st.builds(Channel, st.just("mail"), maybe), max_size=2).map(tuple),
     runbook=maybe,
     runbook_stale=st.sampled_from(["", "the config has changed"]),
 )
@@ -112,6 +113,14 @@ def of_server(**worse: Any) -> Callable[[Facts, timedelta], Facts]:
     return worsen
 
 
+def archived_elsewhere(known: Facts, age: timedelta) -> Facts:
+    server = known.server
+    if server is None or server.archived is None:
+        return known
+    archived = replace(older(server.archived, age), wrong="it is not there")
+    return replace(known, server=replace(server, archived=archived))
+
+
 def hole(known: Facts, age: timedelta) -> Facts:
     found = known.archive
     return known if found is None else replace(known, archive=replace(found, holes=9))
@@ -131,6 +140,18 @@ def kits_older(known: Facts, age: timedelta) -> Facts:
     return replace(known, kits=tuple(kits))
 
 
+def rotations_older(known: Facts, age: timedelta) -> Facts:
+    found = (one if one.done is None else replace(one, done=older(one.done, age))
+             for one in known.rotations)  # fmt: skip
+    return replace(known, rotations=tuple(found))
+
+
+def channels_untested(known: Facts, age: timedelta) -> Facts:
+    found = (one if one.test is None or one.test.wrong else replace(one, test=None)
+             for one in known.channels)  # fmt: skip
+    return replace(known, channels=tuple(found))
+
+
 def stale(known: Facts, age: timedelta) -> Facts:
     done = known.runbook
     return known if done is None or done.wrong else replace(known, runbook_stale="changed")
@@ -141,12 +162,16 @@ WORSE = (
     *map(spoilt, DONE),
     *map(lost, DONE),
     of_server(failing_since=NOW),
-    of_server(archives=False, failing_since=None),
+    of_server(archives=False),
+    of_server(waiting=99),
+    archived_elsewhere,
     of_server(checksums=False),
     hole,
     rule_broken,
     unlocked,
     kits_older,
+    rotations_older,
+    channels_untested,
     stale,
 )
 

@@ -32,6 +32,7 @@ def ask(text: str | Sequence[str], bounds: Bounds = BOUNDS) -> Asked:
         ("drill --to random", "drill", "operator"),
         ("census take", "census", "operator"),
         ("check --321", "check", "operator"),
+        ("checklist --record", "check", "operator"),
         ("point before_v2 --wait", "point", "operator"),
         ("copy --to offsite", "copy", "operator"),
         ("alert test", "alert-test", "operator"),

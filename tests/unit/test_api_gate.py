@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket
 from pgkeep.api.attempts import FREE
 from pgkeep.api.gate.access import COOKIE, NOBODYS, SECURE_COOKIE
 from pgkeep.api.gate.headers import is_same_site
+from pgkeep.api.parts import READERS
 from pgkeep.api.rights import Role
 from pgkeep.api.sessions import current_user
 from pgkeep.repository.acts.act import Outcome
@@ -244,6 +245,19 @@ def test_a_bug_is_not_shown(served: Served) -> None:
         "message": "pgkeep has a bug",
         "hint": "the service's log has more",
     }
+
+
+def test_repositories_that_are_away_leave_threads_for_the_rest(served: Served) -> None:
+    nobody, readers = served.anybody(), served.parts.readers
+    for _ in range(READERS):
+        readers.acquire()
+    answer = nobody.get("/api/clusters/main/dumps")
+    assert (answer.status_code, said(answer)) == (503, "too-busy")
+    assert nobody.get("/api/clusters").status_code == 200
+    readers.release()
+    for _ in range(3):
+        assert nobody.get("/api/clusters/main/dumps").status_code == 200
+        assert nobody.get("/api/clusters/ghost/dumps").status_code == 404
 
 
 def add_page(app: FastAPI) -> None:

@@ -1,6 +1,7 @@
 """Every route of the OpenAPI document: who gets in, who does not, and what it answers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pgkeep.api.gate.access import CSRF_HEADER
 from pgkeep.api.rights import Role
 from pgkeep.repository.acts.act import Outcome
+from pgkeep.service.jobs.job import JobState
 from support.apis import PASSWORD, Asking, Served, said, serve
 
 ID = "20260101T120000Z-6eb1"
@@ -21,6 +23,7 @@ ROUTES: Final[dict[tuple[str, str], tuple[Role | None, Any]]] = {
     ("get", "/api/me"): (VIEWER, None),
     ("post", "/api/me/password"): (VIEWER, {"old": "x", "new": "y"}),
     ("delete", "/api/session"): (VIEWER, None),
+    ("get", "/metrics"): (VIEWER, None),
     ("get", "/api/version"): (VIEWER, None),
     ("get", "/api/openapi.json"): (VIEWER, None),
     ("get", "/api/clusters"): (VIEWER, None),
@@ -188,6 +191,21 @@ def test_a_started_job_says_what_one_would_type(people: dict[Role, Asking]) -> N
     people[OPERATOR].post(f"/api/jobs/{answer.json()['id']}/cancel")
 
 
+def test_rows_that_an_undo_shows_are_for_who_may_undo(
+    served: Served, people: dict[Role, Asking]
+) -> None:
+    body = {"what": "table", "name": "a.b.c", "event": 1, "confirm": "main"}
+    id = people[RESTORER].post("/api/clusters/main/undo", json=body).json()["id"]
+    run = served.board.job(id)
+    report = {"missing_sample": [["4711"]]}
+    served.board._changed(replace(run, state=JobState.DONE, report=report, ended_at=run.began_at))
+    for role, caller in people.items():
+        shows = role.covers(RESTORER)
+        assert caller.get(f"/api/jobs/{id}").json()["report"] == (report if shows else None)
+        assert ("4711" in caller.get("/api/jobs?limit=1000").text) is shows
+        assert caller.get(f"/api/jobs/{id}/log").status_code == (200 if shows else 403)
+
+
 # Clients take a plain ".." out themselves.
 TRAVERSALS = ["%2e%2e", "a%2fb", "..%2f..%2fetc", "-rf", "a%00b", "<b>", "a b", "%0a"]
 
@@ -245,3 +263,9 @@ def test_who_was_refused_is_on_record(served: Served, people: dict[Role, Asking]
     refused = [(act.who, act.what, act.cluster) for act in acts[-2:]]
     assert [act.outcome for act in acts[-2:]] == [Outcome.REFUSED, Outcome.REFUSED]
     assert refused == [("token:of-viewer", "expire", ""), ("token:of-viewer", "delete", "main")]
+
+
+def test_metrics_are_what_prometheus_reads(people: dict[Role, Asking]) -> None:
+    answer = people[VIEWER].get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "pgkeep_up{" in answer.text

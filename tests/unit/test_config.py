@@ -61,6 +61,18 @@ def test_secrets_hide_in_every_repr() -> None:
             id="a window that is none",
         ),
         pytest.param(
+            MINIMAL + '[service]\nrestore_directories = ["/srv/restore", "/"]\n',
+            "line 4: service.restore_directories has no absolute path of a folder: '/'",
+            "write one: /srv/restore",
+            id="restores anywhere",
+        ),
+        pytest.param(
+            MINIMAL + '[service]\nrestore_directories = ["/srv/../etc"]\n',
+            "line 4: service.restore_directories has no absolute path of a folder: '/srv/../etc'",
+            "write one: /srv/restore",
+            id="restores elsewhere",
+        ),
+        pytest.param(
             MINIMAL + "[cluster.main]\n",
             "line 3: cluster is not an option",
             "did you mean clusters? the file takes repository, write, timezone, clusters, "

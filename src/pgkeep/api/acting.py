@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from pgkeep.api.asking.commands import Asked, check
@@ -17,6 +18,8 @@ from pgkeep.repository.acts.act import Outcome
 from pgkeep.service.board import Board
 from pgkeep.service.jobs.job import Job, JobRun
 
+# Their reports and logs show rows of tables: for whoever may bring rows back.
+_SHOWS_ROWS: Final = frozenset({"undo-table", "undo-rows", "undo-database", "undo-sandbox"})
 _FIRST_USER: Final = "make the first user: pgkeep user add NAME --role admin"
 
 
@@ -63,6 +66,18 @@ class Acting:
             _check_place(asked.target_directory, self.bounds().restore_directories)
         return asked
 
+    def seen(self, caller: Caller, run: JobRun) -> JobRun:
+        """Return a job as the caller may see it: of those that show rows, perhaps no report."""
+        if run.job.kind not in _SHOWS_ROWS or (caller.user and caller.user.may("undo")):
+            return run
+        return replace(run, report=None)
+
+    def log(self, caller: Caller, id: str, offset: int = 0) -> tuple[str, int]:
+        """Return a piece of a job's log, and where the next begins. Raise NoSuchJob, NotAllowed."""
+        kind = self.board.job(id).job.kind
+        require(caller, "undo" if kind in _SHOWS_ROWS else "look")
+        return self.board.log(id, offset)
+
     def cancel(self, caller: Caller, id: str) -> JobRun:
         """Ask a job to stop. Raise NoSuchJob, NotLoggedIn, NotAllowed."""
         run = self.board.job(id)
@@ -87,7 +102,7 @@ class Acting:
             return require(caller, act)
         except NotAllowed:
             if act != "look":
-                self.audit.record(caller, act, Outcome.REFUSED, cluster=cluster, words=words)
+                self.audit.refused(caller, act, cluster, words)
             raise
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 Each act is a line of audit.log before anything else happens, and goes on to the repositories from
 there by a thread of its own: a repository that is away delays nobody, and gets what it missed when
-it is back. `audit.sent` says how far that has come.
+it is back. `audit.sent` says how far that has come; `audit.log.1` is the log before this one.
 """
 
 import json
@@ -29,7 +29,8 @@ from pgkeep.service.board import Board
 
 _AGAIN_S: Final = 60.0  # after a repository did not take an act
 _LONGEST: Final = 8192  # bytes of a line that are read back
-_LOG_INS: Final = 120  # failed ones an hour that are written down: the rest is counted
+_FULL: Final = 16 << 20  # bytes of a log: 50,000 acts
+_FUTILE: Final = 120  # log-ins and acts in vain an hour that are written down: the rest is counted
 _HOUR_S: Final = 3600.0
 
 Record = Callable[[Act], None]
@@ -48,9 +49,11 @@ class Audit:
         self._lock = Lock()
         self._news = Condition()
         self._closed = False
-        self._log_ins: list[datetime] = []
+        self._futile: list[datetime] = []  # when: of the last hour
         self._left_out = 0
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._sent() > self._size():  # whoever put the log away was stopped half-way
+            self._note_sent(0)
         self._thread = Thread(target=self._send_on, name="audit", daemon=True)
 
     def start(self) -> None:
@@ -103,22 +106,30 @@ class Audit:
 
         A full disk keeps nobody out: who logs in may be the one to mend that.
         """
-        if outcome is not Outcome.DONE:
-            now = self._clock()
-            with self._lock:
-                recent = [t for t in self._log_ins if (now - t).total_seconds() < _HOUR_S]
-                self._log_ins = recent
-                if len(recent) >= _LOG_INS:
-                    self._left_out += 1
-                    return
-                recent.append(now)
+        if outcome is not Outcome.DONE and not self._is_within_bound():
+            return
         with self._lock:
             left_out, self._left_out = self._left_out, 0
-        more = {"failed_before_not_listed": str(left_out)} if left_out else {}
+        more = {"in_vain_before_not_listed": str(left_out)} if left_out else {}
         try:
             self.record(caller, "log-in", outcome, facts={**facts, **more}, who=who[:64])
         except ActNotRecorded as error:
             logging.getLogger("pgkeep.audit").warning("%s", error)
+
+    def refused(self, caller: Caller, what: str, cluster: str, words: tuple[str, ...]) -> None:
+        """Write down that somebody asked for more than the role covers; within the same bound."""
+        if self._is_within_bound():
+            self.record(caller, what, Outcome.REFUSED, cluster=cluster, words=words)
+
+    def _is_within_bound(self) -> bool:
+        now = self._clock()
+        with self._lock:
+            self._futile = [t for t in self._futile if (now - t).total_seconds() < _HOUR_S]
+            if len(self._futile) >= _FUTILE:
+                self._left_out += 1
+                return False
+            self._futile.append(now)
+            return True
 
     def waiting(self) -> int:
         """Return how many acts are not in a repository yet."""
@@ -150,19 +161,31 @@ class Audit:
                     wait = _AGAIN_S
                     break
                 self._note_sent(end)
+            self._put_away()
             with self._news:
                 if self._closed:
                     return
                 if wait is not None or not any(True for _ in self._unsent()):
                     self._news.wait(wait)
 
+    def _put_away(self) -> None:
+        """Begin a new log when this one is long and all of it is in the repository."""
+        with self._lock:
+            if self._size() >= _FULL and self._sent() == self._size():
+                os.replace(self.path, f"{self.path}.1")
+                self._note_sent(0)
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self.path).st_size
+        except FileNotFoundError:
+            return 0
+
     def _unsent(self) -> Iterator[tuple[Act, int]]:
         """Yield acts that no repository has, with where the next begins."""
         try:
             with open(self.path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                at = self._sent()
-                file.seek(at if at <= size else 0)  # the log may have been put away
+                file.seek(self._sent())
                 for line in file:
                     if not line.endswith(b"\n"):
                         return  # it is being written

@@ -59,6 +59,12 @@ class TooLarge(ServiceFailed):
     code = "request-too-large"
 
 
+class TooBusy(ServiceFailed):
+    """So many requests wait for the repositories that one more must not."""
+
+    code = "too-busy"
+
+
 class NoSuchUser(ServiceFailed):
     """A user or token that is not there."""
 

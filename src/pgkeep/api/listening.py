@@ -56,8 +56,9 @@ class Listening:
             where = {"host": self.host, "port": self.port}
         if self.has_tls:
             where |= {"ssl_certfile": self.certificate, "ssl_keyfile": self.key}
-        # Only a proxy on this host may say for whom it asks.
-        return {**where, "server_header": False, "forwarded_allow_ips": "127.0.0.1,::1"}
+        # Only a proxy on this host may say for whom it asks; who opens the socket is one.
+        proxies = "*" if self.socket else "127.0.0.1,::1"
+        return {**where, "server_header": False, "forwarded_allow_ips": proxies}
 
 
 def listening(service: ServiceConfig, *, has_users: bool) -> Listening:

@@ -1,7 +1,9 @@
 """What the API and the page share: everything that one request may need."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import BoundedSemaphore
+from typing import Final
 
 from pgkeep.api.acting import Acting
 from pgkeep.api.attempts import Attempts
@@ -12,6 +14,8 @@ from pgkeep.api.sessions import Caller, Session, Sessions
 from pgkeep.api.users import StoredUser, Users
 from pgkeep.repository.acts.act import Outcome
 from pgkeep.service.board import Board
+
+READERS: Final = 16  # of the 40 threads that starlette has requests answered by
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,9 @@ class Parts:
     audit: Audit
     acting: Acting
     listening: Listening
+    # Readers of repositories. One that is away for hours holds each for minutes: some threads
+    # must be left for all that needs no repository.
+    readers: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(READERS))
 
     def log_in(self, name: str, password: str, address: str) -> tuple[Session, str]:
         """Return a new session and what its cookie holds. Raise WrongLogIn, TooManyLogIns.

@@ -1,7 +1,6 @@
 """The HTTP server, as one of the service's faces."""
 
 import contextlib
-import logging
 import os
 import socket
 import stat
@@ -21,13 +20,24 @@ if TYPE_CHECKING:
 
 Mount = Callable[["FastAPI", Board, Users], object]  # web.build.mount
 _STOP_S: Final = 10
+_NO_USERS: Final = (
+    "there are no users: who is on this host may look, and nobody may do anything; make one: "
+    "pgkeep user add NAME --role admin"
+)
 
 
 class HttpFace:
     """Serves the API, and the page where one is mounted, in a thread of its own."""
 
-    def __init__(self, board: Board, listen: str | None = None, mount: Mount | None = None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        listen: str | None = None,
+        mount: Mount | None = None,
+        say: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._board = board
+        self._say = say
         self._listen = listen
         self._mount = mount
         self._server: Server | None = None
@@ -68,7 +78,9 @@ class HttpFace:
         self._thread = Thread(target=self._serve, args=(bound,), name="http", daemon=True)
         self._thread.start()
         self._app.state.pgkeep.audit.start()
-        logging.getLogger("pgkeep.http").info("the page is at %s", self.where.url)
+        self._say(f"the page and /api are at {self.where.url}")
+        if not users.users():
+            self._say(f"note: {_NO_USERS}")
 
     def close(self) -> None:
         """Answer what was asked, and stop."""

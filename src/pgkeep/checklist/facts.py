@@ -36,12 +36,29 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """What is let go in one repository, and when that was done last."""
+
+    repository: str
+    policy: str  # retention, in words; '' when none is set
+    done: Done | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kit:
     """What opens one repository when the config and its passphrase are gone."""
 
     repository: str
     encrypted: bool
     recovery_slots: int = 0
+    test: Done | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Somebody who would be told, and when a message to them was last tried."""
+
+    name: str
     test: Done | None = None
 
 
@@ -67,8 +84,7 @@ class Facts:
     server_trouble: str = ""  # why the server could not be asked
     checked: Done | None = None  # when archiving was last found good and that was recorded
     sizes: Done | None = None  # when it was recorded how much is stored
-    policy: str = ""  # retention, in words; '' when none is set
-    expire: Done | None = None
+    rotations: tuple[Rotation, ...] = ()
     drill: Done | None = None  # the newest, whatever came of it
     drill_passed: Done | None = None
     drill_every: timedelta = timedelta(days=35)
@@ -78,7 +94,6 @@ class Facts:
     locked: CopyRule | None = None  # whether a copy is there that nobody here can delete
     point: Done | None = None
     kits: tuple[Kit, ...] = ()
-    channels: int = 0  # who would be told
-    alert: Done | None = None
+    channels: tuple[Channel, ...] = ()
     runbook: Done | None = None
     runbook_stale: str = ""  # what has changed since it was written

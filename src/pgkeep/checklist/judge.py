@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from pgkeep.checklist.facts import Done, Facts, Kit, Server
+from pgkeep.checklist.facts import Channel, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.row import Checklist, Row, State
 from pgkeep.units import format_duration
 
@@ -18,6 +18,7 @@ _GRACE: Final = {
     timedelta(days=1): timedelta(hours=6),
     timedelta(days=7): timedelta(days=1),
 }
+_STUCK: Final = timedelta(minutes=15)  # a WAL file takes seconds to archive
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 QUARTER: Final = timedelta(days=92)
@@ -88,17 +89,36 @@ def _wal(facts: Facts, now: datetime) -> Answer:  # noqa: ARG001 - as every judg
     if server.standby:
         says = "this is a standby: its primary archives, and was not asked"
         return Answer(State.UNKNOWN, says, found.to)
+    if trouble := _trouble(server):
+        says = f"{trouble}: nothing after that can be restored"
+        return Answer(State.FAILED, says, found.to, todo="pgkeep wal status")
     if not server.archives:
         return Answer(State.NOT_SET_UP, "the server archives no WAL", found.to, todo="pgkeep init")
-    if server.failing_since is not None:
-        says = f"archiving {server.failing} fails: nothing after that can be restored"
-        return Answer(State.FAILED, says, found.to, todo="pgkeep wal status")
     if server.archived is None:
         says = "the server has archived nothing since its statistics began"
         return Answer(State.UNKNOWN, says, found.to, todo="pgkeep check")
-    waiting = f", {server.waiting} files wait" if server.waiting else ""
-    return Answer(State.OK, f"no gap since the newest backup; {server.archived.proof}{waiting}",
-                  found.to)  # fmt: skip
+    says = f"no gap since the newest backup; {server.archived.proof}{_waiting(server)}"
+    return Answer(State.OK, says, found.to)
+
+
+def _trouble(server: Server) -> str:
+    """Say what is wrong with archiving itself; '' when nothing is."""
+    archived = server.archived
+    if server.failing_since is not None:
+        since = f"{server.failing_since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"archiving {server.failing} failed at {since}, and nothing since succeeded"
+    if archived is not None and archived.wrong:
+        return f"{archived.proof}, but {archived.wrong}"
+    if server.waiting and (archived is None or server.asked_at - archived.at > _STUCK):
+        last = archived.proof if archived else "nothing archived since the statistics began"
+        return f"archiving is stuck: {last}{_waiting(server)}"
+    return ""
+
+
+def _waiting(server: Server) -> str:
+    if not server.waiting:
+        return ""
+    return f", {server.waiting} {'file waits' if server.waiting == 1 else 'files wait'}"
 
 
 def _archiver(facts: Facts, now: datetime) -> Answer:
@@ -112,17 +132,16 @@ def _archiver(facts: Facts, now: datetime) -> Answer:
     next_due = server.asked_at + DAY
     if server.standby:
         return Answer(State.UNKNOWN, "this is a standby: ask its primary", server.asked_at)
-    if not server.archives:
-        says = "archive_mode is off, or there is no archive_command"
-        return Answer(State.NOT_SET_UP, says, server.asked_at, todo="pgkeep init")
     return _of_archiver(server, next_due)
 
 
 def _of_archiver(server: Server, next_due: datetime) -> Answer:
-    if server.failing_since is not None:
-        since = f"{server.failing_since:%Y-%m-%d %H:%M:%S} UTC"
-        says = f"pg_stat_archiver: {server.failing} failed at {since}, and nothing since succeeded"
+    if trouble := _trouble(server):
+        says = f"pg_stat_archiver: {trouble}"
         return Answer(State.FAILED, says, server.asked_at, next_due, "pgkeep check")
+    if not server.archives:
+        says = "archive_mode is off, or there is no archive_command"
+        return Answer(State.NOT_SET_UP, says, server.asked_at, todo="pgkeep init")
     if server.archived is None:
         says = "pg_stat_archiver: nothing archived and nothing failed since its statistics began"
         return Answer(State.UNKNOWN, says, server.asked_at, todo="pgkeep check")
@@ -134,12 +153,27 @@ def _sizes(facts: Facts, now: datetime) -> Answer:
 
 
 def _rotation(facts: Facts, now: datetime) -> Answer:
-    if not facts.policy:
-        says = "no retention is set: everything stays until the storage is full"
+    """The worst of all repositories: each expires for itself."""
+    if not facts.rotations:
+        return Answer(State.UNKNOWN, "no repository is known", todo="pgkeep check")
+    several = len(facts.rotations) > 1
+    found = (_rotated(facts, one, now, several=several) for one in facts.rotations)
+    return max(found, key=lambda one: one.state.rank)
+
+
+def _rotated(facts: Facts, one: Rotation, now: datetime, *, several: bool) -> Answer:
+    if not one.policy:
+        says = f"{one.repository}: no retention is set: everything stays until the storage is full"
         todo = f'[clusters.{facts.cluster}.retention] window = "14d"'
         return Answer(State.NOT_SET_UP, says, todo=todo)
-    answer = _periodic(facts.expire, WEEK, now, "pgkeep expire")
-    return answer._replace(proof=f"{facts.policy}; {answer.proof}")
+    todo = _in(one.repository, "expire", several=several)
+    answer = _periodic(one.done, WEEK, now, todo)
+    return answer._replace(proof=f"{one.repository}: {one.policy}; {answer.proof}")
+
+
+def _in(repository: str, command: str, *, several: bool) -> str:
+    """Return a command for one repository, which is named where there are several."""
+    return f"pgkeep --repository {repository} {command}" if several else f"pgkeep {command}"
 
 
 def _drill(facts: Facts, now: datetime) -> Answer:
@@ -196,17 +230,21 @@ def _kits(facts: Facts, now: datetime) -> Answer:
     """The worst of all repositories: each has key slots of its own."""
     if not facts.kits:
         return Answer(State.UNKNOWN, "no repository can be opened", todo="pgkeep check")
-    return max((_kit(kit, now) for kit in facts.kits), key=lambda one: one.state.rank)
+    several = len(facts.kits) > 1
+    found = (_kit(kit, now, several=several) for kit in facts.kits)
+    return max(found, key=lambda one: one.state.rank)
 
 
-def _kit(kit: Kit, now: datetime) -> Answer:
+def _kit(kit: Kit, now: datetime, *, several: bool) -> Answer:
     if not kit.encrypted:
         says = f"{kit.repository} is not encrypted: no key is needed, and whoever has it can read"
         return Answer(State.OK, says, now)
     if not kit.recovery_slots:
         says = f"{kit.repository} has no recovery key"
-        return Answer(State.NOT_SET_UP, says, todo="pgkeep key recovery")
-    answer = _periodic(kit.test, HALF_YEAR, now, "pgkeep key test")
+        todo = _in(kit.repository, "key recovery", several=several)
+        return Answer(State.NOT_SET_UP, says, todo=todo)
+    todo = _in(kit.repository, "key test", several=several)
+    answer = _periodic(kit.test, HALF_YEAR, now, todo)
     return answer._replace(proof=f"{kit.repository}: {answer.proof}")
 
 
@@ -214,11 +252,17 @@ def _alerts(facts: Facts, now: datetime) -> Answer:
     if not facts.channels:
         says = "nobody is told: there is no [[alerts.channels]]"
         return Answer(State.NOT_SET_UP, says, todo="[[alerts.channels]] name and url")
-    return _periodic(facts.alert, QUARTER, now, "pgkeep alert test")
+    found = (_channel(channel, now) for channel in facts.channels)
+    return max(found, key=lambda one: one.state.rank)
+
+
+def _channel(channel: Channel, now: datetime) -> Answer:
+    answer = _periodic(channel.test, QUARTER, now, "pgkeep alert test")
+    return answer._replace(proof=f"{channel.name}: {answer.proof}")
 
 
 def _runbook(facts: Facts, now: datetime) -> Answer:
-    todo = "pgkeep runbook --html --output runbook.html"
+    todo = "pgkeep runbook --html -o runbook.html"
     if facts.runbook is None:
         return Answer(State.NOT_SET_UP, "none was ever written", todo=todo)
     if facts.runbook_stale:

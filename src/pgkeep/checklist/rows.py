@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pgkeep.app import App
-from pgkeep.checklist.facts import Archive, CopyRule, Done, Facts, Kit, Server
+from pgkeep.checklist.facts import Archive, Channel, CopyRule, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.judge import judge
 from pgkeep.checklist.row import Checklist
 from pgkeep.config.sections import RetentionConfig
@@ -13,6 +13,7 @@ from pgkeep.config.shown import fingerprint
 from pgkeep.coverage.listing import Listing, list_cluster
 from pgkeep.errors import PgkeepError
 from pgkeep.model.dump import Dump, Origin
+from pgkeep.model.wal_file import kind_of
 from pgkeep.places import Place
 from pgkeep.repository import dumps
 from pgkeep.repository.acts.act import (
@@ -29,15 +30,15 @@ from pgkeep.repository.acts.storing import acts, newest_of_each
 from pgkeep.repository.drills.report import Report, Status
 from pgkeep.repository.keys import RECOVERY, list_slots
 from pgkeep.repository.repository import ClusterFolder
+from pgkeep.repository.wal_archive import WalArchive
 from pgkeep.server.session import Session
 from pgkeep.setup.check import CheckReport
 from pgkeep.setup.copies import Kept, look_at_copies
-from pgkeep.setup.plan import DISABLED
 from pgkeep.setup.three_two_one import UNDELETABLE
 from pgkeep.setup.verdicts import State, Verdict
 from pgkeep.units import format_duration
 
-_KIT_TESTS: Final = 20  # of the newest: several repositories have one kit each
+_NEWEST: Final = 20  # acts of a kind that are read: each repository has its own
 
 
 def checklist(app: App, now: datetime | None = None) -> Checklist:
@@ -54,8 +55,7 @@ def look(app: App, now: datetime) -> Facts:
     folder = app.cluster_to_read
     listing = list_cluster(folder)
     own = newest_of_each(folder.repository, folder.name)
-    shared = newest_of_each(folder.repository)
-    server, server_trouble = _server(app)
+    server, server_trouble = _server(app, listing)
     rules, rules_trouble = _rules(app, now)
     passed = listing.drills.last_passed
     return Facts(
@@ -67,8 +67,7 @@ def look(app: App, now: datetime) -> Facts:
         server_trouble=server_trouble,
         sizes=_act(own.get(CHECKLIST), lambda act: act.facts.get("stored", "")),
         checked=_checked(own.get(CHECKLIST)),
-        policy=_policy(app),
-        expire=_act(own.get(EXPIRE), lambda act: f"expire in {act.facts.get('repository', '')}"),
+        rotations=tuple(_rotations(app, folder)),
         drill=_drill(listing.drills.last),
         drill_passed=_drill(passed),
         drill_every=timedelta(seconds=int(app.settings.objectives.drill_every)),
@@ -78,8 +77,7 @@ def look(app: App, now: datetime) -> Facts:
         locked=next((rule for rule in rules if rule.name == UNDELETABLE), None),
         point=_act(own.get(POINT), lambda act: f"the newest is {act.facts.get('name', '')}"),
         kits=tuple(_kits(app, folder)),
-        channels=len(app.config.alerts.channels),
-        alert=_act(_newest(own.get(ALERT_TEST), shared.get(ALERT_TEST)), _of_alert),
+        channels=tuple(_channels(app, folder)),
         runbook=_act(own.get(RUNBOOK), lambda act: f"runbook {act.facts.get('file', '')}".strip()),
         runbook_stale=_stale(own.get(RUNBOOK), app),
     )
@@ -92,39 +90,53 @@ def copies_of(app: App, now: datetime) -> CheckReport:
 
     def kept(place: Place) -> Kept:
         # Its name, or the address without what follows it: how to get there.
-        title = place.name or place.address.partition("?")[0]
+        title = place.name or place.plain_address
         return Kept(title, place.address, place.section.site, lambda: place.open().cluster(name))
 
     return look_at_copies(name, directory, [kept(place) for place in app.places], now)
 
 
-def _server(app: App) -> tuple[Server | None, str]:
+def _server(app: App, listing: Listing) -> tuple[Server | None, str]:
     try:
         with app.connect() as session:
-            return _seen(session), ""
+            return _seen(session, app, listing), ""
     except PgkeepError as error:
         return None, str(error)
 
 
-def _seen(session: Session) -> Server:
+def _seen(session: Session, app: App, listing: Listing) -> Server:
     facts, stats = session.facts(), session.archiver_stats()
-    settings = facts.settings
-    command = settings.get("archive_command", "") not in ("", DISABLED)
     archived = None
     if stats.last_archived_wal is not None and stats.last_archived_time is not None:
-        at = stats.last_archived_time
-        archived = Done(at, f"{stats.last_archived_wal} archived {_utc(at)}")
+        at, file = stats.last_archived_time, stats.last_archived_wal
+        archive = app.cluster_to_read.wal(facts.generation.id)
+        # In a repository that is away it may be all the same.
+        elsewhere = not app.copies.away and not _is_here(file, archive, listing)
+        wrong = "it is not in the repository: the server archives elsewhere" if elsewhere else ""
+        archived = Done(at, f"{file} archived {_utc(at)}", wrong)
     return Server(
         asked_at=facts.clock,
         checksums=facts.data_checksums,
-        archives=settings["archive_mode"] != "off"
-        and (command or bool(settings.get("archive_library"))),
+        archives=facts.archiving,
         standby=facts.in_recovery,
         archived=archived,
         failing_since=stats.failed_at,
         failing=stats.last_failed_wal or "" if stats.failed_at else "",
         waiting=session.ready_count(),
     )
+
+
+def _is_here(file: str, archive: WalArchive, listing: Listing) -> bool:
+    """Tell whether what the server archived last is in the repository.
+
+    WAL from before the newest backup may have expired, and other files are few.
+    """
+    if not listing.backups or kind_of(file) != "segment":
+        return True
+    last = listing.backups[-1].last_segment.name
+    if file[:8] != last[:8] or file <= last:
+        return True
+    return archive.has(file)
 
 
 def _dump(folder: ClusterFolder) -> Done | None:
@@ -191,10 +203,7 @@ def _rule(verdict: Verdict) -> CopyRule:
 
 
 def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
-    tests = acts(folder.repository, what=KEY_TEST, limit=_KIT_TESTS).found
-    newest: dict[str, Act] = {}
-    for act in tests:
-        newest.setdefault(act.facts.get("repository", ""), act)
+    tests = acts(folder.repository, what=KEY_TEST, limit=_NEWEST).found
     for place in app.places:
         try:
             repository = place.open()
@@ -202,7 +211,7 @@ def _kits(app: App, folder: ClusterFolder) -> Iterable[Kit]:
         except PgkeepError:
             continue  # told by the copies' row
         good = sum(slot.kind == RECOVERY and not slot.damage for slot in slots)
-        test = _act(newest.get(place.title), _of_kit)
+        test = _act(_about(tests, place), _of_kit)
         yield Kit(place.title, repository.key is not None, good, test)
 
 
@@ -211,16 +220,36 @@ def _of_kit(act: Act) -> str:
     return f"opened by {kind}"
 
 
-def _policy(app: App) -> str:
-    kept: RetentionConfig = app.retention_in(app.place, app.cluster_name)
+def _rotations(app: App, folder: ClusterFolder) -> Iterable[Rotation]:
+    done = acts(folder.repository, folder.name, what=EXPIRE, limit=_NEWEST).found
+    for place in app.places:
+        act = _act(_about(done, place), lambda _: "expired")
+        yield Rotation(place.title, _policy(app, place), act)
+
+
+def _about(newest_first: Iterable[Act], place: Place) -> Act | None:
+    """Return the newest act about a repository: another host may call it otherwise."""
+    for act in newest_first:
+        if place.title == act.facts.get("repository"):
+            return act
+        if place.plain_address == act.facts.get("address"):
+            return act
+    return None
+
+
+def _policy(app: App, place: Place) -> str:
+    kept: RetentionConfig = app.retention_in(place, app.cluster_name)
     parts = [f"window {format_duration(int(kept.window))}"] if kept.window else []
     for name in ("daily", "weekly", "monthly", "yearly"):
         parts += [f"{name} {count}"] if (count := getattr(kept, name)) else []
     return ", ".join(parts)
 
 
-def _of_alert(act: Act) -> str:
-    return f"alert test to {act.facts.get('channels') or 'all channels'}"
+def _channels(app: App, folder: ClusterFolder) -> Iterable[Channel]:
+    tests = acts(folder.repository, what=ALERT_TEST, limit=_NEWEST).found
+    for channel in app.config.alerts.channels:
+        tried = (t for t in tests if channel.name in t.facts.get("channels", "").split(", "))
+        yield Channel(channel.name, _act(next(tried, None), lambda _: "a test message was taken"))
 
 
 def _stale(act: Act | None, app: App) -> str:
@@ -240,10 +269,6 @@ def _checked(act: Act | None) -> Done | None:
     if act is None or act.facts.get("archive-command") != "ok":
         return None
     return Done(act.at, f"archiving was good (act {act.id})")
-
-
-def _newest(*found: Act | None) -> Act | None:
-    return max(filter(None, found), key=lambda act: act.at, default=None)
 
 
 def _utc(moment: datetime) -> str:

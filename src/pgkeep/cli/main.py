@@ -36,6 +36,7 @@ from pgkeep.cli.context import (
 from pgkeep.cli.drilling import command as drill
 from pgkeep.cli.health import command as health
 from pgkeep.cli.pointing import command as point
+from pgkeep.cli.runbooks import command as runbook
 from pgkeep.cli.serving import command as serving
 from pgkeep.cli.spending import command as cost
 from pgkeep.cli.text import safe
@@ -174,7 +175,7 @@ def build_app(context: Context) -> typer.Typer:
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
         *(repair, retention, wal, census, point, cost, undo),
-        *(checklist, serving, alert, health, users),
+        *(serving, alert, health, checklist, runbook, users),
     ):
         part.register(app)
     app.command("demo")(_demo)

@@ -9,14 +9,25 @@ from pgkeep.cli.text import safe
 from pgkeep.errors import PgkeepError
 
 if TYPE_CHECKING:
+    from pgkeep.places import Place
     from pgkeep.repository.acts.act import Act
     from pgkeep.repository.repository import Repository
 
 
-def new_act(cluster: str, what: str, error: PgkeepError | None, facts: dict[str, str]) -> "Act":
-    """Return the act of this command, done now by this user; `error`: it failed."""
+def new_act(
+    cluster: str,
+    what: str,
+    error: PgkeepError | None,
+    facts: dict[str, str],
+    words: tuple[str, ...] = (),
+) -> "Act":
+    """Return the act of this command, done now by this user; `error`: it failed.
+
+    `words` are given where what was typed may hold secrets of another program's.
+    """
     from datetime import UTC, datetime
 
+    from pgkeep.config.shown import harmless
     from pgkeep.repository.acts.act import Act, Outcome
     from pgkeep.repository.acts.storing import act_id
     from pgkeep.setup.init import user_name
@@ -29,10 +40,15 @@ def new_act(cluster: str, what: str, error: PgkeepError | None, facts: dict[str,
         what=what,
         outcome=Outcome.DONE if error is None else Outcome.FAILED,
         cluster=cluster,
-        words=("pgkeep", *sys.argv[1:]),  # no option takes a secret
+        words=words or ("pgkeep", *map(harmless, sys.argv[1:])),
         host=os.uname().nodename,
         facts=facts if error is None else {**facts, "error": str(error)},
     )
+
+
+def facts_of(place: "Place") -> dict[str, str]:
+    """Return which repository an act is about: by its name here, and by its address elsewhere."""
+    return {"repository": place.title, "address": place.plain_address}
 
 
 def record(context: Context, act: "Act", opened: "Repository | None" = None) -> bool:

@@ -9,7 +9,7 @@ from pgkeep.config_reader import Secret
 from pgkeep.units import Duration
 
 # What a schedule runs: the options of ScheduleConfig that are times.
-JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census")
+JOBS: Final = ("backup", "dump", "drill", "verify", "expire", "copy", "census", "checklist")
 LEAST_LIMIT: Final = 60  # seconds
 LEVELS: Final = ("critical", "warning", "digest")  # what a channel may hear of
 
@@ -44,6 +44,14 @@ class ScheduleConfig(Options, frozen=True, kw_only=True):
         Meta(
             description="`pgkeep census take`: names for `pgkeep undo find`.",
             examples=["every 1h"],
+        ),
+    ] = ""
+    checklist: Annotated[
+        str,
+        Meta(
+            description="`pgkeep checklist --record`: keeps what it says and how much is stored. "
+            "While anything is due or failed it ends like a job that failed.",
+            examples=["daily 08:00"],
         ),
     ] = ""
     zone: Annotated[
@@ -159,8 +167,8 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
     ] = 2
     look_every: Annotated[
         Duration,
-        Meta(description="How often each cluster's health is looked at.", examples=["60s"]),
-    ] = Duration(30)
+        Meta(description="How often each cluster's health is looked at.", examples=["30s"]),
+    ] = Duration(60)
     keep_jobs: Annotated[
         Duration, Meta(description="How long jobs and their logs stay.", examples=["90d"])
     ] = Duration(90 * 86400)
@@ -172,13 +180,6 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
             examples=["400d"],
         ),
     ] = Duration(400 * 86400)
-    push_wal: Annotated[
-        bool,
-        Meta(
-            description='Whether the service archives WAL of clusters with `archive = "ahead"` '
-            "whose pg_wal is on this host, instead of a process beside the server."
-        ),
-    ] = True
 
 
 class ChannelConfig(Options, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from pgkeep.config_reader import Secret, options
 
 HIDDEN: Final = "(not shown)"
 
+_COMMAND: Final = "passphrase_command"
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 # Of options that are no secrets, proxies and addresses may carry one all the same.
 _IN_ADDRESS: Final = re.compile(r"(://[^/@:\s]*:)[^/@\s]*@|((?:password|sig|secret|token)=)[^&\s]+")
@@ -32,6 +33,16 @@ def fingerprint(table: Mapping[str, Any]) -> str:
     return blake3(shown.encode()).hexdigest(8)
 
 
+def harmless(address: str) -> str:
+    """Return an address without the passwords that may stand in it."""
+    return _IN_ADDRESS.sub(_hide, address)
+
+
+def harmless_command(command: str) -> str:
+    """Return how a vault is asked, but never a command that holds the secret itself."""
+    return HIDDEN if command.split()[:1] in (["echo"], ["printf"]) else harmless(command)
+
+
 def toml(table: Mapping[str, Any]) -> str:
     """Write a table as TOML: plain values first, then sections."""
     return "\n".join(_section(table, ())).strip("\n") + "\n"
@@ -44,12 +55,15 @@ def _masked(value: Any, kind: Any, show: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
         if model is not None and not _is_mapping(kind):
             kinds = {option.name: option.kind for option in options(model)}
-            return {key: _masked(item, kinds.get(key), show) for key, item in value.items()}
+            masked = {key: _masked(item, kinds.get(key), show) for key, item in value.items()}
+            if isinstance(command := masked.get(_COMMAND), str):
+                masked[_COMMAND] = harmless_command(command)
+            return masked
         inner = get_args(kind)[-1] if _is_mapping(kind) else None
         return {key: _masked(item, inner, show) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_masked(item, model, show) for item in value]
-    return _IN_ADDRESS.sub(_hide, value) if isinstance(value, str) else value
+    return harmless(value) if isinstance(value, str) else value
 
 
 def _hide(found: re.Match[str]) -> str:
@@ -76,7 +90,9 @@ def _section(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
         here = (*path, key)
         name = ".".join(map(_key, here))
         if isinstance(item, Mapping):
-            yield from ("", f"[{name}]", *_section(item, here))
+            # A section of nothing but sections needs no line of its own.
+            alone = not item or not all(map(_is_section, item.values()))
+            yield from (*(("", f"[{name}]") if alone else ()), *_section(item, here))
             continue
         for one in item:
             yield from ("", f"[[{name}]]", *_section(one, here))

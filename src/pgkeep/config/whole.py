@@ -80,6 +80,7 @@ def read_config(table: Mapping[str, Any], file: str, text: str = "") -> Config:
         _check_drill(reader, ("clusters", name, "drill"), cluster.drill)
         _check_schedule(reader, ("clusters", name, "schedule"), cluster.schedule)
     _check_alerts(reader, config.alerts)
+    _check_service(reader, config.service)
     if config.timezone and not _is_zone(config.timezone):
         why = f"is no time zone: {config.timezone!r}"
         raise reader.error(("timezone",), why, "write a name like Europe/Berlin or UTC")
@@ -160,6 +161,15 @@ def _check_schedule(reader: Reader, path: tuple[str, ...], schedule: ScheduleCon
     if schedule.time_limit < LEAST_LIMIT:
         why = "is too short for any job"
         raise reader.error((*path, "time_limit"), why, "a minute is the least")
+
+
+def _check_service(reader: Reader, service: ServiceConfig) -> None:
+    """A folder that the page may restore into must be one, and not all of them."""
+    for folder in service.restore_directories:
+        parts = folder.rstrip("/").split("/")
+        if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]):
+            why = f"has no absolute path of a folder: {folder!r}"
+            raise reader.error(("service", "restore_directories"), why, "write one: /srv/restore")
 
 
 def _check_alerts(reader: Reader, alerts: AlertsConfig) -> None:

@@ -219,7 +219,7 @@ def _of_copies(seen: Seen) -> Iterator[Condition]:
             f"if the other repositories are lost, {place.room.name} has nothing of the last day",
             f"it lacks backup {settled[-1].id} of {settled[-1].stopped_at:%Y-%m-%d %H:%M} UTC",
             f"pgkeep copy --to {place.room.name}",
-            place.room.name,
+            subject=place.room.name,
         )
 
 

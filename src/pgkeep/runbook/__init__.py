@@ -1,1 +1,1 @@
-"""The page that works when everything else is gone."""
+"""The page that says how to get everything back when nothing else is left to look it up in."""

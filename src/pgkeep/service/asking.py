@@ -17,6 +17,7 @@ import msgspec
 
 from pgkeep.errors import PgkeepError
 from pgkeep.health.health import Health
+from pgkeep.health.look import unknown
 from pgkeep.service.board import Board
 from pgkeep.service.errors import ServiceFailed
 
@@ -83,11 +84,16 @@ def ask(state_directory: Path, what: str, **facts: Any) -> Any:
 
 
 def ask_health(state_directory: Path) -> list[Health] | None:
-    """Return what the running service knows; None when none runs, or it has not looked yet."""
+    """Return what the running service knows of each cluster; None when none runs."""
     answer = ask(state_directory, "healths")
-    if answer is None or any(one["health"] is None for one in answer):
+    if answer is None:
         return None
-    return [msgspec.convert(one["health"], Health) for one in answer]
+    return [
+        unknown(one["cluster"], "the service has not looked at it yet", "pgkeep status --look")
+        if one["health"] is None
+        else msgspec.convert(one["health"], Health)
+        for one in answer
+    ]
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

@@ -91,7 +91,10 @@ class Board:
         """Return a freshly wired application, for reading."""
         if cluster is not None:
             self._check_cluster(cluster)
-        return App(self.config.file, cluster)
+        loaded = self.config
+        base = App(loaded.file, None)
+        base.__dict__["loaded"] = loaded  # it was read once, and is what the service goes by
+        return base if cluster is None else base.beside(cluster)
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with another config; what runs is left to end."""

@@ -11,7 +11,11 @@ from pgkeep.schedule.due import Entry
 from pgkeep.schedule.windows import parse_windows
 from pgkeep.schedule.words import parse_times
 
-_COMMANDS: Final = {"dump": ("dump", "create", "--all"), "census": ("census", "take")}
+_COMMANDS: Final = {
+    "dump": ("dump", "create", "--all"),
+    "census": ("census", "take"),
+    "checklist": ("checklist", "--record"),
+}
 
 
 def entries_of(config: Config) -> list[Entry]:

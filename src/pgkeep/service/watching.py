@@ -12,7 +12,8 @@ from pgkeep.health.look import unknown
 from pgkeep.service.board import Board
 from pgkeep.units import format_duration
 
-AT_ONCE: Final = 8  # looks that are under way, besides those that hang
+AT_ONCE: Final = 8  # looks that began lately; those that take longer don't count
+QUICK: Final = timedelta(seconds=5)
 HANGS: Final = timedelta(seconds=90)  # longer than every time limit on the way of a look
 Look = Callable[[str], Health]  # of a cluster; it may take long, and raise
 
@@ -45,7 +46,9 @@ class Watch:
                 last = self._looked.get(cluster, never)
                 if cluster not in self._under_way and (cluster in asked or now - last >= every):
                     due.append((last, cluster))
-            free = AT_ONCE - sum(not one.hangs for one in self._under_way.values())
+            # Those that take long hold nobody up: what hangs may be a host that all have in common.
+            quick = sum(now - one.since < QUICK for one in self._under_way.values())
+            free = AT_ONCE - quick
             chosen = [cluster for _, cluster in sorted(due)[: max(0, free)]]
             for cluster in chosen:
                 self._under_way[cluster] = _UnderWay(now)

@@ -136,6 +136,7 @@ COMMANDS: Final = (
         frozenset({"--no-switch", "--store", "--321"}),
     ),
     Command(("census", "take"), "census"),
+    Command(("checklist",), "check", flags=frozenset({"--record"})),
     Command(("point",), "point", flags=frozenset({"--wait"}), argument=values.name, least=1),
     Command(
         ("copy",),

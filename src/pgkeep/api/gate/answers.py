@@ -28,6 +28,7 @@ _STATUSES: Final = {
     "wrong-host": HTTPStatus.MISDIRECTED_REQUEST,
     # What the service itself lacks.
     "act-not-recorded": HTTPStatus.SERVICE_UNAVAILABLE,
+    "too-busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "users-unreadable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -49,7 +49,7 @@ def look_again(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     return {"cluster": cluster}
 
 
-@router.get("/{cluster}/timeline", **needs("look"))
+@router.get("/{cluster}/timeline", **needs("look", reads=True))
 def timeline(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     """Return which moments can be restored, the holes between them, backups and drills."""
     folder = shared.board.app(cluster).cluster_to_read
@@ -57,7 +57,7 @@ def timeline(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     return {**facts.timeline_facts(list_cluster(folder)), "drills": drills}
 
 
-@router.get("/{cluster}/backups", **needs("look"))
+@router.get("/{cluster}/backups", **needs("look", reads=True))
 def backups(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     """Return all backups, with what verify and coverage say of each."""
     folder = shared.board.app(cluster).cluster_to_read
@@ -65,7 +65,7 @@ def backups(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     return facts.backups_facts(list_cluster(folder), pinned)
 
 
-@router.get("/{cluster}/backups/{id}/deletion", tags=["jobs"], **needs("preview"))
+@router.get("/{cluster}/backups/{id}/deletion", tags=["jobs"], **needs("preview", reads=True))
 def deletion(
     cluster: Cluster,
     id: Id,
@@ -77,7 +77,7 @@ def deletion(
     return facts.deletion_facts(preview_delete(folder, id, last_too=last))
 
 
-@router.get("/{cluster}/dumps", **needs("look"))
+@router.get("/{cluster}/dumps", **needs("look", reads=True))
 def dumps(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     """Return all dumps."""
     folder = shared.board.app(cluster).cluster_to_read
@@ -92,14 +92,14 @@ def dumps(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     }
 
 
-@router.get("/{cluster}/drills", **needs("look"))
+@router.get("/{cluster}/drills", **needs("look", reads=True))
 def drills(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     """Return all restore tests on record, the newest first."""
     found = read_reports(shared.board.app(cluster).cluster_to_read)
     return {"cluster": cluster, "drills": [facts.drill_facts(one) for one in found.found]}
 
 
-@router.get("/{cluster}/events", **needs("look"))
+@router.get("/{cluster}/events", **needs("look", reads=True))
 def events(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     """Return what the service's last `undo find` found, by the numbers that `event` takes."""
     folder = shared.board.app(cluster).cluster_to_read
@@ -107,13 +107,13 @@ def events(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     return {"cluster": cluster, "events": [event.to_dict() for event in found]}
 
 
-@router.get("/{cluster}/checklist", **needs("look"))
+@router.get("/{cluster}/checklist", **needs("look", reads=True))
 def checklist(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     """Return the production checklist: what is done, due and broken, each with its proof."""
     return look_at_checklist(shared.board.app(cluster)).to_dict()
 
 
-@router.get("/{cluster}/storage", **needs("look"))
+@router.get("/{cluster}/storage", **needs("look", reads=True))
 def storage(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     """Return how full the repositories are by the last look, and what they cost a month."""
     health = shared.board.health(cluster)

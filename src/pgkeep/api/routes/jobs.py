@@ -84,11 +84,13 @@ class Undo(Moment):
 @router.get("/jobs", **needs("look"))
 def jobs(
     shared: Shared,
+    who: Who,
     cluster: Annotated[str | None, Query(max_length=63)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[dict[str, Any]]:
     """Return jobs, the newest first; those under way with their progress."""
-    return [run.to_dict() for run in shared.board.jobs(cluster, limit)]
+    runs = shared.board.jobs(cluster, limit)
+    return [shared.acting.seen(who, run).to_dict() for run in runs]
 
 
 @router.get("/jobs/upcoming", **needs("look"))
@@ -100,18 +102,21 @@ def upcoming(
 
 
 @router.get("/jobs/{id}", **needs("look"))
-def job(id: JobId, shared: Shared) -> dict[str, Any]:
-    """Return one job: its state, progress, and what it reported."""
-    run = shared.board.job(id)
+def job(id: JobId, shared: Shared, who: Who) -> dict[str, Any]:
+    """Return one job: its state, progress, and what it reported.
+
+    Reports of undo show rows: `report` is null for roles that may not undo.
+    """
+    run = shared.acting.seen(who, shared.board.job(id))
     return {**run.to_dict(), "command": typed(run.job)}
 
 
 @router.get("/jobs/{id}/log", **needs("look"))
 def log(
-    id: JobId, shared: Shared, offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0
+    id: JobId, shared: Shared, who: Who, offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0
 ) -> dict[str, Any]:
-    """Return a piece of a job's log, and where the next begins."""
-    text, next_offset = shared.board.log(id, offset)
+    """Return a piece of a job's log, and where the next begins. Of an undo: for who may undo."""
+    text, next_offset = shared.acting.log(who, id, offset)
     return {"text": text, "next_offset": next_offset}
 
 

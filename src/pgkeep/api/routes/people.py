@@ -99,7 +99,7 @@ def remove_token(name: UserName, shared: Shared, who: Who) -> dict[str, Any]:
     return {"removed": name}
 
 
-@router.get("/audit", tags=["audit"], **needs("audit"))
+@router.get("/audit", tags=["audit"], **needs("audit", reads=True))
 def audit(
     shared: Shared,
     cluster: Annotated[str, Query(max_length=63, description="Empty: of no cluster.")] = "",

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from msgspec import to_builtins
 
 from pgkeep import __version__
 from pgkeep.api.routes.asked import Shared, needs
 from pgkeep.config.shown import without_secrets
+from pgkeep.health.metrics import CONTENT_TYPE
+from pgkeep.service.measuring import metrics_of
 
 router = APIRouter(tags=["service"])
 
@@ -16,6 +18,12 @@ router = APIRouter(tags=["service"])
 def healthz() -> dict[str, Any]:
     """Tell that the service answers: for whoever starts it again when it does not. No log-in."""
     return {"ok": True}
+
+
+@router.get("/metrics", response_class=Response, **needs("look"))
+def metrics(shared: Shared) -> Response:
+    """Return the metrics of all clusters, as Prometheus reads them."""
+    return Response(metrics_of(shared.board), media_type=CONTENT_TYPE)
 
 
 @router.get("/api/version", **needs("look"))

@@ -1,7 +1,8 @@
 """Logging in and out, and who one is."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from pgkeep.api.routes.asked import Asked, Shared, Who, needs
 from pgkeep.api.sessions import LIFE_S, Caller, Session
 
 router = APIRouter(prefix="/api", tags=["session"])
+_LOG_INS: Final = CapacityLimiter(2)
 
 
 class LogIn(Asked):
@@ -29,10 +31,15 @@ class Passwords(Asked):
 
 
 @router.post("/session")
-def log_in(body: LogIn, request: Request, response: Response, shared: Shared) -> dict[str, Any]:
+async def log_in(
+    body: LogIn, request: Request, response: Response, shared: Shared
+) -> dict[str, Any]:
     """Log in: the answer has the session's cookie, and `csrf` to be sent as X-CSRF-Token."""
     address = request.client.host if request.client else ""
-    session, secret = shared.log_in(body.name, body.password, address)
+    # Whoever sends a thousand passwords waits here, and not in the threads of all other requests.
+    session, secret = await to_thread.run_sync(
+        shared.log_in, body.name, body.password, address, limiter=_LOG_INS
+    )
     set_cookie(response, secret, secure=request.url.scheme == "https")
     found = shared.sessions.find(secret)
     return _me(Caller(found[1] if found else None, session))

@@ -37,7 +37,7 @@ def _row(row: Row, look: Look, words: Sequence[str]) -> list[str]:
         typed = f"{shlex.join(words)} {row.todo.removeprefix('pgkeep ')}"
         lines.append(f"{' ' * _COLUMN}do: {safe(typed)}")
     elif row.todo:
-        lines += _wrapped(f"do: {row.todo}")
+        lines += _wrapped(f"fix: {row.todo}")
     return lines
 
 

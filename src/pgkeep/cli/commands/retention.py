@@ -45,7 +45,7 @@ def expire(
     ] = False,
 ) -> int:
     """Delete what retention lets go, and say why the rest stays."""
-    from pgkeep.cli.recording import new_act, record
+    from pgkeep.cli.recording import facts_of, new_act, record
     from pgkeep.cli.render import retention as render
     from pgkeep.repository.acts.act import EXPIRE
     from pgkeep.retention.expire import Wish, preview
@@ -87,8 +87,7 @@ def expire(
     context.tell_alone("expire")
     problem = render.problem_of(decision, outcome)
     if not dry_run:
-        act = new_act(folder.name, EXPIRE, problem, {"repository": place.title})
-        record(context, act)
+        record(context, new_act(folder.name, EXPIRE, problem, facts_of(place)))
     status = locked.say(context)
     return say_problem(problem, status)
 

@@ -1,6 +1,5 @@
 """A drill's report as one page that needs nothing else: no script, no font, no other file."""
 
-import os
 from collections.abc import Iterator
 from datetime import tzinfo
 from html import escape
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pgkeep.cli.drilling.text import headline, measured, verdict
+from pgkeep.cli.pages import write_whole
 from pgkeep.cli.text import Look, plural, safe
 from pgkeep.repository.drills.report import Check, Report, Status
 from pgkeep.sandbox.request import SandboxFailed
@@ -62,12 +62,9 @@ class CannotWritePage(SandboxFailed):
 
 def write_page(report: Report, file: Path, zone: tzinfo) -> None:
     """Write the page; readers see the old one or the whole new one. Raise CannotWritePage."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(page(report, Look(zone)), encoding="utf-8")
-        temporary.replace(file)
+        write_whole(file, page(report, Look(zone)))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CannotWritePage((error.strerror or str(error)).lower(), str(file)) from error
 
 

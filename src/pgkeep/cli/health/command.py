@@ -1,6 +1,5 @@
 """The command status: what can be restored of each cluster, and what endangers that."""
 
-from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,9 +10,7 @@ from pgkeep.cli.context import NO, Context
 if TYPE_CHECKING:
     from pgkeep.health.health import Health
 
-_AT_ONCE: Final = 8
-_PATIENCE_S: Final = 60.0  # for those that are still looked at when others are done long since
-_GLANCE_S: Final = 0.2
+_LIMIT: Final = "30s"  # longer than every usual time limit on the way to a server or a bucket
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +23,9 @@ def status(
     look: Annotated[
         bool, typer.Option("--look", help="Look now, although the service has looked.")
     ] = False,
+    time_limit: Annotated[
+        str, typer.Option(metavar="DURATION", help="A cluster that takes longer is unknown.")
+    ] = _LIMIT,
 ) -> int:
     """Show up to when each cluster can be restored, and what endangers that.
 
@@ -34,11 +34,13 @@ def status(
     """
     from pgkeep.cli.health import text as render
     from pgkeep.health.health import State
+    from pgkeep.units import parse_duration
 
     context: Context = here.obj
+    limit = float(parse_duration(time_limit))
     found, by_service = (None, False) if look else (_asked(context), True)
     if found is None:
-        found, by_service = _look(context), False
+        found, by_service = _look(context, limit), False
     context.close()
     now = datetime.now(UTC)
     facts: dict[str, Any] = {
@@ -66,43 +68,19 @@ def _asked(context: Context) -> "list[Health] | None":
     except PgkeepError as error:
         context.note(f"note: {error}; looking without it")
         return None
-    if found is None or context.cluster is None:
-        return found
-    return [health for health in found if health.cluster == context.cluster] or None
+    known = {health.cluster: health for health in found or ()}
+    wanted = [context.cluster] if context.cluster else list(context.app.config.clusters)
+    # A service that was given another config may know other clusters.
+    return [known[name] for name in wanted] if wanted and known.keys() >= set(wanted) else None
 
 
-def _look(context: Context) -> "list[Health]":
-    """Look at every cluster that is meant, several at a time; what hangs is said to."""
-    from pgkeep.health.look import unknown
+def _look(context: Context, limit: float) -> "list[Health]":
+    """Look at every cluster that is meant, many at a time."""
+    from pgkeep.health.together import look_together, looking
 
     names = [context.cluster] if context.cluster else list(context.app.config.clusters)
     names = names or [context.app.cluster_name]
     progress = context.progress
     if len(names) > 1:
         progress.phase("looking at clusters", len(names), "clusters")
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    futures = {name: pool.submit(_one, context, name) for name in names}
-    waited = 0.0
-    while not all(future.done() for future in futures.values()) and waited < _PATIENCE_S:
-        done, left = wait(futures.values(), _GLANCE_S)
-        progress.advance(len(done))
-        # The clock runs while nothing else is left to be done: many clusters take their time.
-        waited += _GLANCE_S if len(left) <= _AT_ONCE else 0.0
-    pool.shutdown(wait=False, cancel_futures=True)
-    return [
-        future.result()
-        if future.done()
-        else unknown(name, f"no answer within {_PATIENCE_S:g} seconds")
-        for name, future in futures.items()
-    ]
-
-
-def _one(context: Context, name: str) -> "Health":
-    from pgkeep.app import App
-    from pgkeep.errors import PgkeepError
-    from pgkeep.health.look import look, unknown
-
-    try:
-        return look(App(context.config, name, context.repository))
-    except PgkeepError as error:
-        return unknown(name, str(error), error.hint)
+    return look_together(names, looking(context.app), limit, progress.advance)

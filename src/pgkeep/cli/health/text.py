@@ -1,5 +1,6 @@
 """Health as text: one block for each cluster, the worst first."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -17,8 +18,16 @@ def status(found: Sequence[Health], now: datetime, look: Look, *, by_service: bo
     ordered = sorted(found, key=lambda one: (_ORDER.index(one.state), one.cluster))
     brief = len(ordered) > _MANY
     blocks = [_block(health, now, look, brief=brief) for health in ordered]
+    if len(ordered) > 1:
+        counts = Counter(health.state for health in ordered)
+        words = ", ".join(f"{counts[state]} {state.value}" for state in _ORDER if counts[state])
+        blocks.append(f"{len(ordered)} clusters: {words}")
     joined = "\n".join(blocks) if brief else "\n\n".join(blocks)
-    if not by_service:
+    if by_service:
+        age = max((now - health.looked_at).total_seconds() for health in ordered)
+        joined += f"\n\nas the service saw it up to {format_duration(max(0.0, age))} ago"
+        joined += "; to look now: --look"
+    else:
         joined += "\n\nlooked just now; pgkeep serve looks all the time, and tells who must know"
     return joined
 
@@ -28,8 +37,9 @@ def _block(health: Health, now: datetime, look: Look, *, brief: bool) -> str:
     lines = [f"{name}: {state}, {_reach(health, now, look)}"]
     for one in health.conditions:
         mark = look.bad("critical") if one.level is Level.CRITICAL else look.weak("warning ")
+        since = f", since {look.at(one.since)}" if one.since else ""
         lines.append(f"  {mark}  {safe(one.effect)}")
-        lines.append(f"            cause: {safe(one.cause)}")
+        lines.append(f"            cause: {safe(one.cause)}{since}")
         lines.append(f"            do:    {safe(one.todo)}")
     if not brief:
         lines += [f"  {line}" for line in _measures(health)]
@@ -46,6 +56,8 @@ def _state(state: State, look: Look) -> str:
 def _reach(health: Health, now: datetime, look: Look) -> str:
     """Return 'to 14:02:31 (38 s ago), from ...; last proven ... by drill in 4 min 10 s'."""
     to, since, proven = health.protected_to, health.protected_from, health.proven
+    if to is None and health.newest_dump_at is not None:
+        return f"by dumps alone, the newest of {look.when(health.newest_dump_at)}"
     if to is None:
         return "nothing can be restored" if health.state is not State.UNKNOWN else "not known"
     age = format_duration(max(0.0, (now - to).total_seconds()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgkeep.cli.context import Context
-from pgkeep.cli.recording import new_act, record
+from pgkeep.cli.recording import facts_of, new_act, record
 from pgkeep.cli.text import Look, safe
 from pgkeep.errors import PgkeepError
 
@@ -41,10 +41,9 @@ def key_test(
     try:
         report, opened = try_kit(open_metered(place.address), secret, _own(place), _known(context))
     except (WrongKey, Damaged) as error:
-        record(context, new_act("", KEY_TEST, error, {"repository": place.title}))
+        record(context, new_act("", KEY_TEST, error, facts_of(place)))
         raise
-    facts = {
-        "repository": place.title,
+    facts = facts_of(place) | {
         "kind": report.kind,
         "slot": report.slot,
         "label": report.label,

@@ -96,7 +96,8 @@ def _set(context: Context, name: str, *, wait: bool) -> "Point":
         found = set_point(folder, session, name)
         # At once: whoever waits may be interrupted, and the point is there all the same.
         facts = {"name": found.name, "lsn": str(found.lsn)}
-        record(context, new_act(folder.name, POINT, None, facts))
+        same = ("pgkeep", "point", found.name)  # and not the command of pgkeep run
+        record(context, new_act(folder.name, POINT, None, facts, same))
         if not wait:
             return found
         patience = float(app.settings.wal_timeout)

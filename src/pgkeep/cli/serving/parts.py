@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgkeep.app import App, Loaded
+from pgkeep.cli.context import say
+from pgkeep.cli.text import safe
 from pgkeep.health.health import Health
 from pgkeep.service.asking import CommandSocket
 from pgkeep.service.board import Board
@@ -28,4 +30,12 @@ class ServiceParts:
         return Teller(loaded.config, state_directory)
 
     def faces(self, board: Board) -> Sequence[Face]:
-        return (CommandSocket(board),)
+        if not self._page:
+            return (CommandSocket(board),)
+        from pgkeep.api.serving import HttpFace
+
+        return (CommandSocket(board), HttpFace(board, self._listen, say=_say))
+
+
+def _say(text: str) -> None:
+    say(safe(text))

@@ -35,6 +35,7 @@ KINDS: Final = (
     Kind("copy", ("copy",), "copy"),
     Kind("census", ("census", "take"), "census"),
     Kind("check", ("check",)),
+    Kind("checklist", ("checklist",)),
     Kind("point", ("point",)),
     Kind("pin", ("pin",)),
     Kind("restore", ("restore",)),

@@ -177,15 +177,16 @@ class _Process:
         follower = Follower()
         told, written = time.monotonic(), 0
         assert child.stderr is not None
-        for line in child.stderr:
-            now = time.monotonic()
-            text = follower.take(line.rstrip("\n"), now)
-            if text is not None and written < _LOG_LIMIT:
-                written += log.write(f"{text}\n")
-                log.flush()
-            if text is not None or now - told >= _EVERY_S:
-                told = now
-                self._changed(replace(run, progress=follower.progress))
+        with child.stderr as said:
+            for line in said:
+                now = time.monotonic()
+                text = follower.take(line.rstrip("\n"), now)
+                if text is not None and written < _LOG_LIMIT:
+                    written += log.write(f"{text}\n")
+                    log.flush()
+                if text is not None or now - told >= _EVERY_S:
+                    told = now
+                    self._changed(replace(run, progress=follower.progress))
 
 
 def job_command(config: str, job: Job) -> list[str]:

@@ -1,0 +1,1 @@
+"""The command that writes the page for the worst day."""

@@ -1,0 +1,26 @@
+"""What a scraper of the service gets: health and jobs as metrics."""
+
+from collections.abc import Iterator
+
+from pgkeep.health.metrics import Ran, metrics
+from pgkeep.service.board import Board
+from pgkeep.service.jobs.job import JobState
+from pgkeep.service.judging import newest_of_each
+
+_RECENT = 200  # runs of a cluster in which the newest of each kind is looked for
+
+
+def metrics_of(board: Board) -> bytes:
+    """Return the text for Prometheus; of clusters that were not looked at yet it has nothing."""
+    found = [board.health(cluster) for cluster in board.clusters()]
+    healths = [health for health in found if health is not None]
+    return metrics(healths, _ran(board), board.now())
+
+
+def _ran(board: Board) -> Iterator[Ran]:
+    for cluster in board.clusters():
+        for run in newest_of_each(board.jobs(cluster, _RECENT)):
+            if run.began_at is not None and run.ended_at is not None:
+                seconds = (run.ended_at - run.began_at).total_seconds()
+                good = run.state is JobState.DONE
+                yield Ran(cluster, run.job.kind, good, seconds, run.ended_at)
