@@ -18,6 +18,7 @@ class Following:
 
     def __init__(self, visit: Visit, id: str) -> None:
         self._visit, self._id = visit, id
+        self._acting = visit.parts.acting
         self._offset, self._lines = 0, [""]
         self._state: JobState | None = None
         run = visit.board.job(id)
@@ -40,7 +41,7 @@ class Following:
 
     def _look(self) -> None:
         try:
-            run = self._visit.board.job(self._id)
+            run = self._acting.seen(self._visit.caller, self._visit.board.job(self._id))
             self._read_log()
         except PgkeepError as error:  # forgotten by now
             self._timer.deactivate()
@@ -50,7 +51,7 @@ class Following:
 
     def _read_log(self) -> None:
         while True:
-            piece, self._offset = self._visit.board.log(self._id, self._offset)
+            piece, self._offset = self._acting.log(self._visit.caller, self._id, self._offset)
             if not piece:
                 break
             first, *more = piece.split("\n")
