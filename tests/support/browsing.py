@@ -46,7 +46,8 @@ class Kept:
         """Make the repository, a backup, and a user of each role, called as the role."""
         self.restores.mkdir()
         state = self.folder / "state"
-        more = f'restore_directories = ["{self.restores}"]\n[sandbox]\ndirectory = "{self.folder}/boxes"\n'
+        boxes = f'[sandbox]\ndirectory = "{self.folder}/boxes"\n'
+        more = f'restore_directories = ["{self.restores}"]\n{boxes}'
         text = config_text(self.folder / "repository", state, {"main": self.pg.conninfo}, more)
         self.config.write_text(text)
         self.pg.configure(**archive_settings(self.config))

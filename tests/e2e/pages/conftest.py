@@ -53,4 +53,5 @@ def visit(browser: Browser, kept: Kept) -> Iterator[Callable[[], Visitor]]:
 @pytest.fixture
 def new_folder(kept: Kept, request: pytest.FixtureRequest) -> Path:
     """A name below the folder that may be restored into; nothing is there yet."""
-    return kept.restores / request.node.name
+    name: str = request.node.name
+    return kept.restores / name

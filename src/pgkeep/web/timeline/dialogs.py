@@ -1,8 +1,10 @@
 """The dialogs from which a moment is restored, or looked into. Both say first what will happen."""
 
 from collections.abc import Callable
+from typing import Any
 
 from nicegui import ui
+from nicegui.elements.mixins.value_element import ValueElement
 
 from pgkeep.service.jobs.job import Job
 from pgkeep.units import format_duration, format_size
@@ -108,7 +110,7 @@ def _go(  # noqa: PLR0913, PLR0917 - the parts of one dialog
     words: Callable[[], tuple[str, ...]],
     started: Started,
     shown: ui.element,
-    inputs: tuple[ui.element, ...],
+    inputs: tuple[ValueElement[Any], ...],
 ) -> None:
     """Add the command, the typed name and the buttons."""
 
@@ -130,5 +132,5 @@ def _go(  # noqa: PLR0913, PLR0917 - the parts of one dialog
             ui.button("Cancel", on_click=dialog.close).props("unelevated").classes("pk-plain")
             button = ui.button(title, on_click=run).props("unelevated").classes("pk-primary")
     for one in inputs:
-        one.on("update:model-value", again)
+        one.on_value_change(again)
     again()

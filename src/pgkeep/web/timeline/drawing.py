@@ -21,7 +21,7 @@ ROWS: Final = (
     (MarkKind.DRILL, "Drills"),
 )
 _MOST_BINS: Final = 1500  # of WAL activity: more than a screen has columns
-_SHORTEST: Final = timedelta(hours=1)  # of the axis
+_SHORTEST: Final = timedelta(minutes=15)  # of the axis
 _LANES: Final = 12  # the newest
 
 
