@@ -6,11 +6,13 @@ from nicegui import ui
 
 from pgkeep.errors import PgkeepError
 from pgkeep.service.jobs.job import JobRun, JobState
+from pgkeep.units import format_duration, format_size
 from pgkeep.web import pieces
 from pgkeep.web.visit import Visit, say
 
 _GLANCE_S: Final = 0.7
 _TAIL: Final = 60  # lines of the log
+_COMMANDS: Final = ("Start command", "Psql")  # of reports, to be copied
 
 
 class Following:
@@ -106,9 +108,14 @@ def outcome(run: JobRun) -> None:
             if run.error.get("hint"):
                 ui.label(str(run.error["hint"])).classes("pk-wrap")
         return
-    rows = [(_title(k), _words(v)) for k, v in (run.report or {}).items() if _is_plain(v)]
+    report = run.report or {}
+    rows = [(_title(k), _words(k, v)) for k, v in report.items() if _is_plain(v)]
     if rows:
-        pieces.facts(rows)
+        pieces.facts([row for row in rows if row[0] not in _COMMANDS])
+    for title, text in rows:
+        if title in _COMMANDS:
+            ui.label(title).classes("pk-muted")
+            pieces.command(text)
 
 
 def _is_plain(value: Any) -> bool:
@@ -116,9 +123,15 @@ def _is_plain(value: Any) -> bool:
 
 
 def _title(key: str) -> str:
-    words = key.replace("_", " ")
+    words = key.replace("_", " ").replace("lsn", "LSN").replace("wal", "WAL")
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def _words(value: Any) -> str:
-    return "yes" if value is True else str(value)
+def _words(key: str, value: Any) -> str:
+    if value is True:
+        return "yes"
+    if isinstance(value, int | float) and key.endswith("seconds"):
+        return format_duration(value)
+    if isinstance(value, int) and key.endswith(("bytes", "size", "stored")):
+        return format_size(value)
+    return str(value)

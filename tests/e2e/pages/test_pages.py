@@ -139,3 +139,20 @@ def test_the_timeline_is_moved_by_keys_and_buttons(visit: Visit) -> None:
     expect(ticks.first).to_have_text(before[0])
     page.get_by_role("button", name="Zoom in").click()
     expect(ticks.first).not_to_have_text(before[0])
+
+
+def test_a_sandbox_is_opened_and_says_how_to_look_into_it(visit: Visit, kept: Kept) -> None:
+    visitor = visit()
+    page = visitor.arrive("restorer", "/timeline?cluster=main&to=immediate", "Timeline")
+    page.get_by_role("button", name="Open a sandbox here").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Type main to go on").fill("main")
+    dialog.get_by_role("button", name="Open sandbox").click()
+    job = page.get_by_role("group", name="Job")
+    try:
+        expect(job).to_contain_text("done", timeout=2 * PATIENCE_MS)
+        psql = job.locator("code").last.text_content() or ""
+        assert "psql" in psql
+        visitor.shoot("sandbox")
+    finally:
+        kept.run("undo", "sandbox", "--stop").ok()

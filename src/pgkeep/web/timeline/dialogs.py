@@ -1,6 +1,7 @@
 """The dialogs from which a moment is restored, or looked into. Both say first what will happen."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from nicegui import ui
@@ -44,7 +45,8 @@ def restore_dialog(visit: Visit, answer: Answer, started: Started) -> ui.dialog:
             more = ("--start", "--port", str(int(port.value or 0))) if start.value else ()
             return (*restore_words(answer, directory.value.strip()), *more)
 
-        _go(visit, dialog, body, "Restore", words, started, shown, (directory, start, port))
+        act = _Act("Restore", words, started, shown, (directory, start, port))
+        _go(visit, dialog, body, act)
     return dialog
 
 
@@ -64,7 +66,7 @@ def sandbox_dialog(visit: Visit, answer: Answer, started: Started) -> ui.dialog:
         def words() -> tuple[str, ...]:
             return sandbox_words(answer, str(duration.value))
 
-        _go(visit, dialog, body, "Open sandbox", words, started, shown, (duration,))
+        _go(visit, dialog, body, _Act("Open sandbox", words, started, shown, (duration,)))
     return dialog
 
 
@@ -102,35 +104,37 @@ class _dialog:  # noqa: N801 - read as a with statement
         self._dialog.__exit__(*error)
 
 
-def _go(  # noqa: PLR0913, PLR0917 - the parts of one dialog
-    visit: Visit,
-    dialog: ui.dialog,
-    body: ui.element,
-    title: str,
-    words: Callable[[], tuple[str, ...]],
-    started: Started,
-    shown: ui.element,
-    inputs: tuple[ValueElement[Any], ...],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """What a dialog does when its button is pressed."""
+
+    title: str
+    words: Callable[[], tuple[str, ...]]
+    started: Started
+    shown: ui.element  # where the command stands
+    inputs: tuple[ValueElement[Any], ...]
+
+
+def _go(visit: Visit, dialog: ui.dialog, body: ui.element, act: _Act) -> None:
     """Add the command, the typed name and the buttons."""
 
     def again() -> None:
-        shown.clear()
-        with shown:
-            pieces.command(pieces.pgkeep_words(visit, words()))
+        act.shown.clear()
+        with act.shown:
+            pieces.command(pieces.pgkeep_words(visit, act.words()))
         button.set_enabled(name.value.strip() == visit.cluster)
 
     def run() -> None:
-        job = visit.start(words(), confirm=name.value.strip())
+        job = visit.start(act.words(), confirm=name.value.strip())
         if job is not None:
             dialog.close()
-            started(job)
+            act.started(job)
 
     with body:
         name = pieces.typed_name(visit.cluster, again)
         with ui.row().classes("pk-row").style("justify-content: flex-end"):
             ui.button("Cancel", on_click=dialog.close).props("unelevated").classes("pk-plain")
-            button = ui.button(title, on_click=run).props("unelevated").classes("pk-primary")
-    for one in inputs:
+            button = ui.button(act.title, on_click=run).props("unelevated").classes("pk-primary")
+    for one in act.inputs:
         one.on_value_change(again)
     again()
