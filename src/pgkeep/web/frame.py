@@ -11,17 +11,17 @@ from pgkeep.web.site import address
 from pgkeep.web.theme import ACCENT
 from pgkeep.web.visit import Visit
 
-# Path, title, icon; whether the page is about one cluster.
+# Path, title, icon.
 PAGES: Final = (
-    ("/", "Overview", "dashboard", False),
-    ("/timeline", "Timeline", "timeline", True),
-    ("/backups", "Backups", "inventory_2", True),
-    ("/undo", "Undo", "history", True),
-    ("/adviser", "Adviser", "tune", True),
-    ("/checklist", "Checklist", "checklist", True),
-    ("/jobs", "Jobs", "play_circle", True),
-    ("/storage", "Storage", "storage", True),
-    ("/settings", "Settings", "settings", True),
+    ("/", "Overview", "dashboard"),
+    ("/timeline", "Timeline", "timeline"),
+    ("/backups", "Backups", "inventory_2"),
+    ("/undo", "Undo", "history"),
+    ("/adviser", "Adviser", "tune"),
+    ("/checklist", "Checklist", "checklist"),
+    ("/jobs", "Jobs", "play_circle"),
+    ("/storage", "Storage", "storage"),
+    ("/settings", "Settings", "settings"),
 )
 _PHONE: Final = 900  # pixels of width from which on navigation stays open
 
@@ -61,7 +61,9 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
 
 
 def _navigation(visit: Visit) -> None:
-    for path, title, icon, _ in PAGES:
+    for path, title, icon in PAGES:
+        if path not in visit.pages:
+            continue
         link = ui.link(target=address(path, cluster=visit.cluster)).classes("pk-nav-link")
         if path == visit.path:
             link.props('aria-current="page"')

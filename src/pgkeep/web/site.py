@@ -1,7 +1,7 @@
 """The site: every page passes here, so that none is shown to nobody."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -27,6 +27,7 @@ class Site:
     """What pages are registered on."""
 
     parts: "Parts"
+    paths: set[str] = field(default_factory=set)  # of pages there are
 
     @property
     def board(self) -> "Board":
@@ -39,11 +40,10 @@ class Site:
             visit = self._visit(request, path)
             if visit is None:
                 return RedirectResponse(log_in_address(request), status_code=303)
-            # A link elsewhere must not show what somebody saw before logging out.
             await _fill(visit, title, build, act)
             return None
 
-        # Not to be kept by the browser: who logs out is not to be read with its back button.
+        self.paths.add(path)
         ui.page(path, title=f"{title} · pgkeep", dark=None)(shown)
 
     def _visit(self, request: Request, path: str) -> Visit | None:
@@ -56,7 +56,7 @@ class Site:
         asked = query.get("cluster", "")
         cluster = asked or (clusters[0] if clusters else "")
         zone = words.zone_of(request.cookies.get("pgkeep_zone", ""))
-        return Visit(self.parts, caller, caller.user, path, cluster, zone, query)
+        return Visit(self.parts, caller, caller.user, path, cluster, zone, query, self.paths)
 
 
 async def _fill(visit: Visit, title: str, build: Build, act: str) -> None:

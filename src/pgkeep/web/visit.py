@@ -1,6 +1,6 @@
 """One page, open in one browser: who looks, at which cluster, and what they may have done."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +32,7 @@ class Visit:
     cluster: str  # the one that is chosen; '' where the config has none
     zone: tzinfo  # the viewer's
     query: Mapping[str, str]
+    pages: Collection[str]  # paths of the pages there are
 
     @property
     def board(self) -> "Board":

@@ -1,5 +1,6 @@
 """Overview: how well every cluster is protected, what to do now, what runs."""
 
+from collections.abc import Collection
 from typing import Final
 
 from nicegui import ui
@@ -31,8 +32,10 @@ class _Overview:
         self._jobs: dict[str, _JobRow] = {}
         self._told: object = None
         self._counted: object = None
+        self._troubled: list[str] = []
         self._state: State | None = None
         self._chips = ui.row().classes("pk-row tight").props('role="group" aria-label="By state"')
+        self._troubles = ui.element("div").classes("pk-stack").props('aria-live="polite"')
         self._todo = ui.element("section").classes("pk-card").props('aria-label="To do now"')
         self._running = ui.element("section").classes("pk-card").props('aria-label="Running"')
         with self._running:
@@ -53,11 +56,22 @@ class _Overview:
         healths = {name: board.health(name) for name in names}
         self._show_counts(list(healths.values()))
         ordered = sentences.worst_first(names, [healths[name] for name in names])
+        self._show_troubles(list(board.troubles))
         self._show_todo(sentences.todo(healths[name] for name in ordered))
         self._show_running([run for run in board.under_way() if not run.state.is_over])
         wanted = str(self._filter.value or "").strip().lower()
         shown = [n for n in ordered if wanted in n.lower() and self._is_wanted(healths[n])]
         self._show_clusters(shown[:_MOST_ROWS], healths, len(shown))
+
+    def _show_troubles(self, found: list[str]) -> None:
+        """Tell what is wrong with the service itself: alerts that reach nobody."""
+        if found == self._troubled:
+            return
+        self._troubled = found
+        self._troubles.clear()
+        with self._troubles:
+            for one in found:
+                ui.label(one).classes("pk-notice warn pk-wrap")
 
     def _is_wanted(self, health: Health | None) -> bool:
         return self._state is None or (health is not None and health.state is self._state)
@@ -113,7 +127,7 @@ class _Overview:
         for run in runs:
             if run.job.id not in self._jobs:
                 with self._running:
-                    self._jobs[run.job.id] = _JobRow(run)
+                    self._jobs[run.job.id] = _JobRow(run, self._visit.pages)
             self._jobs[run.job.id].show(run)
 
     def _show_clusters(
@@ -164,7 +178,7 @@ class _Row:
 class _JobRow:
     """One job under way."""
 
-    def __init__(self, run: JobRun) -> None:
+    def __init__(self, run: JobRun, pages: Collection[str]) -> None:
         job = run.job
         with ui.element("div").classes("pk-stack") as self.element:
             with ui.row().classes("pk-row"):
@@ -173,7 +187,8 @@ class _JobRow:
                 ui.label(f"by {job.by}").classes("pk-muted pk-small")
                 self._words = ui.label().classes("pk-muted pk-wrap")
                 ui.space()
-                ui.link("Log", address("/jobs", cluster=job.cluster, job=job.id))
+                if "/jobs" in pages:
+                    ui.link("Log", address("/jobs", cluster=job.cluster, job=job.id))
             self._bar = ui.linear_progress(0, show_value=False).props('aria-label="Progress"')
         self._state: JobState | None = None
 
