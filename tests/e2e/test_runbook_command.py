@@ -1,5 +1,6 @@
 """What stands in a runbook is carried out, command by command, after the disaster it is for."""
 
+import os
 import re
 import shlex
 import shutil
@@ -56,9 +57,12 @@ class Shop:
             if set(with_) <= {*words} and not {"--dry-run", "--to"} & {*words}
         )
 
-    def type(self, *with_: str, more: tuple[str, ...] = (), **replaced: str) -> Result:
-        """Run a command of the page; CAPITALS are replaced."""
-        words = [replaced.get(word, word) for word in self.command(*with_)]
+    def type(
+        self, *with_: str, more: tuple[str, ...] = (), put: tuple[str, str] = ("", "")
+    ) -> Result:
+        """Run a command of the page; CAPITALS are replaced: `put` has them, and what they mean."""
+        capitals, meaning = put
+        words = [meaning if word == capitals else word for word in self.command(*with_)]
         return run_pgkeep(*words, *more)
 
 
@@ -88,8 +92,8 @@ def test_a_runbook_brings_a_table_and_then_everything_back(shop: Shop) -> None:
     cluster.switch_wal()
     found = shop.type("undo", "find").ok()
     assert "drop table" in found.stdout
-    table = {"DATABASE.SCHEMA.TABLE": "postgres.public.orders"}
-    shop.type("undo", "table", "--into-place", more=("--yes",), **table).ok()
+    table = ("DATABASE.SCHEMA.TABLE", "postgres.public.orders")
+    shop.type("undo", "table", "--into-place", more=("--yes",), put=table).ok()
     assert cluster.value("SELECT count(*) FROM orders") == 2000
 
     cluster.sql("INSERT INTO orders VALUES (0)")
@@ -98,15 +102,24 @@ def test_a_runbook_brings_a_table_and_then_everything_back(shop: Shop) -> None:
         lambda: cluster.value("SELECT last_archived_wal FROM pg_stat_archiver") >= last,
         what="the last WAL in the repository",
     )
+    # What was committed last is in the server's own pg_wal alone.
+    cluster.configure(archive_command="/bin/false")
+    cluster.sql("SELECT pg_reload_conf()")
+    cluster.sql("INSERT INTO orders VALUES (-1)")
+    newest = cluster.switch_wal()
     cluster.stop("immediate")
+    directory = str(cluster.data_directory)
+    (pending,) = (line for line in shop.commands if line.startswith("ls "))
+    assert f"{newest}.ready" in os.listdir(shlex.split(pending)[1])
+    segment = (f"{directory}/pg_wal/SEGMENT", f"{directory}/pg_wal/{newest}")
+    shop.type("wal", "push", put=segment).ok()
     (aside,) = {line for line in shop.commands if line.startswith("mv ")}
-    _, directory, broken = shlex.split(aside)
-    assert Path(directory) == cluster.data_directory
-    shutil.move(directory, broken)
+    assert shlex.split(aside)[1] == directory
+    shutil.move(directory, shlex.split(aside)[2])
     shop.type("restore", "--keep-archiving").ok()
     cluster.start()
     wait_for(lambda: not cluster.value("SELECT pg_is_in_recovery()"), what="promotion")
-    assert cluster.value("SELECT count(*) FROM orders") == 2001
+    assert cluster.value("SELECT count(*) FROM orders") == 2002
     assert "all is well" in shop.type("check").ok().stdout
     shop.type("backup").ok()
     shop.type("drill").ok()

@@ -1,11 +1,16 @@
 """Every route of the OpenAPI document: who gets in, who does not, and what it answers."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from pgkeep.api.acting import check_place
+from pgkeep.api.asking.commands import check
+from pgkeep.api.errors import BadRequest
 from pgkeep.api.gate.access import CSRF_HEADER
 from pgkeep.api.rights import Role
 from pgkeep.repository.acts.act import Outcome
@@ -229,6 +234,65 @@ def test_no_path_leads_elsewhere(
                 assert answer.status_code in (404, 405, 422), (url, answer.text)
                 assert set(answer.json()) == {"code", "message", "hint"}
     assert len(served.runner.started) == started
+
+
+STARTS: Final[dict[str, dict[str, Any]]] = {
+    "pin": {"reason": "audit", "until": "90d"},
+    "delete": {"confirm": "main", "last": False},
+    "restore": {
+        "target_directory": "/srv/restore/x",
+        "to": "latest",
+        "timeline": "latest",
+        "backup": ID,
+    },
+    "sandbox": {"at": "latest", "before": "xid:5", "event": 1, "stays": "1h"},
+    "undo": {
+        "what": "table",
+        "name": "a.b.c",
+        "way": "beside",
+        "as_name": "copy",
+        "at": "latest",
+        "confirm": "main",
+    },
+    "expire": {"confirm": "main"},
+}
+NASTY = (
+    *("--config=/tmp/evil.toml", "--repository", "-rf", "--", "a\0b", "a\nb", "\x1b[2J", "\ud800"),
+    *("../../etc", "/etc", "/srv/restore/../../etc/x", "$(reboot)", "; reboot", "x" * 5000),
+)
+
+
+@pytest.mark.parametrize("act", STARTS)
+def test_no_field_of_a_body_becomes_an_option(
+    served: Served, people: dict[Role, Asking], act: str
+) -> None:
+    middle = f"/backups/{ID}" if act in ("pin", "delete") else ""
+    url = f"/api/clusters/main{middle}/{act}"
+    admin, bounds = people[ADMIN], served.parts.acting.bounds()
+    assert admin.post(url, json=STARTS[act]).status_code == 202
+    for field in STARTS[act]:
+        for value in (*NASTY, ["--yes"], {"a": "b"}, None, 10**30):
+            before = len(served.board.jobs(limit=1000))
+            content = json.dumps({**STARTS[act], field: value})
+            headers = {"content-type": "application/json"}
+            answer = admin.post(url, content=content, headers=headers)
+            assert answer.status_code < 500, (field, value, answer.text)
+            if answer.status_code != 202:
+                assert len(served.board.jobs(limit=1000)) == before
+                continue
+            words = tuple(answer.json()["words"])
+            assert check(words, bounds).words == words, (field, value)
+            held = [word for word in words if str(value) in word]
+            assert all("=" in word or not word.startswith("-") for word in held), (field, value)
+
+
+def test_a_link_in_the_folder_for_restores_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "allowed").mkdir()
+    (tmp_path / "allowed" / "link").symlink_to("/etc")
+    allowed = [str(tmp_path / "allowed")]
+    with pytest.raises(BadRequest, match="it leads to /etc/x, which is elsewhere"):
+        check_place(str(tmp_path / "allowed" / "link" / "x"), allowed)
+    check_place(str(tmp_path / "allowed" / "x"), allowed)
 
 
 def test_names_with_html_come_back_as_text(people: dict[Role, Asking]) -> None:

@@ -90,7 +90,8 @@ def test_there_is_a_section_for_every_kind_of_disaster() -> None:
     text = markdown(page)
     for told in (
         "/srv/pg data/18", "5433", "18.1", "'/etc/pgkeep/pg keep.toml'", "Oslo", "0c29a1f2",
-        "s3://backups/shop?region=eu-central-1&versions=before:MOMENT", "/fast/ts", "44 GiB",
+        "s3://backups/shop?region=eu-central-1&versions=before:MOMENT",
+        "mv /fast/ts /fast/ts.broken", "44 GiB",
         "4 min 12 s for 44 GiB at the drill of 2026-11-02 (writing 3 min 20 s, replaying WAL 50 s)",
         "20261102T060000.000000Z-953a65ff",
     ):  # fmt: skip

@@ -63,7 +63,7 @@ class Acting:
         asked = check(words, self.bounds())
         self.permit(caller, asked.act, cluster, asked.words)
         if asked.target_directory:
-            _check_place(asked.target_directory, self.bounds().restore_directories)
+            check_place(asked.target_directory, self.bounds().restore_directories)
         return asked
 
     def seen(self, caller: Caller, run: JobRun) -> JobRun:
@@ -140,7 +140,7 @@ def require(caller: Caller, act: str) -> User:
     raise NotAllowed(f"do this ({act})", why, "ask an admin: pgkeep user list shows who is one")
 
 
-def _check_place(path: str, allowed: Sequence[str]) -> None:
+def check_place(path: str, allowed: Sequence[str]) -> None:
     """Refuse a folder that a symbolic link takes elsewhere. Restore itself refuses full ones."""
     real = os.path.realpath(path)
     if not any(real.startswith(os.path.realpath(top).rstrip("/") + "/") for top in allowed):

@@ -125,7 +125,15 @@ def _of_pages(seen: Seen) -> Iterator[Condition]:
 
 
 def _of_dumps(seen: Seen) -> Iterator[Condition]:
-    """Tell what looks wrong with the newest dump of each series."""
+    """Tell of dumps that cannot be read, and what looks wrong with the newest of each series."""
+    for bad in seen.bad_dumps:
+        yield seen.critical(
+            Kind.BACKUP_FAILED,
+            f"dump {bad.what} cannot be restored",
+            f"its manifest cannot be read: {bad.why}",
+            bad.hint or "pgkeep verify --repair",
+            subject=bad.what,
+        )
     newest = {dump.series: dump for dump in sorted(seen.dumps, key=lambda one: one.taken_at)}
     for dump in newest.values():
         if dump.suspicions:

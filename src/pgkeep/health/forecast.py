@@ -1,6 +1,6 @@
 """What will be: how long a restore takes, when a repository is full, what is late. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from statistics import median
@@ -42,6 +42,14 @@ def restore_time(size: int, wal: int, drill: Measures | None) -> RestoreTime:
         if drill.ready_s is not None:
             rest = max(0.0, drill.ready_s - (drill.restore_s or 0) - (drill.recovery_s or 0))
     return RestoreTime(size / restore + wal / replay + rest, measured)
+
+
+def wal_between(backups: Sequence[Backup]) -> int | None:
+    """Return how much WAL usually comes from one backup to the next; None: too few to tell."""
+    if len(backups) < _ENOUGH:
+        return None
+    steps = [b.start_lsn - a.start_lsn for a, b in pairwise(backups[-9:])]
+    return int(median(steps))
 
 
 class Late(NamedTuple):
@@ -95,7 +103,14 @@ def _late_by_rhythm(done: Sequence[datetime], now: datetime) -> Late | None:
     return Late(done[-1] + usual, missed, f"one came every {hours:.1f} hours before")
 
 
-def growth_per_s(backups: Sequence[Backup], wal_per_s: float, now: datetime) -> float | None:
+class Stored(NamedTuple):
+    """A file in a repository."""
+
+    at: float  # seconds since 1970, by the store's clock
+    size: int
+
+
+def growth_per_s(backups: Sequence[Backup], wal: Iterable[Stored], now: datetime) -> float | None:
     """Return by how many bytes a second a repository grows; None: too young to tell.
 
     Only of one that lets nothing go yet: for what expires, nobody can tell from its backups.
@@ -103,8 +118,11 @@ def growth_per_s(backups: Sequence[Backup], wal_per_s: float, now: datetime) -> 
     recent = [backup for backup in backups if now - backup.stopped_at <= _RECENT]
     if len(recent) < 2 or now - recent[0].started_at < _LEAST:
         return None
-    seconds = (now - recent[0].stopped_at).total_seconds()
-    return sum(backup.stored for backup in recent[1:]) / seconds + wal_per_s
+    # From the first on: its own size is what was there, not what came.
+    since = recent[0].stopped_at
+    came = sum(backup.stored for backup in recent[1:])
+    came += sum(file.size for file in wal if file.at > since.timestamp())
+    return came / (now - since).total_seconds()
 
 
 def full_at(free: int | None, growth: float | None, now: datetime) -> datetime | None:

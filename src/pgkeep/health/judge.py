@@ -4,32 +4,28 @@ From coverage, never from exit codes. Idle, empty and brand-new are normal; unkn
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from pgkeep.config.sections import ClusterConfig
 from pgkeep.health.backups import of_backups
 from pgkeep.health.condition import Condition, Kind, Level
-from pgkeep.health.forecast import RestoreTime, full_at, growth_per_s, restore_time
+from pgkeep.health.forecast import RestoreTime, Stored, full_at, growth_per_s
 from pgkeep.health.health import Health, Proven, RepositoryRoom, State
+from pgkeep.health.objectives import (
+    Exposure,
+    exposure,
+    newest_span,
+    of_objectives,
+    time_to_restore,
+)
 from pgkeep.health.proofs import of_proofs
 from pgkeep.health.seen import Seen
 from pgkeep.health.server import of_server
-from pgkeep.model.coverage import Span
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_size
 
-_NEAR: Final = 0.8  # of an objective: it is at risk before it breaks
 _FULL_WARNING: Final = timedelta(days=14)
 _FULL_CRITICAL: Final = timedelta(days=2)
-
-
-@dataclass(frozen=True, slots=True)
-class _Exposure:
-    """What is written and not in the repository yet."""
-
-    bytes: int | None = None
-    seconds: float | None = None  # since it may have been written; 0: nothing is
 
 
 def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
@@ -38,8 +34,8 @@ def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
     record = listing.record.newest if listing else None
     backups = record.backups if record else ()
     proven = _proven(seen)
-    exposure = _exposure(seen)
-    restore = _restore_time(seen)
+    loss = exposure(seen)
+    restore = time_to_restore(seen)
     rooms = _rooms(seen, config)
     conditions = [
         *_of_troubles(seen),
@@ -48,8 +44,7 @@ def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
         *of_proofs(seen, config),
         *_of_rooms(seen, rooms),
         *_of_copies(seen),
-        *_of_rpo(seen, config, exposure),
-        *_of_rto(seen, config, restore),
+        *of_objectives(seen, config, loss, restore),
     ]
     conditions.sort(key=lambda one: (one.level is not Level.CRITICAL, one.kind, one.subject))
     dumps = [dump.taken_at for dump in seen.dumps]
@@ -57,7 +52,7 @@ def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
         cluster=seen.cluster,
         state=_state(seen, conditions),
         looked_at=seen.now,
-        protected_to=_newest(seen, exposure),
+        protected_to=_newest(seen, loss),
         protected_from=_oldest(seen),
         proven=proven,
         conditions=tuple(conditions),
@@ -65,12 +60,12 @@ def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
         newest_backup_at=backups[-1].stopped_at if backups else None,
         newest_dump_at=max(dumps, default=None),
         cluster_bytes=seen.server.size if seen.server else (backups[-1].size if backups else None),
-        wal_behind_bytes=exposure.bytes,
-        wal_behind_s=exposure.seconds,
+        wal_behind_bytes=loss.bytes,
+        wal_behind_s=loss.seconds,
         wal_bytes_per_s=seen.room.rate if seen.room else None,
         pg_wal_full_in_s=seen.room.seconds_left if seen.room and seen.room.is_behind else None,
         restore_s=restore.seconds if restore else None,
-        rpo_s=exposure.seconds,
+        rpo_s=loss.seconds,
         rpo_goal_s=float(config.objectives.rpo) or None,
         rto_goal_s=float(config.objectives.rto) or None,
         repositories=rooms,
@@ -86,24 +81,17 @@ def _state(seen: Seen, conditions: list[Condition]) -> State:
     return State.AT_RISK if conditions else State.PROTECTED
 
 
-def _span(seen: Seen) -> Span | None:
-    """Return the newest stretch of moments that can be restored."""
-    record = seen.listing.record.newest if seen.listing else None
-    latest = record.coverage.latest if record else None
-    return latest.spans[-1] if latest and latest.spans else None
-
-
-def _newest(seen: Seen, exposure: _Exposure) -> datetime | None:
+def _newest(seen: Seen, loss: Exposure) -> datetime | None:
     """Return up to when everything can be restored: now, if nothing waits to be archived."""
     newest = seen.listing.newest if seen.listing else None
-    if newest is not None and exposure.seconds is not None:
-        return max(newest, seen.now - timedelta(seconds=exposure.seconds))
+    if newest is not None and loss.seconds is not None:
+        return max(newest, seen.now - timedelta(seconds=loss.seconds))
     return newest
 
 
 def _oldest(seen: Seen) -> datetime | None:
     """Return from when on every moment can be restored, up to the newest."""
-    span = _span(seen)
+    span = newest_span(seen)
     record = seen.listing.record.newest if seen.listing else None
     if span is None or record is None:
         return None
@@ -121,44 +109,6 @@ def _proven(seen: Seen) -> Proven | None:
     return Proven(drill.id, drill.finished_at, took, drill.of)
 
 
-def _exposure(seen: Seen) -> _Exposure:
-    """Say what would be lost if the server died now.
-
-    Positions tell how much. How old it is nobody can tell exactly: not older than the end of the
-    newest file that was archived; nor than archive_timeout, for a server that archives.
-    """
-    span, server = _span(seen), seen.server
-    newest = seen.listing.newest if seen.listing else None
-    if span is None or newest is None:
-        return _Exposure()
-    if server is None:
-        age = (seen.now - newest).total_seconds()
-        return _Exposure(None, max(0.0, age) if seen.has_server else None)
-    behind = max(0, server.lsn - span.end)
-    if behind == 0:
-        return _Exposure(0, 0.0)
-    archived = server.archiver.last_archived_time
-    age = (seen.now - max(newest, archived or newest)).total_seconds()
-    if server.archive_timeout and server.archiving and server.archiver.failed_at is None:
-        # An idle server ends no segment: then nothing of what waits matters to anybody.
-        age = min(age, float(server.archive_timeout))
-    return _Exposure(behind, max(0.0, age))
-
-
-def _restore_time(seen: Seen) -> RestoreTime | None:
-    record = seen.listing.record.newest if seen.listing else None
-    span = _span(seen)
-    if seen.listing is None or record is None or span is None:
-        return None
-    by_id = {backup.id: backup for backup in record.backups}
-    base = by_id.get(span.backups[-1])
-    if base is None:
-        return None
-    drill = seen.listing.drills.last_passed
-    measures = drill.measures if drill else None
-    return restore_time(base.size, max(0, span.end - base.start_lsn), measures)
-
-
 def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
     """Return how full each repository is, and when it will be full."""
     backups = seen.listing.backups if seen.listing else []
@@ -166,8 +116,7 @@ def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
     window = timedelta(seconds=retention.window)
     kept = retention.daily or retention.weekly or retention.monthly or retention.yearly
     settled = bool(kept or window) and bool(backups) and seen.now - backups[0].started_at > window
-    rate = seen.room.rate if seen.room else 0.0
-    growth = None if settled else growth_per_s(backups, rate, seen.now)
+    growth = None if settled else growth_per_s(backups, _archived(seen), seen.now)
     return tuple(
         RepositoryRoom(
             place.room.name,
@@ -178,6 +127,14 @@ def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
         )
         for place in seen.places
     )
+
+
+def _archived(seen: Seen) -> list[Stored]:
+    """Return what each WAL file in the repository takes, and when it came."""
+    parts = seen.listing.record.generations if seen.listing else ()
+    return [
+        Stored(stat.modified, stat.size) for part in parts for stat in part.listing.stats.values()
+    ]
 
 
 def _of_rooms(seen: Seen, rooms: tuple[RepositoryRoom, ...]) -> Iterator[Condition]:
@@ -247,51 +204,6 @@ def _of_troubles(seen: Seen) -> Iterator[Condition]:
                 trouble.hint or f"pgkeep --repository {trouble.what} check",
                 subject=trouble.what,
             )
-
-
-def _of_rpo(seen: Seen, config: ClusterConfig, exposure: _Exposure) -> Iterator[Condition]:
-    goal, server = config.objectives.rpo, seen.server
-    if not goal or seen.listing is None:
-        return
-    if exposure.seconds is not None and exposure.seconds > goal * _NEAR:
-        broken = exposure.seconds > goal
-        behind = f", {format_size(exposure.bytes)} of WAL" if exposure.bytes else ""
-        yield (seen.critical if broken else seen.warning)(
-            Kind.RPO_AT_RISK,
-            f"up to {format_duration(exposure.seconds)} would be lost now; "
-            f"the objective is {format_duration(goal)}",
-            f"what was written since is not archived{behind}",
-            "pgkeep wal status",
-            subject="now",
-        )
-    if server is not None and not server.in_recovery and server.archiving:
-        timeout = server.archive_timeout
-        if not timeout or timeout > goal:
-            said = f"archive_timeout is {timeout} s" if timeout else "archive_timeout is off"
-            yield seen.warning(
-                Kind.RPO_AT_RISK,
-                f"a quiet server can lose more than the objective of {format_duration(goal)}",
-                f"{said}: a segment that does not fill up is not archived",
-                f"ALTER SYSTEM SET archive_timeout = '{max(1, goal // 2)}s'; "
-                "SELECT pg_reload_conf()",
-                subject="archive_timeout",
-            )
-
-
-def _of_rto(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> Iterator[Condition]:
-    goal = config.objectives.rto
-    if not goal or restore is None or restore.seconds <= goal * _NEAR:
-        return
-    basis = (
-        "by the newest drill" if restore.measured else "by rates not measured here: pgkeep drill"
-    )
-    yield (seen.critical if restore.seconds > goal else seen.warning)(
-        Kind.RTO_AT_RISK,
-        f"a restore would take {format_duration(restore.seconds)}; "
-        f"the objective is {format_duration(goal)}",
-        f"estimated {basis}, from the size of the cluster and the WAL since the newest backup",
-        "pgkeep backup: less WAL to replay; then pgkeep drill to measure again",
-    )
 
 
 def _notes(seen: Seen, restore: RestoreTime | None) -> Iterator[str]:

@@ -49,12 +49,7 @@ def see(app: App) -> Seen:
     """Ask everything that can be asked. Raise only what is wrong with the config."""
     troubles: list[Trouble] = []
     cluster, now = app.cluster_name, datetime.now(UTC)
-    listing = _tried("repository", troubles, lambda: list_cluster(app.cluster_to_read))
-    found = _tried("repository", troubles, lambda: dumps.dumps(app.cluster_to_read))
-    if listing is not None:
-        troubles += [
-            Trouble(place.title, str(error), error.hint) for place, error in app.copies.away
-        ]
+    # First: what it says that it has archived must then be in the repository.
     server, directory = None, app.settings.data_directory
     has_server = bool(app.settings.conninfo.reveal())
     if has_server:
@@ -62,17 +57,28 @@ def see(app: App) -> Seen:
         if asked is not None:
             server, said = asked
             directory = directory or said
+    listing = _tried("repository", troubles, lambda: list_cluster(app.cluster_to_read))
+    found = _tried("repository", troubles, lambda: dumps.dumps(app.cluster_to_read))
+    if listing is not None:
+        troubles += [
+            Trouble(place.title, str(error), error.hint) for place, error in app.copies.away
+        ]
     return Seen(
         cluster=cluster,
         now=now,
         listing=listing,
         dumps=() if found is None else found.dumps,
+        bad_dumps=() if found is None else tuple(_bad(one) for one in found.unreadable),
         server=server,
         has_server=has_server,
         room=look_at_pg_wal(directory) if directory else None,
         places=tuple(_places(app, listing)),
         troubles=tuple(dict.fromkeys(troubles)),
     )
+
+
+def _bad(dump: dumps.UnreadableDump) -> Trouble:
+    return Trouble(str(dump.id), dump.why, dump.error.hint)
 
 
 def _tried(what: str, troubles: list[Trouble], ask: Callable[[], _Found]) -> _Found | None:

@@ -52,6 +52,7 @@ class Seen:
     now: datetime
     listing: Listing | None = None
     dumps: tuple[Dump, ...] = ()
+    bad_dumps: tuple[Trouble, ...] = ()  # whose manifests cannot be read
     server: ServerSeen | None = None
     has_server: bool = True  # the config says how to connect
     room: WalRoom | None = None

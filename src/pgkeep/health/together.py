@@ -47,6 +47,7 @@ def look_together(
     look_at: Look,
     limit_s: float,
     advance: Callable[[int], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[Health]:
     """Look at clusters, each in a thread of its own; return their health in the same order.
 
@@ -57,14 +58,15 @@ def look_together(
     began: dict[str, float] = {}
     found: dict[str, Health] = {}
     while len(found) < len(clusters):
-        now = time.monotonic()
+        now = clock()
         busy = sum(now - moment < LONG_S for moment in began.values())
         for _ in range(min(len(waiting), AT_ONCE - busy)):
             cluster = waiting.popleft()
             began[cluster] = now
             _start(cluster, look_at, answers)
         _take(answers, began, found, _patience(began, now, limit_s))
-        for cluster in [one for one, since in began.items() if time.monotonic() - since >= limit_s]:
+        now = clock()
+        for cluster in [one for one, since in began.items() if now - since >= limit_s]:
             del began[cluster]
             found[cluster] = _hangs(cluster, limit_s)
         advance(len(found))
@@ -80,12 +82,13 @@ def _patience(began: dict[str, float], now: float, limit_s: float) -> float:
 def _take(
     answers: SimpleQueue[Health], began: dict[str, float], found: dict[str, Health], wait_s: float
 ) -> None:
-    try:
-        health = answers.get(timeout=wait_s)
-    except Empty:
-        return
-    if began.pop(health.cluster, None) is not None:  # else it comes too late
-        found[health.cluster] = health
+    """Take all answers that are there, or wait for the first."""
+    with suppress(Empty):
+        while True:
+            health = answers.get(timeout=wait_s)
+            wait_s = 0.0
+            if began.pop(health.cluster, None) is not None:  # else it comes too late
+                found[health.cluster] = health
 
 
 def _start(cluster: str, look_at: Look, answers: SimpleQueue[Health]) -> None:

@@ -40,16 +40,18 @@ class Commands:
         return self.facts.server.data_directory or DIRECTORY
 
     @property
-    def aside(self) -> str:
-        return f"{self.directory}.broken"
-
-    @property
     def beside(self) -> str:
         return f"{self.directory}.restored"
 
     @property
-    def move_aside(self) -> str:
-        return shlex.join(["mv", self.directory, self.aside])
+    def put_aside(self) -> tuple[str, ...]:
+        """What is in the way of a restore: the directory, and those of tablespaces."""
+        places = (self.directory, *self.facts.server.tablespaces)
+        return tuple(shlex.join(["mv", place, f"{place}.broken"]) for place in places)
+
+    @property
+    def pending(self) -> str:
+        return shlex.join(["ls", f"{self.directory}/pg_wal/archive_status"])
 
     @property
     def start(self) -> str:

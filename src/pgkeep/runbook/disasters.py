@@ -57,7 +57,7 @@ def _migration(c: Commands) -> Section:
         Step("If a few tables are all that is wrong: bring them back one by one.",
              (c.pgkeep("undo", "table", _TABLE, "--at", target, "--dry-run"),), c.drilled_in()),
         Step("If everything must go back: stop the server and put its directory aside. It keeps "
-             "what was written since.", (c.stop, c.move_aside), "seconds"),
+             "what was written since.", (c.stop, *c.put_aside), "seconds"),
         Step("Restore to that moment, or to a time (this one is the newest when this was written).",
              (c.pgkeep("restore", "--target-dir", c.directory, "--keep-archiving", "--to", target),
               c.pgkeep("restore", "--target-dir", c.directory, "--keep-archiving", "--to",
@@ -68,14 +68,17 @@ def _migration(c: Commands) -> Section:
 
 def _directory(c: Commands) -> Section:
     return Section("data-directory-lost", "The data directory is lost or damaged, the host lives", (
-        Words("If anything of pg_wal is left, its newest segments may be on no other disk: move "
-              "the directory aside, delete nothing."),
-        Step("Stop what still runs, and put the remains aside.",
-             (c.stop, c.move_aside), "seconds"),
-        Step("What does it hold? Is any WAL in it that was not archived?",
-             (c.pgkeep("inspect", c.aside), c.pgkeep("wal", "status")), "seconds"),
-        Step("Store each segment that was not archived, if there is any.",
-             (c.pgkeep("wal", "push", f"{c.aside}/pg_wal/SEGMENT"),), "seconds for each"),
+        Words("If anything of pg_wal is left, its newest segments may be on no other disk: delete "
+              "nothing, and store them from where they lie. Out of another directory they would be "
+              "refused, as those of a copy."),
+        Step("Stop what still runs. What does the directory hold?",
+             (c.stop, c.pgkeep("inspect", c.directory)), "seconds"),
+        Step("Which WAL was not archived? Names that end in .ready; the repository's side as well.",
+             (c.pending, c.pgkeep("wal", "status")), "seconds"),
+        Step("Store each of those segments, the oldest first, if there are any.",
+             (c.pgkeep("wal", "push", f"{c.directory}/pg_wal/SEGMENT"),), "seconds for each"),
+        Step("Put the remains aside. Of a tablespace on a disk of its own, what is in it.",
+             c.put_aside, "seconds"),
         Step("Hear what will be done; then do it.", _whole(c), c.restored_in()),
         *_up_again(c),
         Step("Single bad pages, in a directory that is else whole, with the server stopped: no "

@@ -8,6 +8,8 @@ from pgkeep.health.condition import Condition, Kind, Level
 from pgkeep.health.health import Health, State
 from pgkeep.service.jobs.job import JobRun, JobState
 
+# Ends that tell something of a command; a job that was cancelled or cut short tells nothing.
+TELLING: Final = (JobState.DONE, JobState.NO, JobState.FAILED, JobState.TIMED_OUT)
 _BAD: Final = (JobState.FAILED, JobState.TIMED_OUT)
 _WORD: Final = {JobState.FAILED: "failed", JobState.TIMED_OUT: "took too long and was stopped"}
 
@@ -16,7 +18,7 @@ def newest_of_each(runs: Sequence[JobRun]) -> list[JobRun]:
     """Return, of runs with the newest first, the newest that is over of each kind."""
     found: dict[str, JobRun] = {}
     for run in runs:
-        if run.state.is_over and run.state not in (JobState.CANCELLED, JobState.INTERRUPTED):
+        if run.state in TELLING:
             found.setdefault(run.job.kind, run)
     return list(found.values())
 

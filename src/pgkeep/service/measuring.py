@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pgkeep.health.metrics import Ran, metrics
 from pgkeep.service.board import Board
 from pgkeep.service.jobs.job import JobState
-from pgkeep.service.judging import newest_of_each
-
-_RECENT = 200  # runs of a cluster in which the newest of each kind is looked for
+from pgkeep.service.judging import TELLING
 
 
 def metrics_of(board: Board) -> bytes:
@@ -18,9 +16,9 @@ def metrics_of(board: Board) -> bytes:
 
 
 def _ran(board: Board) -> Iterator[Ran]:
-    for cluster in board.clusters():
-        for run in newest_of_each(board.jobs(cluster, _RECENT)):
-            if run.began_at is not None and run.ended_at is not None:
-                seconds = (run.ended_at - run.began_at).total_seconds()
-                good = run.state is JobState.DONE
-                yield Ran(cluster, run.job.kind, good, seconds, run.ended_at)
+    known = set(board.clusters())
+    for run in board.ledger.newest_of_each(TELLING):
+        if run.job.cluster in known and run.began_at is not None and run.ended_at is not None:
+            seconds = (run.ended_at - run.began_at).total_seconds()
+            good = run.state is JobState.DONE
+            yield Ran(run.job.cluster, run.job.kind, good, seconds, run.ended_at)

@@ -6,27 +6,12 @@ from typing import Annotated
 import typer
 
 from pgkeep.cli.context import Context
-from pgkeep.cli.drilling.page import CannotWritePage
-from pgkeep.cli.pages import write_whole
 
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write it there; else it is printed."),
 ]
 Html = Annotated[bool, typer.Option("--html", help="A page for browsers and printers.")]
-
-
-class CannotWriteRunbook(CannotWritePage):
-    """The runbook cannot be written to its file."""
-
-    code = "cannot-write-runbook"
-
-    def __str__(self) -> str:
-        return f"cannot write the runbook to {self.file}: {self.why}"
-
-    @property
-    def hint(self) -> str:
-        return "name another --output, or print it: pgkeep runbook"
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +27,7 @@ def runbook(here: typer.Context, *, output: Output = None, html: Html = False) -
     from datetime import UTC, datetime
 
     from pgkeep.cli.recording import new_act, record
+    from pgkeep.cli.runbooks.writing import write_runbook
     from pgkeep.config.shown import fingerprint
     from pgkeep.repository.acts.act import RUNBOOK
     from pgkeep.runbook.html import html as as_html
@@ -55,7 +41,7 @@ def runbook(here: typer.Context, *, output: Output = None, html: Html = False) -
     text = as_html(page) if html else markdown(page)
     place = str(output.absolute()) if output else ""
     if output is not None:
-        _write(output, text)
+        write_runbook(output, text)
     known = {"file": place or "printed", "config": fingerprint(context.app.loaded.table)}
     record(context, new_act(facts.cluster, RUNBOOK, None, known))
     context.close()
@@ -64,10 +50,3 @@ def runbook(here: typer.Context, *, output: Output = None, html: Html = False) -
     context.result(result, lambda _: f"wrote {place}" if place else text)
     for trouble in facts.troubles:
         context.note(f"warning: not all could be asked, and the page says so: {trouble}")
-
-
-def _write(output: Path, text: str) -> None:
-    try:
-        write_whole(output, text)
-    except OSError as error:
-        raise CannotWriteRunbook((error.strerror or str(error)).lower(), str(output)) from error

@@ -4,9 +4,10 @@ A file that is damaged is put aside, and a new one begun. All methods may be cal
 """
 
 import contextlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,10 +25,11 @@ FILE: Final = "jobs.sqlite"
 _VERSION: Final = 1
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, cluster TEXT NOT NULL, state TEXT NOT NULL,
+    id TEXT PRIMARY KEY, cluster TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
     asked_at REAL NOT NULL, run BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS runs_by_time ON runs (asked_at);
+CREATE INDEX IF NOT EXISTS runs_by_kind ON runs (cluster, kind, state, asked_at);
 CREATE TABLE IF NOT EXISTS settled (
     cluster TEXT, kind TEXT, due_at REAL NOT NULL, PRIMARY KEY (cluster, kind)
 );
@@ -96,9 +98,10 @@ class Ledger:
         if len(content) > _REPORT_LIMIT:
             content = msgspec.json.encode(replace(run, report=None))
         job = run.job
-        row = (job.id, job.cluster, run.state.value, job.asked_at.timestamp(), content)
+        of = (job.cluster, job.kind, run.state.value)
+        row = (job.id, *of, job.asked_at.timestamp(), content)
         with self._writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", row)
+            connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def get(self, id: str) -> JobRun:
         """Return a run. Raise NoSuchJob."""
@@ -112,6 +115,15 @@ class Ledger:
         where = "WHERE cluster = ?" if cluster is not None else ""
         given = (cluster,) if cluster is not None else ()
         return self._runs(f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?", (*given, limit))
+
+    def newest_of_each(self, states: Collection[JobState]) -> list[JobRun]:
+        """Return, of each cluster and kind, the newest run that is in one of these states."""
+        wanted = json.dumps([state.value for state in states])
+        newest = (
+            "SELECT id, max(asked_at) FROM runs "
+            "WHERE state IN (SELECT value FROM json_each(?)) GROUP BY cluster, kind"
+        )
+        return self._runs(f"WHERE id IN (SELECT id FROM ({newest}))", (wanted,))  # noqa: S608 - ours
 
     def not_over(self) -> list[JobRun]:
         """Return the runs that wait or run."""
