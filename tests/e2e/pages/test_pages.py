@@ -156,3 +156,18 @@ def test_a_sandbox_is_opened_and_says_how_to_look_into_it(visit: Visit, kept: Ke
         visitor.shoot("sandbox")
     finally:
         kept.run("undo", "sandbox", "--stop").ok()
+
+
+def test_a_job_is_listed_with_its_command_and_log(visit: Visit, kept: Kept) -> None:
+    job = kept.run("jobs", "run", "--follow", "--json", "--", "verify").ok().json["job"]
+    visitor = visit()
+    page = visitor.arrive("viewer", "/jobs?cluster=main", "Jobs")
+    listed = page.get_by_role("region", name="Jobs", exact=True)
+    expect(listed).to_contain_text("verify")
+    visitor.shoot("jobs")
+    visitor.open(f"/jobs?cluster=main&job={job['id']}")
+    chosen = page.get_by_role("region", name="Chosen job")
+    expect(chosen).to_contain_text("done")
+    expect(chosen.locator("code").first).to_have_text("pgkeep --cluster main verify")
+    visitor.open("/jobs?cluster=main&job=nothing")
+    expect(page.get_by_role("alert")).to_be_visible()
