@@ -14,6 +14,7 @@ from pgkeep.service.jobs.commands import KINDS, Kind, NotAJob, in_the_way, kind_
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState, Progressed
 from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
+from pgkeep.service.judging import TELLING
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -89,6 +90,21 @@ def test_the_newest_come_first_and_old_ones_go(tmp_path: Path) -> None:
     assert [run.job.id for run in ledger.not_over()] == ["w"]
     assert sorted(ledger.forget_before(NOW + timedelta(minutes=3))) == ["0", "1", "2"]
     assert [run.job.id for run in ledger.not_over()] == ["w"]  # what runs is never forgotten
+
+
+def test_of_each_cluster_and_kind_the_newest_that_tells_something(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for id, words, cluster, state in [
+        ("a", "backup", "shop", JobState.DONE),
+        ("b", "backup", "shop", JobState.FAILED),
+        ("c", "backup", "shop", JobState.CANCELLED),
+        ("d", "drill", "shop", JobState.NO),
+        ("e", "backup", "other", JobState.DONE),
+        ("f", "backup", "other", JobState.RUNNING),
+    ]:
+        ledger.put(JobRun(job(id, words, cluster=cluster, minutes=ord(id)), state))
+    assert {run.job.id for run in ledger.newest_of_each(TELLING)} == {"b", "d", "e"}
+    assert ledger.newest_of_each(()) == []
 
 
 def test_what_is_settled_is_kept(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from pgkeep import __version__, config_file
+from pgkeep.cli.advising import command as advising
 from pgkeep.cli.alerting import command as alert
 from pgkeep.cli.census import command as census
 from pgkeep.cli.checklisting import command as checklist
@@ -175,7 +176,7 @@ def build_app(context: Context) -> typer.Typer:
     for part in (
         *(setup, backup, restore, dump, verify, drill, copy),
         *(repair, retention, wal, census, point, cost, undo),
-        *(serving, alert, health, checklist, runbook, users),
+        *(serving, alert, health, checklist, runbook, users, advising),
     ):
         part.register(app)
     app.command("demo")(_demo)

@@ -27,7 +27,7 @@ def status(
         str, typer.Option(metavar="DURATION", help="A cluster that takes longer is unknown.")
     ] = _LIMIT,
 ) -> int:
-    """Show up to when each cluster can be restored, and what endangers that.
+    """Show up to when each cluster can be restored, and what is wrong.
 
     Asks the running service, which looks all the time; without one it looks by itself. Exit status
     3 when something is critical.

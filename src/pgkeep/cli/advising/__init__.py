@@ -1,0 +1,1 @@
+"""The adviser: the command, its questions and its text."""
