@@ -190,6 +190,7 @@ export default {
       for (const row of rows.filter((r) => r.kind !== "event")) y = this.row(row, y);
       if (this.drawing.bins.length) y = this.activity(y);
       svg.setAttribute("height", y + 6);
+      svg.dataset.view = `${Math.round(this.from)}-${Math.round(this.to)}`;
       this.into = lines;
       this.ticks(y);
       this.into = svg;
