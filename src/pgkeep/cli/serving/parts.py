@@ -37,8 +37,9 @@ class ServiceParts:
         if not self._page:
             return (CommandSocket(board),)
         from pgkeep.api.serving import HttpFace
+        from pgkeep.web.build import mount
 
-        return (CommandSocket(board), HttpFace(board, self._listen, say=_say))
+        return (CommandSocket(board), HttpFace(board, self._listen, mount, say=_say))
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,24 @@
+"""Puts the page beside the API. Once in a process: NiceGUI has one application of its own."""
+
+from fastapi import FastAPI
+from nicegui import app as framework
+from nicegui import ui
+
+from pgkeep.api.parts import Parts
+from pgkeep.api.users import Users
+from pgkeep.service.board import Board
+from pgkeep.web.pages import jobs, login, overview, timeline
+from pgkeep.web.site import Site
+from pgkeep.web.theme import ASSETS
+
+
+def mount(app: FastAPI, board: Board, users: Users) -> None:
+    """Have an application of build_api() show the pages as well, behind its gate."""
+    parts: Parts = app.state.pgkeep
+    assert parts.board is board
+    assert parts.users is users
+    site = Site(parts)
+    framework.add_static_files("/assets", str(ASSETS))
+    for page in (login, overview, timeline, jobs):
+        page.register(site)
+    ui.run_with(app, title="pgkeep", dark=None, show_welcome_message=False, reconnect_timeout=30)

@@ -1,0 +1,272 @@
+"""Timeline: what can be restored of a cluster, and what becomes of any one moment."""
+
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from nicegui import run, ui
+
+from pgkeep.api.rights import NEEDS
+from pgkeep.errors import PgkeepError
+from pgkeep.model.target import AtTime
+from pgkeep.service.jobs.job import Job
+from pgkeep.units import format_duration, format_size
+from pgkeep.web import pieces
+from pgkeep.web.following import Following
+from pgkeep.web.site import Site
+from pgkeep.web.timeline.asking import (
+    Answer,
+    Wanted,
+    ask,
+    canonical,
+    new_directory,
+    restore_words,
+)
+from pgkeep.web.timeline.chart import Chart
+from pgkeep.web.timeline.dialogs import restore_dialog, sandbox_dialog
+from pgkeep.web.timeline.drawing import drawing
+from pgkeep.web.timeline.facts import Facts
+from pgkeep.web.timeline.reading import read
+from pgkeep.web.visit import Visit, notice, say
+from pgkeep.web.words import target_time
+
+_REFRESH_S: Final = 60.0
+_LEGEND: Final = (
+    ("Can be restored", "--pk-band"),
+    ("Hole", "--pk-bad"),
+    ("Backup", "--pk-accent"),
+    ("Dump", "--pk-unknown"),
+    ("Restore point", "--pk-warn"),
+    ("Drill that passed", "--pk-good"),
+    ("Destroyed something", "--pk-bad"),
+)
+
+
+def register(site: Site) -> None:
+    site.page("/timeline", "Timeline", _timeline)
+
+
+async def _timeline(visit: Visit) -> None:
+    if not visit.cluster:
+        ui.label("The config describes no cluster.").classes("pk-notice")
+        return
+    board, cluster = visit.board, visit.cluster
+    await visit.load(
+        lambda: read(board.app(cluster), board.now()), lambda facts: _show(visit, facts)
+    )
+
+
+def _show(visit: Visit, facts: Facts) -> None:
+    _Timeline(visit, facts)
+
+
+class _Timeline:
+    """The page, once its facts are read."""
+
+    def __init__(self, visit: Visit, facts: Facts) -> None:
+        self._visit = visit
+        with ui.element("section").classes("pk-card").props('aria-label="Timeline"'):
+            self._toolbar()
+            self._chart = Chart(drawing(facts, visit.zone), self._moment, self._mark)
+            _legend()
+            self._notes = ui.element("div").classes("pk-stack")
+        with ui.element("section").classes("pk-card").props('aria-label="Moment"'):
+            self._ask_row()
+            self._answer = ui.element("div").classes("pk-stack").props('aria-live="polite"')
+        self._work = ui.element("div").classes("pk-stack")
+        with ui.expansion("As text").classes("w-full").props("dense"):
+            self._text = ui.element("div").classes("pk-stack")
+        self._tell(facts)
+        self._asked = 0
+        visit.live(_REFRESH_S, self._again)
+        wanted = visit.query.get("to", "")
+        if wanted:
+            self._input.set_value(wanted)
+            ui.timer(0, self._look_up, once=True)
+
+    def _toolbar(self) -> None:
+        with ui.row().classes("pk-row tight"):
+            for title, seconds in (("Hour", 3600), ("Day", 86400), ("Week", 604800)):
+                self._tool(title, lambda s=seconds: self._chart.show_last(s), f"The last {title}")
+            self._tool("All", self._show_all, "All that is known")
+            ui.space()
+            for icon, title, factor in (("zoom_in", "Zoom in", 0.6), ("zoom_out", "Zoom out", 1.7)):
+                button = ui.button(icon=icon, on_click=lambda f=factor: self._chart.zoom(f))
+                button.props(f'flat dense round aria-label="{title}"').classes("pk-icon")
+
+    def _show_all(self) -> None:
+        self._chart.show_all()
+
+    @staticmethod
+    def _tool(title: str, act: Any, name: str) -> None:
+        button = ui.button(title, on_click=act).classes("pk-plain")
+        button.props(f'unelevated dense no-caps padding="2px 10px" aria-label="{name}"')
+
+    def _ask_row(self) -> None:
+        with ui.row().classes("pk-row top"):
+            self._input = ui.input("Moment", value="latest").classes("pk-moment")
+            self._input.props(
+                'outlined dense hint="Click on the timeline, or type what restore --to takes: '
+                'latest, a time, xid:…, lsn:…, name:…"'
+            )
+            self._input.on("keydown.enter", self._typed)
+            self._before = ui.checkbox("just before it")
+            ui.button("Look up", on_click=self._typed).props("unelevated").classes("pk-primary")
+
+    def _tell(self, facts: Facts) -> None:
+        self._notes.clear()
+        with self._notes:
+            for note in facts.notes:
+                ui.label(note).classes("pk-muted pk-small pk-wrap")
+            if not facts.lanes:
+                ui.label("Nothing can be restored yet: there is no backup.").classes(
+                    "pk-notice warn"
+                )
+        self._text.clear()
+        with self._text:
+            _as_text(self._visit, facts)
+
+    async def _again(self) -> None:
+        visit = self._visit
+        try:
+            app = visit.board.app(visit.cluster)
+            facts = await run.io_bound(read, app, visit.board.now())
+        except PgkeepError:
+            return  # the overview tells what is wrong; what is drawn stays
+        if facts is not None:
+            self._chart.draw(drawing(facts, visit.zone))
+            self._tell(facts)
+
+    async def _moment(self, ms: int) -> None:
+        self._before.set_value(False)
+        self._input.set_value(target_time(datetime.fromtimestamp(ms / 1000, UTC)))
+        await self._look_up()
+
+    async def _mark(self, mark: Mapping[str, Any]) -> None:
+        if not mark["target"]:
+            return
+        self._before.set_value(bool(mark["before"]))
+        self._input.set_value(str(mark["target"]))
+        await self._look_up(int(mark["at"]))
+
+    async def _typed(self) -> None:
+        await self._look_up()
+
+    async def _look_up(self, at: int | None = None) -> None:
+        visit = self._visit
+        if not visit.is_current():
+            ui.navigate.to("/login")
+            return
+        self._asked += 1
+        mine = self._asked
+        wanted = Wanted(str(self._input.value or "").strip(), bool(self._before.value))
+        self._chart.choose(at if at is not None else _moment_of(wanted.text, visit))
+        self._answer.clear()
+        with self._answer, ui.row().classes("pk-row"):
+            ui.spinner(size="20px")
+            ui.label("Looking it up in the archived WAL…").classes("pk-muted")
+        app = visit.board.app(visit.cluster)
+        answer = await run.io_bound(ask, app, wanted, visit.zone, _directory(visit))
+        if mine != self._asked or answer is None:
+            return  # another moment was chosen meanwhile
+        self._answer.clear()
+        with self._answer:
+            self._show(answer)
+
+    def _show(self, answer: Answer) -> None:
+        visit, plan = self._visit, answer.plan
+        if plan is None:
+            assert answer.error is not None
+            word = "no room for it" if answer.no_room else "cannot be reached"
+            pieces.badge(word, "bad", "error")
+            notice(answer.error)
+            return
+        pieces.badge("can be restored", "good", "check_circle")
+        how = "by the last drill" if answer.measured else "a guess: no drill has measured it here"
+        pieces.facts(
+            [
+                ("Moment", _in_words(answer, visit)),
+                ("Backup", f"{plan.backup.id}, of {visit.long(plan.backup.stopped_at)}"),
+                ("Stops", str(plan.stop) if plan.stop else "at the end of the archived WAL"),
+                ("Timeline", str(plan.timeline)),
+                ("WAL to replay", f"at most {format_size(plan.wal_bytes)}"),
+                ("Takes", f"about {format_duration(answer.seconds)} ({how})"),
+                *(("Note", warning) for warning in plan.warnings),
+            ]
+        )
+        words = restore_words(answer, plan.target_dir)
+        pieces.command(pieces.pgkeep_words(visit, words))
+        with ui.row().classes("pk-row"):
+            self._act("Restore here…", "restore", answer, _why_no_restore(visit))
+            self._act("Open a sandbox here…", "sandbox", answer, "")
+
+    def _act(self, title: str, act: str, answer: Answer, why_not: str) -> None:
+        visit = self._visit
+
+        def show() -> None:
+            made = restore_dialog if act == "restore" else sandbox_dialog
+            with self._work:
+                made(visit, answer, self._started).open()
+
+        button = ui.button(title, on_click=show).props("unelevated")
+        button.classes("pk-primary" if act == "restore" else "pk-plain")
+        if not visit.may(act):
+            why_not = f"It takes role {NEEDS[act]}; you are {visit.user.role}."
+        if why_not:
+            button.disable()
+            ui.label(why_not).classes("pk-muted pk-small")
+
+    def _started(self, job: Job) -> None:
+        with self._work, ui.element("section").classes("pk-card") as card:
+            card.props('aria-label="What was started"')
+            try:
+                Following(self._visit, job.id)
+            except PgkeepError as error:
+                say(error)
+
+
+def _directory(visit: Visit) -> str:
+    tops = visit.board.config.config.service.restore_directories
+    return new_directory(
+        tops[0] if tops else tempfile.gettempdir(), visit.cluster, visit.board.now()
+    )
+
+
+def _why_no_restore(visit: Visit) -> str:
+    if visit.board.config.config.service.restore_directories:
+        return ""
+    return "Restoring from here is off: [service] restore_directories names no folder."
+
+
+def _moment_of(text: str, visit: Visit) -> int | None:
+    try:
+        target, _ = canonical(text, visit.zone)
+    except PgkeepError:
+        return None
+    return int(target.time.timestamp() * 1000) if isinstance(target, AtTime) else None
+
+
+def _in_words(answer: Answer, visit: Visit) -> str:
+    before = "just before " if answer.wanted.before else ""
+    target, typed = canonical(answer.target, UTC)
+    return before + (visit.long(target.time) if isinstance(target, AtTime) else typed)
+
+
+def _legend() -> None:
+    with ui.element("div").classes("pk-legend"):
+        for title, colour in _LEGEND:
+            with ui.element("span").classes("key").style(f"--key: var({colour})"):
+                ui.label(title).style("display: inline")
+
+
+def _as_text(visit: Visit, facts: Facts) -> None:
+    """Tell what is drawn to whoever does not see it."""
+    for lane in facts.lanes:
+        pieces.heading(lane.title, 3)
+        rows = [("Restorable", f"{visit.long(b.start)} to {visit.long(b.end)}") for b in lane.bands]
+        rows += [("Hole", f"{gap.words}, from {visit.long(gap.start)}") for gap in lane.gaps]
+        pieces.facts(rows)
+    pieces.heading("What happened, the newest first", 3)
+    newest = list(reversed(facts.marks))[:100]
+    pieces.facts([(visit.short(m.at), ", ".join((m.title, *m.words))) for m in newest])

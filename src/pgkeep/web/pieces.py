@@ -1,0 +1,139 @@
+"""What several pages are put together from. All text is text: nothing here makes HTML of it."""
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from nicegui import ui
+
+from pgkeep.health.condition import Condition
+from pgkeep.health.health import State
+from pgkeep.service.jobs.job import JobState, Progressed
+from pgkeep.units import format_duration, format_size
+from pgkeep.web.theme import JOBS, LEVELS, STATES
+from pgkeep.web.visit import Visit
+
+
+def heading(text: str, level: int = 2) -> ui.element:
+    """Put a heading there: of its level for those who hear the page."""
+    label = ui.label(text).classes(f"pk-h{level}")
+    return label.props(f'role="heading" aria-level="{level}"')
+
+
+def badge(text: str, kind: str, icon: str = "") -> ui.element:
+    """Put a word with its colour there: kind is good, warn, bad, unknown, accent or muted."""
+    with ui.element("span").classes(f"pk-badge {kind}") as made:
+        if icon:
+            ui.icon(icon).props('aria-hidden="true"')
+        ui.label(text)
+    return made
+
+
+def state_badge(state: State | None) -> ui.element:
+    """Put a cluster's health there."""
+    if state is None:
+        return badge("not looked at yet", "muted", "hourglass_empty")
+    kind, icon = STATES[state]
+    return badge(state.value, kind, icon)
+
+
+def job_badge(state: JobState) -> ui.element:
+    """Put a job's state there."""
+    kind, icon = JOBS[state]
+    return badge(state.value, kind, icon)
+
+
+def moment(visit: Visit, at: datetime | None, *, full: bool = False) -> ui.element:
+    """Put a time there: in the viewer's zone, and with UTC in full or when it is pointed at."""
+    text = visit.long(at) if full else visit.short(at)
+    label = ui.label(text)
+    if at is not None and not full:
+        label.props(f'title="{visit.long(at)}"')
+    return label
+
+
+def command(words: str | Sequence[str]) -> ui.element:
+    """Put a command there, with a button that copies it."""
+    text = words if isinstance(words, str) else shlex.join(words)
+    with ui.element("div").classes("pk-command") as made:
+        with ui.element("code"):
+            ui.label(text).style("display: inline")
+        copy_button(text)
+    return made
+
+
+def copy_button(text: str) -> ui.button:
+    """Put a button there that copies a text."""
+    button = ui.button(icon="content_copy").props('flat dense size="sm" aria-label="Copy"')
+    button.classes("pk-icon")
+    copied = f"() => pgkeep.copy({json.dumps(text)})"
+    return button.on("click", js_handler=copied).on("click", lambda: ui.notify("Copied"))
+
+
+def pgkeep_words(visit: Visit, words: Sequence[str], cluster: str = "") -> list[str]:
+    """Return what one types for a command about a cluster, in full."""
+    return ["pgkeep", "--cluster", cluster or visit.cluster, *words]
+
+
+def condition(one: Condition) -> None:
+    """Put a condition there: effect, cause, what to type."""
+    kind, icon = LEVELS[one.level]
+    with ui.element("div").classes(f"pk-condition {kind}"):
+        with ui.row().classes("pk-row tight"):
+            badge(one.level.value, kind, icon)
+            ui.label(_capital(one.effect)).classes("pk-strong pk-wrap")
+        ui.label(_capital(one.cause)).classes("pk-muted pk-wrap")
+        if one.todo:
+            command(one.todo)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> ui.element:
+    """Put names and values there, side by side."""
+    with ui.element("dl").classes("pk-facts") as made:
+        for name, value in rows:
+            with ui.element("dt"):
+                ui.label(name)
+            with ui.element("dd"):
+                ui.label(value)
+    return made
+
+
+def progress_words(progress: Progressed | None) -> str:
+    """'copying files: 1.2 GiB of 4 GiB, 3 min left'."""
+    if progress is None:
+        return "starting"
+    done = _amount(progress.done, progress.unit)
+    of = f" of {_amount(progress.total, progress.unit)}" if progress.total else ""
+    left = f", {format_duration(progress.left_s)} left" if progress.left_s is not None else ""
+    detail = f" ({progress.detail})" if progress.detail else ""
+    counted = f": {done}{of}{left}" if progress.done or progress.total else left
+    return f"{progress.phase or 'running'}{counted}{detail}"
+
+
+def share(progress: Progressed | None) -> float | None:
+    """Return how much of the work is done, from 0 to 1, where that is known."""
+    if progress is None or not progress.total:
+        return None
+    return min(1.0, progress.done / progress.total)
+
+
+def _amount(count: int, unit: str) -> str:
+    return format_size(count) if unit == "bytes" else f"{count:,} {unit}"
+
+
+def took(began: datetime | None, ended: datetime | None) -> str:
+    """Return how long something took; '' where it has not both ends."""
+    if began is None or ended is None:
+        return ""
+    return format_duration(max(0.0, (ended - began).total_seconds()))
+
+
+def typed_name(name: str, on_change: Callable[[], object]) -> ui.input:
+    """Put a field there in which a cluster's name must be typed before something is done."""
+    field = ui.input(f"Type {name} to go on", on_change=on_change)
+    return field.props('outlined dense autocomplete="off"').classes("w-full")
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

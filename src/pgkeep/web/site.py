@@ -1,0 +1,88 @@
+"""The site: every page passes here, so that none is shown to nobody."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+from nicegui import ui
+
+from pgkeep.api.rights import NEEDS
+from pgkeep.api.sessions import current_caller
+from pgkeep.web import words
+from pgkeep.web.visit import Visit
+
+if TYPE_CHECKING:
+    from pgkeep.api.parts import Parts
+    from pgkeep.service.board import Board
+
+Build = Callable[[Visit], Awaitable[object] | object]
+LOG_IN: Final = "/login"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What pages are registered on."""
+
+    parts: "Parts"
+    paths: set[str] = field(default_factory=set)  # of pages there are
+
+    @property
+    def board(self) -> "Board":
+        return self.parts.board
+
+    def page(self, path: str, title: str, build: Build, *, act: str = "look") -> None:
+        """Have `build` fill the page at `path`, in the frame, for whoever may do `act`."""
+
+        async def shown(request: Request) -> Response | None:
+            visit = self._visit(request, path)
+            if visit is None:
+                return RedirectResponse(log_in_address(request), status_code=303)
+            await _fill(visit, title, build, act)
+            return None
+
+        self.paths.add(path)
+        ui.page(path, title=f"{title} · pgkeep", dark=None)(shown)
+
+    def _visit(self, request: Request, path: str) -> Visit | None:
+        """Return who looks at what; None: log in first."""
+        caller = current_caller(request)
+        if caller.user is None:
+            return None
+        query = dict(request.query_params)
+        clusters = self.board.clusters()
+        asked = query.get("cluster", "")
+        cluster = asked or (clusters[0] if clusters else "")
+        zone = words.zone_of(request.cookies.get("pgkeep_zone", ""))
+        return Visit(self.parts, caller, caller.user, path, cluster, zone, query, self.paths)
+
+
+async def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
+    from pgkeep.web.frame import framed
+
+    with framed(visit, title):
+        if visit.cluster and visit.cluster not in visit.board.clusters():
+            ui.label(f"The config has no cluster {visit.cluster[:80]}.").classes("pk-notice warn")
+            return
+        if not visit.user.may(act):
+            needed = NEEDS.get(act)
+            said = f"This page takes role {needed}, and {visit.user.name} is {visit.user.role}."
+            ui.label(said).classes("pk-notice warn")
+            return
+        done = build(visit)
+        if done is not None and isinstance(done, Awaitable):
+            await done
+
+
+def log_in_address(request: Request) -> str:
+    """Return the log-in page's address, with where to go on from there."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{LOG_IN}?next={quote(request.url.path + query, safe='')}"
+
+
+def address(path: str, **query: Any) -> str:
+    """Return a link within the site."""
+    kept: Mapping[str, str] = {k: str(v) for k, v in query.items() if v not in (None, "")}
+    return f"{path}?{urlencode(kept)}" if kept else path

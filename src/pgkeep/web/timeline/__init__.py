@@ -1,0 +1,1 @@
+"""The timeline of a cluster: facts, drawing, answers about one moment."""

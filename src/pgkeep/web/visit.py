@@ -1,0 +1,139 @@
+"""One page, open in one browser: who looks, at which cluster, and what they may have done."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nicegui import run, ui
+
+from pgkeep.api.errors import NotLoggedIn
+from pgkeep.api.sessions import Caller
+from pgkeep.api.users import User
+from pgkeep.errors import PgkeepError
+from pgkeep.web import words
+
+if TYPE_CHECKING:
+    from pgkeep.api.parts import Parts
+    from pgkeep.service.board import Board
+    from pgkeep.service.jobs.job import Job
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a page knows of whoever looks at it."""
+
+    parts: "Parts"
+    caller: Caller
+    user: User
+    path: str
+    cluster: str  # the one that is chosen; '' where the config has none
+    zone: tzinfo  # the viewer's
+    query: Mapping[str, str]
+    pages: Collection[str]  # paths of the pages there are
+
+    @property
+    def board(self) -> "Board":
+        return self.parts.board
+
+    def may(self, act: str) -> bool:
+        """Tell whether the role covers an act of rights.NEEDS: what it does not is not offered."""
+        return self.user.may(act)
+
+    def is_current(self) -> bool:
+        """Tell whether the log-in still lasts; a page stays open longer than that."""
+        if self.caller.session is not None:
+            return self.parts.sessions.is_current(self.caller.session)
+        return self.user.anonymous and not self.parts.users.users()
+
+    def start(self, words_: Sequence[str], confirm: str = "", cluster: str = "") -> "Job | None":
+        """Have a command run as a job; say why not, and return None, where it is refused."""
+        try:
+            self.check_log_in()
+            return self.parts.acting.start(self.caller, cluster or self.cluster, words_, confirm)
+        except PgkeepError as error:
+            say(error)
+            return None
+
+    def check_log_in(self) -> None:
+        """Raise NotLoggedIn when the log-in is over."""
+        if not self.is_current():
+            ui.navigate.to("/login")
+            raise NotLoggedIn("do this", "the log-in is over", "log in again")
+
+    def live(self, seconds: float, refresh: Callable[[], object]) -> ui.timer:
+        """Call `refresh` now and then while the page is open and the log-in lasts."""
+
+        def again() -> object:
+            if not self.is_current():
+                timer.deactivate()
+                ui.navigate.to("/login")
+                return None
+            return refresh()
+
+        timer = ui.timer(seconds, again, immediate=False)
+        return timer
+
+    async def load(
+        self, read: Callable[[], Found], show: Callable[[Found], Awaitable[None] | None]
+    ) -> None:
+        """Read from a repository beside the event loop, and show what is found, or why not."""
+        place = ui.column().classes("pk-stack")
+
+        async def fill() -> None:
+            with place:
+                waiting = ui.row().classes("pk-row")
+                with waiting:
+                    ui.spinner(size="20px")
+                    ui.label("Reading…").classes("pk-muted")
+            found: Any = await run.io_bound(_tried, read)
+            if place.is_deleted:
+                return
+            place.clear()
+            with place:
+                if isinstance(found, PgkeepError):
+                    notice(found)
+                    return
+                shown = show(found)
+                if isinstance(shown, Awaitable):
+                    await shown
+
+        ui.timer(0, fill, once=True)
+
+    # Times as this viewer reads them
+
+    def short(self, moment: datetime | None) -> str:
+        return words.short(moment, self.zone)
+
+    def long(self, moment: datetime | None) -> str:
+        return words.long(moment, self.zone)
+
+
+def _tried(read: Callable[[], Found]) -> Any:
+    try:
+        return read()
+    except PgkeepError as error:
+        return error
+
+
+def say(error: PgkeepError) -> None:
+    """Tell why something was refused or failed, with what to do next."""
+    text = sentence(error)
+    ui.notify(text, type="negative", multi_line=True, timeout=10000, close_button="Close")
+
+
+def sentence(error: PgkeepError) -> str:
+    """Return an error as people read it."""
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}. {error.hint}" if error.hint else said
+
+
+def notice(error: PgkeepError) -> None:
+    """Show an error in its place on the page."""
+    with ui.element("div").classes("pk-notice bad").props('role="alert"'):
+        said = str(error)
+        ui.label(f"{said[:1].upper()}{said[1:]}").classes("pk-strong pk-wrap")
+        if error.hint:
+            ui.label(error.hint).classes("pk-wrap")

@@ -1,0 +1,69 @@
+"""Times, ages and sizes as the page says them. Pure."""
+
+from datetime import UTC, datetime, tzinfo
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pgkeep.units import format_duration, format_size
+
+NOTHING = "–"  # noqa: RUF001 - a dash stands for "none" in tables
+
+
+def zone_of(cookie: str) -> tzinfo:
+    """Return the viewer's zone as the browser names it in a cookie; UTC where it is none."""
+    try:
+        return ZoneInfo(unquote(cookie)[:64]) if cookie else UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def short(moment: datetime | None, zone: tzinfo) -> str:
+    """'28 Nov 14:02:31': for tables; what stands beside or in its title has the year and UTC."""
+    if moment is None:
+        return NOTHING
+    here = moment.astimezone(zone)
+    return f"{here.day} {here:%b %H:%M:%S}"
+
+
+def long(moment: datetime | None, zone: tzinfo) -> str:
+    """'28 Nov 2026 14:02:31 CET (13:02:31 UTC)'; the date of UTC only where it is another."""
+    if moment is None:
+        return NOTHING
+    here, utc = moment.astimezone(zone), moment.astimezone(UTC)
+    text = f"{here.day} {here:%b %Y %H:%M:%S} {name_of(here)}"
+    if here.utcoffset() == utc.utcoffset():
+        return f"{utc.day} {utc:%b %Y %H:%M:%S} UTC"
+    day = "" if here.date() == utc.date() else f"{utc.day} {utc:%b} "
+    return f"{text} ({day}{utc:%H:%M:%S} UTC)"
+
+
+def name_of(here: datetime) -> str:
+    """Return how a zone is called at a moment: 'CET', or 'UTC+05:45' where it has no letters."""
+    name = here.tzname() or ""
+    if name.isalpha():
+        return name
+    offset = here.strftime("%z")
+    return f"UTC{offset[:3]}:{offset[3:5]}"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """'38 s ago', 'in 3 h'."""
+    seconds = (now - moment).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"{format_duration(seconds)} ago" if seconds > 0 else f"in {format_duration(-seconds)}"
+
+
+def took(seconds: float | None) -> str:
+    """Return how long something takes, or a dash."""
+    return NOTHING if seconds is None else format_duration(seconds)
+
+
+def size(count: int | None) -> str:
+    """Return bytes in words, or a dash."""
+    return NOTHING if count is None else format_size(count)
+
+
+def target_time(moment: datetime) -> str:
+    """Return a moment as `--to` takes it, to the microsecond, in UTC."""
+    return moment.astimezone(UTC).isoformat(sep=" ")
