@@ -11,7 +11,7 @@ from msgspec import Struct
 from pgkeep.config.whole import Config
 from pgkeep.config_reader import Secret, options
 
-HIDDEN: Final = "(not shown)"
+HIDDEN: Final = "hidden://not-shown"
 
 _COMMAND: Final = "passphrase_command"
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
