@@ -11,9 +11,11 @@ from msgspec import Struct
 from pgkeep.config.whole import Config
 from pgkeep.config_reader import Secret, options
 
-HIDDEN: Final = "hidden://not-shown"
+HIDDEN: Final = "(not shown)"
 
 _COMMAND: Final = "passphrase_command"
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SERVERS: Final = ("postgresql://", "postgres://")  # connection strings, as libpq takes them
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 # Of options that are no secrets, proxies and addresses may carry one all the same.
 _IN_ADDRESS: Final = re.compile(r"(://[^/@:\s]*:)[^/@\s]*@|((?:password|sig|secret|token)=)[^&\s]+")
@@ -22,7 +24,10 @@ _IN_ADDRESS: Final = re.compile(r"(://[^/@:\s]*:)[^/@\s]*@|((?:password|sig|secr
 def without_secrets(
     table: Mapping[str, Any], show: Callable[[str], str] = lambda _: HIDDEN
 ) -> dict[str, Any]:
-    """Return a parsed file's table with every secret replaced by what `show` makes of it."""
+    """Return a parsed file's table with every secret replaced.
+
+    `show` says what stands for a connection string, and for whatever is no address.
+    """
     masked: dict[str, Any] = _masked(table, Config, show)
     return masked
 
@@ -50,7 +55,7 @@ def toml(table: Mapping[str, Any]) -> str:
 
 def _masked(value: Any, kind: Any, show: Callable[[str], str]) -> Any:
     if kind is Secret:
-        return show(str.__str__(value)) if value else value
+        return _shown(str.__str__(value), show) if value else value
     model = _struct_in(kind)
     if isinstance(value, Mapping):
         if model is not None and not _is_mapping(kind):
@@ -64,6 +69,14 @@ def _masked(value: Any, kind: Any, show: Callable[[str], str]) -> Any:
     if isinstance(value, list | tuple):
         return [_masked(item, model, show) for item in value]
     return harmless(value) if isinstance(value, str) else value
+
+
+def _shown(secret: str, show: Callable[[str], str]) -> str:
+    """Return what stands for a secret; an address stays one, or the file would be refused."""
+    scheme = _SCHEME.match(secret)
+    if scheme is None or scheme[0].lower() in _SERVERS:
+        return show(secret)
+    return f"{scheme[0]}{HIDDEN}"
 
 
 def _hide(found: re.Match[str]) -> str:

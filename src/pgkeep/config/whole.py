@@ -178,9 +178,7 @@ def _check_alerts(reader: Reader, alerts: AlertsConfig, clusters: Collection[str
         parse_times(alerts.digest)
     except ValueError as error:
         raise reader.error(("alerts", "digest"), str(error), f"it takes {words.FORMS}") from None
-    # Text without an address in it is what a runbook writes in place of a secret.
-    ping = alerts.ping.reveal()
-    if "://" in ping and not ping.startswith(("http://", "https://", "hidden://")):
+    if alerts.ping and not alerts.ping.reveal().startswith(("http://", "https://")):
         raise reader.error(("alerts", "ping"), "is no address of the web", "write https://...")
     taken: set[str] = set()
     for number, channel in enumerate(alerts.channels, 1):
