@@ -95,6 +95,13 @@ class App:
         with open(file, encoding="utf-8") as opened:
             return Loaded(file, table, read_config(table, file, opened.read()))
 
+    @classmethod
+    def of(cls, loaded: Loaded, cluster: str | None = None) -> "App":
+        """Return the wiring of a config that is read already."""
+        app = cls(loaded.file, cluster)
+        app.__dict__["loaded"] = loaded
+        return app
+
     @property
     def config(self) -> Config:
         return self.loaded.config

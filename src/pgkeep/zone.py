@@ -31,6 +31,24 @@ class SessionZone(tzinfo):
         return f"the session's zone ({'/'.join(names)})"
 
 
+def in_zone(moment: datetime, zone: tzinfo) -> str:
+    """Return '2026-01-15 16:47:21+01:00', or '... UTC': as --to takes it."""
+    here = moment.astimezone(zone)
+    if not here.utcoffset():
+        return f"{here:%Y-%m-%d %H:%M:%S} UTC"
+    return here.isoformat(sep=" ", timespec="seconds")
+
+
+def in_both_zones(moment: datetime, zone: tzinfo) -> str:
+    """Return '2026-01-15 16:47:21+01:00 (15:47:21 UTC)', with UTC's date where it is another."""
+    utc, here = moment.astimezone(UTC), moment.astimezone(zone)
+    if here.utcoffset() == utc.utcoffset():
+        return in_zone(moment, UTC)
+    same_day = here.date() == utc.date()
+    shown = f"{utc:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M:%S'}}"
+    return f"{in_zone(moment, zone)} ({shown} UTC)"
+
+
 def zone_named(name: str) -> tzinfo:
     """Return the zone that the config names; '' is the session's."""
     if not name:

@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 
 from pgkeep import config_file
 from pgkeep.alerts.memory import Queued
-from pgkeep.alerts.text import Text, merged, when
+from pgkeep.alerts.text import Text, merged
 from pgkeep.config.service import ChannelConfig
 from pgkeep.health.condition import Level
+from pgkeep.zone import in_both_zones
 
 SECONDS: Final = 60.0  # for one delivery; mail servers that greylist take long
 _LOOK_S: Final = 0.2  # how soon a delivery that is to end does
@@ -131,7 +132,7 @@ class Outbox:
         with self._changed:
             if self._failing_since is None:
                 return ""
-            return f"since {when(self._failing_since, self._zone)}: {self._trouble}"
+            return f"since {in_both_zones(self._failing_since, self._zone)}: {self._trouble}"
 
     def stop(self) -> None:
         """Have it end soon; what waits may still be tried."""

@@ -1,7 +1,5 @@
 """Tells people, round by round: plans messages, remembers them, and has them delivered."""
 
-import contextlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +15,7 @@ from pgkeep.alerts.sending import Outbox
 from pgkeep.alerts.text import text_of
 from pgkeep.config.whole import Config
 from pgkeep.health.health import Health, State
-from pgkeep.repository.store.durable import write_temp
+from pgkeep.repository.store.durable import replace_file
 from pgkeep.zone import zone_named
 
 FILE: Final = "alerts.json"
@@ -110,12 +108,8 @@ def _read(path: Path) -> Kept:
 
 def _write(path: Path, kept: Kept) -> bool:
     """Write it; a full disk must not end the service, so then it is tried again next time."""
-    temp = f"{path}.new"
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temp)
-        write_temp(temp, [msgspec.json.encode(kept)])
-        os.replace(temp, path)
+        replace_file(str(path), [msgspec.json.encode(kept)])
     except OSError:
         return False
     return True

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pgkeep.alerts.sending import send
-from pgkeep.alerts.text import Text, when
+from pgkeep.alerts.text import Text
 from pgkeep.app import App
 from pgkeep.config.service import ChannelConfig
 from pgkeep.errors import PgkeepError
@@ -18,6 +18,7 @@ from pgkeep.places import record_everywhere
 from pgkeep.progress import Progress
 from pgkeep.repository.acts.act import ALERT_TEST, Act, Outcome
 from pgkeep.repository.acts.storing import act_id
+from pgkeep.zone import in_both_zones
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class AlertTest:
 def test_channels(app: App, chosen: Sequence[ChannelConfig], progress: Progress) -> AlertTest:
     """Send a message through each of some channels."""
     now, host = datetime.now(UTC), socket.gethostname()
-    body = f"This is a test, sent from {host} at {when(now, app.zone)}. Nothing is wrong."
+    body = f"This is a test, sent from {host} at {in_both_zones(now, app.zone)}. Nothing is wrong."
     progress.phase("sending a test message", len(chosen), "channels")
     tested = []
     for number, channel in enumerate(chosen, 1):

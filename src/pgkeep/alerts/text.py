@@ -1,21 +1,21 @@
 """Messages as text: the effect first, then the cause, then what to type. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
 from pgkeep.alerts.memory import Queued
 from pgkeep.alerts.plan import Item, Message, Reason
 from pgkeep.health.condition import Level
-from pgkeep.health.health import Health, State
+from pgkeep.health.health import WORST_FIRST, Health, State
 from pgkeep.units import format_duration
+from pgkeep.zone import in_both_zones
 
 _TOGETHER: Final = 3  # events of one kind and cause that are told as one
 _MANY: Final = 10  # events of one kind that are told as one, whatever their causes are
 _NAMES: Final = 10  # clusters that are named then
 _LONGEST: Final = 12_000  # characters: what mail and most chats take
 _TITLE: Final = 200  # characters
-_WORST: Final = (State.IN_DANGER, State.UNKNOWN, State.AT_RISK, State.PROTECTED)
 
 
 class Text(NamedTuple):
@@ -43,7 +43,7 @@ def merged(queue: Sequence[Queued], zone: tzinfo) -> tuple[Text, str]:
         return order.index(one.level) if one.level in order else len(order)
 
     found = sorted(queue, key=badness)
-    blocks = [f"--- {when(one.at, zone)}: {one.title}\n\n{one.body}" for one in found]
+    blocks = [f"--- {in_both_zones(one.at, zone)}: {one.title}\n\n{one.body}" for one in found]
     more = len(found) - 1
     title = f"{found[0].title} (and {more} more message{'s' * (more > 1)} that waited)"
     return Text(title, _cut(blocks)), found[0].level
@@ -126,7 +126,7 @@ def _block(group: Sequence[Item], now: datetime, zone: tzinfo) -> str:
             f"{still.get(item.reason, '')}{word}: {clusters}{_line(condition.effect)}",
             f"  cause: {cause}",
             f"  do:    {_line(condition.todo)}",
-            f"  since: {when(since, zone)}, {_age(since, now)}",
+            f"  since: {in_both_zones(since, zone)}, {_age(since, now)}",
         )
     )
 
@@ -151,7 +151,7 @@ def _names(clusters: Sequence[str]) -> str:
 
 
 def _digest(healths: Iterable[Health], now: datetime, zone: tzinfo) -> Text:
-    found = sorted(healths, key=lambda one: (_WORST.index(one.state), one.cluster))
+    found = sorted(healths, key=lambda one: (WORST_FIRST.index(one.state), one.cluster))
     bad = sum(one.state is not State.PROTECTED for one in found)
     total = len(found)
     if bad:
@@ -170,12 +170,12 @@ def sentence(health: Health, now: datetime, zone: tzinfo) -> str:
     if to is None:
         said = f"{health.cluster}: {health.state.value}; nothing can be restored"
     else:
-        said = f"{health.cluster}: {health.state.value}; protected to {when(to, zone)}"
+        said = f"{health.cluster}: {health.state.value}; protected to {in_both_zones(to, zone)}"
         said += f" ({_age(to, now)} ago)"
-        said += f", from {when(since, zone)}" if since else ""
+        said += f", from {in_both_zones(since, zone)}" if since else ""
     if proven:
         took = format_duration(proven.seconds)
-        said += f"; last proven {when(proven.at, zone)} by drill in {took}"
+        said += f"; last proven {in_both_zones(proven.at, zone)} by drill in {took}"
     elif to is not None:
         said += "; never proven by a drill"
     wrong = [
@@ -183,11 +183,3 @@ def sentence(health: Health, now: datetime, zone: tzinfo) -> str:
         for one in health.conditions
     ]
     return said + "".join(wrong)
-
-
-def when(moment: datetime, zone: tzinfo) -> str:
-    """Return a time in the reader's zone, and in UTC."""
-    utc, here = moment.astimezone(UTC), moment.astimezone(zone)
-    if here.utcoffset() == utc.utcoffset():
-        return f"{utc:%Y-%m-%d %H:%M:%S} UTC"
-    return f"{here.isoformat(sep=' ', timespec='seconds')} ({utc:%H:%M:%S} UTC)"

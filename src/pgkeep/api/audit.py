@@ -24,7 +24,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.places import record_everywhere
 from pgkeep.repository.acts.act import Act, Outcome
 from pgkeep.repository.acts.storing import act_id
-from pgkeep.repository.store.durable import temp_name, write_temp
+from pgkeep.repository.store.durable import replace_file
 from pgkeep.service.board import Board
 
 _AGAIN_S: Final = 60.0  # after a repository did not take an act
@@ -202,9 +202,7 @@ class Audit:
             return 0  # from the beginning: a repository takes an act only once
 
     def _note_sent(self, end: int) -> None:
-        temp = f"{self._sent_path}.{temp_name()}"
-        write_temp(temp, [str(end).encode()])
-        os.replace(temp, self._sent_path)
+        replace_file(str(self._sent_path), [str(end).encode()])
 
 
 def to_repositories(board: Board) -> Record:

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 from pgkeep.api.errors import BadUser, LastAdmin, NoSuchUser, UserExists, UsersUnreadable
 from pgkeep.api.passwords import hash_password, is_password, is_token, new_token, token_id
 from pgkeep.api.rights import Role, may
-from pgkeep.repository.store.durable import sync_folder, temp_name, write_temp
+from pgkeep.repository.store.durable import replace_file
 
 _VERSION: Final = 1
 _LIMIT: Final = 16 << 20  # bytes of the file: 50,000 users
@@ -190,15 +190,7 @@ class Users:
             os.makedirs(folder, mode=0o700, exist_ok=True)
             with _locked(folder):
                 changed = change(self._read())
-                temp = f"{self.path}.{temp_name()}"
-                try:
-                    write_temp(temp, [_encode(changed)])
-                    os.replace(temp, self.path)
-                except BaseException:
-                    with suppress(OSError):
-                        os.unlink(temp)
-                    raise
-                sync_folder(folder)
+                replace_file(str(self.path), [_encode(changed)])
         except OSError as error:
             raise self._unreadable("write", error) from error
 

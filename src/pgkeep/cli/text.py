@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
+from pgkeep.zone import in_both_zones, in_zone
 
 # Control characters, formats (among them the bidirectional overrides), surrogates of undecodable
 # bytes, private use, line and paragraph separators: all can change what a line seems to say.
@@ -37,19 +38,11 @@ class Look:
 
     def when(self, moment: datetime) -> str:
         """Return '2026-01-15 16:47:21+01:00 (15:47:21 UTC)'; up to the '(' fit for --to."""
-        utc = moment.astimezone(UTC)
-        here = moment.astimezone(self.zone)
-        if here.utcoffset() == utc.utcoffset():
-            return f"{utc:%Y-%m-%d %H:%M:%S} UTC"
-        same_day = here.date() == utc.date()
-        return f"{self.at(moment)} ({utc:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M:%S'}} UTC)"
+        return in_both_zones(moment, self.zone)
 
     def at(self, moment: datetime) -> str:
         """Return the time in the user's zone with its offset: for tables."""
-        here = moment.astimezone(self.zone)
-        if not here.utcoffset():
-            return f"{here:%Y-%m-%d %H:%M:%S} UTC"
-        return here.isoformat(sep=" ", timespec="seconds")
+        return in_zone(moment, self.zone)
 
 
 def not_before(moment: datetime) -> datetime:

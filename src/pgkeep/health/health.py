@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pgkeep.health.condition import Condition, Level
 
@@ -15,6 +15,9 @@ class State(StrEnum):
     AT_RISK = "at risk"  # protected, with warnings
     IN_DANGER = "in danger"  # something critical
     UNKNOWN = "unknown"  # it could not be told: treated as critical by alerts
+
+
+WORST_FIRST: Final = (State.IN_DANGER, State.UNKNOWN, State.AT_RISK, State.PROTECTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from pgkeep.repository import catalog, dumps
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
+from pgkeep.units import format_duration
 
 _SERVER = "server"
 _SIZE = "SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datallowconn"
 _Found = TypeVar("_Found")
+Look = Callable[[str], Health]  # of a cluster; it may take long, and raise
 
 
 def look(app: App) -> Health:
@@ -43,6 +45,23 @@ def unknown(cluster: str, cause: str, hint: str = "", last: Health | None = None
         return Health(cluster, State.UNKNOWN, now, None, None, None, (condition,))
     others = tuple(one for one in last.conditions if one.kind is not Kind.UNKNOWN)
     return replace(last, state=State.UNKNOWN, looked_at=now, conditions=(condition, *others))
+
+
+def hanging(cluster: str, seconds: float, last: Health | None = None) -> Health:
+    """Return what is left to say when a look does not come to an end."""
+    cause = f"the server or a repository has not answered for {format_duration(seconds)}"
+    return unknown(cluster, cause, last=last)
+
+
+def looked(look_at: Look, cluster: str, last: Health | None = None) -> Health:
+    """Look at a cluster; whatever goes wrong is unknown health. For the edge of a thread."""
+    try:
+        return look_at(cluster)
+    except PgkeepError as error:
+        return unknown(cluster, str(error), error.hint, last)
+    except Exception as error:
+        why = f"pgkeep has a bug: {type(error).__name__}: {error}"
+        return unknown(cluster, why, last=last)
 
 
 def see(app: App) -> Seen:

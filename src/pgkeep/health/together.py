@@ -11,12 +11,10 @@ from typing import Final
 from pgkeep.app import App
 from pgkeep.errors import PgkeepError
 from pgkeep.health.health import Health
-from pgkeep.health.look import look, unknown
-from pgkeep.units import format_duration
+from pgkeep.health.look import Look, hanging, look, looked
 
 AT_ONCE: Final = 16  # looks that are under way, besides those that take long
 LONG_S: Final = 2.0  # waiting for somebody: others may go ahead
-Look = Callable[[str], Health]
 
 
 def looking(app: App) -> Look:
@@ -68,7 +66,7 @@ def look_together(
         now = clock()
         for cluster in [one for one, since in began.items() if now - since >= limit_s]:
             del began[cluster]
-            found[cluster] = _hangs(cluster, limit_s)
+            found[cluster] = hanging(cluster, limit_s)
         advance(len(found))
     return [found[cluster] for cluster in clusters]
 
@@ -93,17 +91,6 @@ def _take(
 
 def _start(cluster: str, look_at: Look, answers: SimpleQueue[Health]) -> None:
     def run() -> None:
-        try:
-            answers.put(look_at(cluster))
-        except PgkeepError as error:
-            answers.put(unknown(cluster, str(error), error.hint))
-        except Exception as error:  # the edge of a thread
-            why = f"pgkeep has a bug: {type(error).__name__}: {error}"
-            answers.put(unknown(cluster, why))
+        answers.put(looked(look_at, cluster))
 
     Thread(target=run, name=f"look {cluster}", daemon=True).start()
-
-
-def _hangs(cluster: str, limit_s: float) -> Health:
-    why = f"the server or a repository has not answered for {format_duration(limit_s)}"
-    return unknown(cluster, why)

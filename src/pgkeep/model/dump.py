@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Any, Final, NewType
 
 DumpId = NewType("DumpId", str)  # 'D20261127T160500Z-7f3a': start time in UTC, then chance
 DUMP_PREFIX: Final = "D"  # tells a dump's id from a backup's
@@ -106,6 +106,27 @@ class Dump:
     def stopped_at(self) -> datetime:
         """The moment it holds, under the name that retention knows from backups."""
         return self.taken_at
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what lists tell of it, as documented for --json."""
+        return {
+            "id": self.id,
+            "origin": self.origin,
+            "started_at": self.started_at,
+            "taken_at": self.taken_at,
+            "databases": list(self.databases),
+            "all_databases": self.all_databases,
+            "selection": self.selection.words,
+            "whole": self.selection.whole,
+            "globals": self.globals,
+            "server_version": self.server_version,
+            "label": self.label,
+            "tables": self.tables,
+            "rows": self.rows,
+            "size": self.size,
+            "stored": self.stored,
+            "suspicions": list(self.suspicions),
+        }
 
     @property
     def series(self) -> tuple[object, ...]:

@@ -73,6 +73,12 @@ class Board:
         with self._lock:
             return self._healths.get(cluster)
 
+    def healths(self) -> list[Health]:
+        """Return what is known of the clusters that were looked at, in the config's order."""
+        with self._lock:
+            found = [self._healths.get(cluster) for cluster in self.clusters()]
+        return [health for health in found if health is not None]
+
     def put_health(self, health: Health) -> None:
         with self._lock:
             self._healths[health.cluster] = health
@@ -93,10 +99,7 @@ class Board:
         """Return a freshly wired application, for reading."""
         if cluster is not None:
             self._check_cluster(cluster)
-        loaded = self.config
-        base = App(loaded.file, None)
-        base.__dict__["loaded"] = loaded  # it was read once, and is what the service goes by
-        return base if cluster is None else base.beside(cluster)
+        return App.of(self.config, cluster)
 
     def reload(self, loaded: Loaded) -> None:
         """Go on with another config; what runs is left to end."""

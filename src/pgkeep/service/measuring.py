@@ -10,9 +10,7 @@ from pgkeep.service.judging import TELLING
 
 def metrics_of(board: Board) -> bytes:
     """Return the text for Prometheus; of clusters that were not looked at yet it has nothing."""
-    found = [board.health(cluster) for cluster in board.clusters()]
-    healths = [health for health in found if health is not None]
-    return metrics(healths, _ran(board), board.now())
+    return metrics(board.healths(), _ran(board), board.now())
 
 
 def _ran(board: Board) -> Iterator[Ran]:

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from pgkeep.app import App, Loaded
 from pgkeep.errors import PgkeepError
 from pgkeep.health.health import Health
+from pgkeep.health.look import Look
 from pgkeep.schedule.due import Decision, Key, decide
 from pgkeep.service.bell import Bell
 from pgkeep.service.board import Board
@@ -26,7 +27,7 @@ from pgkeep.service.jobs.running import Runner
 from pgkeep.service.judging import TELLING, with_jobs
 from pgkeep.service.planning import entries_of
 from pgkeep.service.systemd import Systemd
-from pgkeep.service.watching import Look, Watch
+from pgkeep.service.watching import Watch
 
 LOCK: Final = "service.lock"
 _LONGEST_S: Final = 10.0  # between two rounds: a clock that is set, a queue that stalls
@@ -180,10 +181,7 @@ class Service:
     def _settled(self) -> dict[Key, datetime]:
         """Return what is settled; where the record of jobs is lost, repositories tell."""
         settled = self.board.ledger.settled()
-        for cluster in self.board.clusters():
-            health = self.board.health(cluster)
-            if health is None:
-                continue
+        for health in self.board.healths():
             proven = health.proven.at if health.proven else None
             for kind, at in (
                 ("backup", health.newest_backup_at),
@@ -191,16 +189,11 @@ class Service:
                 ("drill", proven),
             ):
                 if at is not None:
-                    settled.setdefault(Key(cluster, kind), at)
+                    settled.setdefault(Key(health.cluster, kind), at)
         return settled
 
     def _tell(self, now: datetime) -> None:
-        healths = []
-        for cluster in self.board.clusters():
-            health = self.board.health(cluster)
-            if health is not None:
-                healths.append(health)
-        self._tells.tell(healths, now)
+        self._tells.tell(self.board.healths(), now)
         troubles = self._tells.troubles()
         for trouble in troubles:
             if trouble not in self.board.troubles:

@@ -1,21 +1,17 @@
 """Looks at every cluster's health again and again; one that hangs holds up nobody else."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock, Thread
 from typing import Final
 
-from pgkeep.errors import PgkeepError
 from pgkeep.health.health import Health
-from pgkeep.health.look import unknown
+from pgkeep.health.look import Look, hanging, looked
 from pgkeep.service.board import Board
-from pgkeep.units import format_duration
 
 AT_ONCE: Final = 8  # looks that began lately; those that take longer don't count
 QUICK: Final = timedelta(seconds=5)
 HANGS: Final = timedelta(seconds=90)  # longer than every time limit on the way of a look
-Look = Callable[[str], Health]  # of a cluster; it may take long, and raise
 
 
 @dataclass(slots=True)
@@ -64,29 +60,18 @@ class Watch:
                 one.hangs = True
                 if cluster not in self._board.clusters():
                     continue  # the config has changed meanwhile
-                self._board.put_health(self._hanging(cluster, now - one.since))
-
-    def _hanging(self, cluster: str, took: timedelta) -> Health:
-        seconds = format_duration(took.total_seconds())
-        cause = f"the server or a repository has not answered for {seconds}"
-        return unknown(cluster, cause, last=self._board.health(cluster))
+                took = (now - one.since).total_seconds()
+                self._board.put_health(hanging(cluster, took, self._last(cluster)))
 
     def _run(self, cluster: str) -> None:
-        health: Health | None = None
         try:
-            health = self._look(cluster)
-        except PgkeepError as error:
-            health = self._failed(cluster, str(error))
-        except Exception as error:  # the edge of a thread
-            health = self._failed(cluster, f"pgkeep has a bug: {type(error).__name__}: {error}")
+            health = looked(self._look, cluster, self._last(cluster))
         finally:
             with self._lock:
                 self._under_way.pop(cluster, None)
-            if health is not None and cluster in self._board.clusters():
-                self._board.put_health(health)
-            self._board.wake()
+        if cluster in self._board.clusters():  # else the config has changed meanwhile
+            self._board.put_health(health)
+        self._board.wake()
 
-    def _failed(self, cluster: str, why: str) -> Health | None:
-        if cluster not in self._board.clusters():
-            return None  # the config has changed meanwhile
-        return unknown(cluster, why, last=self._board.health(cluster))
+    def _last(self, cluster: str) -> Health | None:
+        return next((one for one in self._board.healths() if one.cluster == cluster), None)

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 
 from pgkeep.health.condition import Condition, Level
-from pgkeep.health.health import Health, State
+from pgkeep.health.health import WORST_FIRST, Health, State
 from pgkeep.units import format_duration
-from pgkeep.web.theme import ORDER
 from pgkeep.web.words import ago, short
 
 
@@ -43,9 +42,9 @@ def worst_first(clusters: Sequence[str], healths: Sequence[Health | None]) -> li
     def rank(name: str) -> tuple[int, int, str]:
         health = by_name[name]
         if health is None:
-            return len(ORDER) - 1, 0, name
+            return len(WORST_FIRST) - 1, 0, name
         critical = sum(one.level is Level.CRITICAL for one in health.conditions)
-        return ORDER.index(health.state), -critical, name
+        return WORST_FIRST.index(health.state), -critical, name
 
     return sorted(clusters, key=rank)
 
@@ -59,4 +58,4 @@ def todo(healths: Iterable[Health | None]) -> list[Condition]:
 def counts(healths: Iterable[Health | None]) -> dict[State, int]:
     """Return how many clusters are in which state, the worst first, without empty ones."""
     states = [health.state for health in healths if health]
-    return {state: states.count(state) for state in ORDER if state in states}
+    return {state: states.count(state) for state in WORST_FIRST if state in states}

@@ -28,5 +28,3 @@ JOBS: Final = {
     JobState.TIMED_OUT: ("bad", "timer_off"),
     JobState.INTERRUPTED: ("warn", "power_off"),
 }
-# The worst first, in lists of clusters.
-ORDER: Final = (State.IN_DANGER, State.UNKNOWN, State.AT_RISK, State.PROTECTED)

@@ -85,7 +85,7 @@ def dumps(cluster: Cluster, shared: Shared) -> dict[str, Any]:
     pinned = holding(read_pins(folder), datetime.now(UTC))
     return {
         "cluster": cluster,
-        "dumps": [{**facts.dump_facts(d), "pinned": pinned.get(d.id)} for d in found.dumps],
+        "dumps": [{**d.to_dict(), "pinned": pinned.get(d.id)} for d in found.dumps],
         "unreadable": [
             {"id": bad.id, "code": bad.error.code, "message": bad.why} for bad in found.unreadable
         ],

@@ -5,7 +5,6 @@ from typing import Any
 from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Span
-from pgkeep.model.dump import Dump
 from pgkeep.repository.drills.report import Report
 from pgkeep.retention.delete import DatedLoss, Preview
 from pgkeep.retention.judging.deletion import DeletePlan
@@ -85,25 +84,6 @@ def timeline_facts(listing: Listing) -> dict[str, Any]:
             {"id": b.id, "type": b.type, "started_at": b.started_at, "stopped_at": b.stopped_at}
             for b in listing.backups
         ],
-    }
-
-
-def dump_facts(dump: Dump) -> dict[str, Any]:
-    return {
-        "id": dump.id,
-        "origin": dump.origin,
-        "started_at": dump.started_at,
-        "taken_at": dump.taken_at,
-        "databases": list(dump.databases),
-        "all_databases": dump.all_databases,
-        "selection": dump.selection.words,
-        "server_version": dump.server_version,
-        "label": dump.label,
-        "tables": dump.tables,
-        "rows": dump.rows,
-        "size": dump.size,
-        "stored": dump.stored,
-        "suspicions": list(dump.suspicions),
     }
 
 

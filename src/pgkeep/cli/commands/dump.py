@@ -146,7 +146,7 @@ def list_dumps(here: typer.Context) -> int:
     context.result(
         {
             "cluster": found.cluster,
-            "dumps": [render.dump_facts(dump) for dump in found.dumps],
+            "dumps": [dump.to_dict() for dump in found.dumps],
             "unreadable": [{"id": bad.id, "why": bad.why} for bad in found.unreadable],
         },
         lambda look: render.listing(found, look),

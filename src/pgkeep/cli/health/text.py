@@ -7,20 +7,21 @@ from typing import Final
 
 from pgkeep.cli.text import Look, safe
 from pgkeep.health.condition import Level
-from pgkeep.health.health import Health, State
+from pgkeep.health.health import WORST_FIRST, Health, State
 from pgkeep.units import format_duration, format_size
 
-_ORDER: Final = (State.IN_DANGER, State.UNKNOWN, State.AT_RISK, State.PROTECTED)
 _MANY: Final = 5  # clusters: then those without trouble take one line
 
 
 def status(found: Sequence[Health], now: datetime, look: Look, *, by_service: bool) -> str:
-    ordered = sorted(found, key=lambda one: (_ORDER.index(one.state), one.cluster))
+    ordered = sorted(found, key=lambda one: (WORST_FIRST.index(one.state), one.cluster))
     brief = len(ordered) > _MANY
     blocks = [_block(health, now, look, brief=brief) for health in ordered]
     if len(ordered) > 1:
         counts = Counter(health.state for health in ordered)
-        words = ", ".join(f"{counts[state]} {state.value}" for state in _ORDER if counts[state])
+        words = ", ".join(
+            f"{counts[state]} {state.value}" for state in WORST_FIRST if counts[state]
+        )
         blocks.append(f"{len(ordered)} clusters: {words}")
     joined = "\n".join(blocks) if brief else "\n\n".join(blocks)
     if by_service:

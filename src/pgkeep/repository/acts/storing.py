@@ -6,20 +6,17 @@ kind an act is stands in its object's name all the same: the newest of a kind is
 
 import os
 import re
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from msgspec import ValidationError, convert, to_builtins
+from msgspec import to_builtins
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
 from pgkeep.repository.acts.act import Act
 from pgkeep.repository.marker import (
-    decode_document,
-    encode_document,
     format_moment,
     moment_of_id,
     read_whole,
@@ -27,6 +24,7 @@ from pgkeep.repository.marker import (
 )
 from pgkeep.repository.repository import Repository
 from pgkeep.repository.seal import ACT, Damaged, FormatTooNew, WrongKey
+from pgkeep.repository.sealed_document import decode_sealed, encode_sealed
 from pgkeep.repository.store.base import BlobMissing, ShortRead, Store
 
 _LIMIT: Final = 8 << 20  # bytes; a command line has at most 2 MiB, an act as a rule less than 1 KiB
@@ -162,11 +160,8 @@ def _chosen(listed: list[ActName], what: str, since: datetime | None) -> Iterato
 
 def _encode(repository: Repository, act: Act) -> bytes:
     facts: dict[str, Any] = to_builtins(act)
-    document = encode_document({**facts, "at": format_moment(act.at)})
-    if repository.key is None:
-        return document
-    sealed = b64encode(repository.sealer().seal(ACT, document).data).decode()
-    return encode_document({"id": act.id, "cluster": act.cluster, "sealed": sealed})
+    facts["at"] = format_moment(act.at)
+    return encode_sealed(repository, ACT, facts, {"id": act.id, "cluster": act.cluster})
 
 
 def _read(repository: Repository, store: Store, named: ActName) -> Act:
@@ -180,17 +175,4 @@ def _read(repository: Repository, store: Store, named: ActName) -> Act:
 
 
 def _decode(repository: Repository, content: bytes, where: str) -> Act:
-    facts = decode_document(content, where)
-    sealed = facts.get("sealed")
-    try:
-        if isinstance(sealed, str):
-            block = b64decode(sealed, validate=True)
-            facts = decode_document(repository.sealer().unseal(ACT, block, where), where)
-        elif repository.key is not None:
-            # Whoever can write to the repository could otherwise forge evidence.
-            raise Damaged(where, "it is not encrypted, but this repository is")
-        return convert(facts, Act)
-    except ValidationError as error:
-        raise Damaged(where, f"a fact is missing or wrong ({error})") from error
-    except ValueError as error:  # of base64
-        raise Damaged(where, f"its sealed part cannot be read ({error})") from error
+    return decode_sealed(repository, ACT, content, where, Act)

@@ -4,25 +4,23 @@ A report is written once, when its drill has come to its end. It tells of tables
 returned: where the repository is encrypted, it is sealed.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from msgspec import ValidationError, convert, to_builtins
+from msgspec import to_builtins
 
 from pgkeep.errors import PgkeepError
 from pgkeep.repository import names
 from pgkeep.repository.catalog import LATEST, NoMatch, UnknownBackup, match_id
 from pgkeep.repository.drills.report import Report, Status
 from pgkeep.repository.marker import (
-    decode_document,
-    encode_document,
     format_moment,
     read_whole,
 )
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.repository.seal import DRILL, Damaged, FormatTooNew, WrongKey
+from pgkeep.repository.sealed_document import decode_sealed, encode_sealed
 from pgkeep.repository.store.base import BlobMissing, ShortRead, Store
 
 _LIMIT: Final = 8 << 20  # bytes; a report with hundreds of failed queries has a tenth of it
@@ -129,12 +127,8 @@ def read_reports(cluster: ClusterFolder, *, until_passed: bool = False) -> Drill
 
 
 def _encode(cluster: ClusterFolder, report: Report) -> bytes:
-    repository = cluster.repository
-    document = encode_document(_facts(report))
-    if repository.key is None:
-        return document
-    sealed = b64encode(repository.sealer().seal(DRILL, document).data).decode()
-    return encode_document({"id": report.id, "cluster": report.cluster, "sealed": sealed})
+    shown = {"id": report.id, "cluster": report.cluster}
+    return encode_sealed(cluster.repository, DRILL, _facts(report), shown)
 
 
 def _facts(report: Report) -> dict[str, Any]:
@@ -157,18 +151,4 @@ def _read(cluster: ClusterFolder, store: Store, name: str) -> Report:
 
 
 def _decode(cluster: ClusterFolder, content: bytes, where: str) -> Report:
-    facts = decode_document(content, where)
-    repository = cluster.repository
-    sealed = facts.get("sealed")
-    try:
-        if isinstance(sealed, str):
-            block = b64decode(sealed, validate=True)
-            facts = decode_document(repository.sealer().unseal(DRILL, block, where), where)
-        elif repository.key is not None:
-            # Whoever can write to the repository could otherwise slip in a report of his own.
-            raise Damaged(where, "it is not encrypted, but this repository is")
-        return convert(facts, Report)
-    except ValidationError as error:
-        raise Damaged(where, f"a fact is missing or wrong ({error})") from error
-    except ValueError as error:  # of base64
-        raise Damaged(where, f"its sealed part cannot be read ({error})") from error
+    return decode_sealed(cluster.repository, DRILL, content, where, Report)

@@ -74,6 +74,29 @@ def sync_folder(path: str) -> None:
         os.close(fd)
 
 
+def replace_file(path: str, parts: Iterable[bytes | memoryview]) -> None:
+    """Put a file in place of the one of this name, if any; readers see all of either.
+
+    Durable once it returns. For one writer at a time. Raise OSError: then the old one is there.
+    """
+    temp = f"{path}.new"
+    _remove(temp)  # of a process that died
+    try:
+        write_temp(temp, parts)
+        os.replace(temp, path)
+    except BaseException:
+        _remove(temp)
+        raise
+    sync_folder(os.path.dirname(path))
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return  # it is not there, or whatever is wrong with it shows where it is used
+
+
 def temp_name() -> str:
     """Return a name that no other writer has, and that tells who wrote it."""
     return f"{os.uname().nodename}.{os.getpid()}.{os.urandom(6).hex()}"

@@ -7,11 +7,10 @@ again. pg_wal is in no backup, so no restored server takes another's losses for 
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from pgkeep.light_typing import NamedTuple
 from pgkeep.model.wal_file import LOST, kind_of
-from pgkeep.repository.store.durable import sync_folder, write_temp
+from pgkeep.repository.store.durable import replace_file, sync_folder
 
 
 class Lost(NamedTuple):
@@ -60,11 +59,8 @@ class Losses:
         """Take out what a newer backup has made harmless. Raise OSError."""
         left = [lost for lost in self.read() if lost not in mended]
         if left:
-            new = f"{self._path}.new"
-            with suppress(FileNotFoundError):
-                os.unlink(new)  # of a process that died
-            write_temp(new, [f"{lost.file}\t{lost.at}\t{lost.why}\n".encode() for lost in left])
-            os.rename(new, self._path)
+            lines = [f"{lost.file}\t{lost.at}\t{lost.why}\n".encode() for lost in left]
+            replace_file(self._path, lines)
         else:
             os.unlink(self._path)
-        sync_folder(self._folder)
+            sync_folder(self._folder)
