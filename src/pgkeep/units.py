@@ -95,6 +95,13 @@ def format_size(size: float) -> str:
     return f"{size:.3g} TiB" if abs(size) < 999.5 else f"{size:,.0f} TiB"
 
 
+def format_amount(count: int, unit: str) -> str:
+    """Return '1.5 GiB' of bytes, '1 file', '12,000 rows' of other units, which are plurals."""
+    if unit == "bytes":
+        return format_size(count)
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
+
+
 def format_duration(seconds: float) -> str:
     """Return '0.4 s', '38 s', '4 min 10 s', '3 h 5 min', '12 d 4 h'."""
     if seconds < 0:

@@ -10,7 +10,7 @@ from pgkeep import config_file
 from pgkeep.cli.context import is_terminal, say
 from pgkeep.cli.text import safe
 from pgkeep.progress import Progress
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_amount, format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -104,7 +104,7 @@ class LineProgress:
         self._title, self._total, self._unit = safe(title), total, unit  # type: ignore[assignment]
         self._detail = ""
         self._began = self._said = self._clock()
-        self._write(f"{self._title}{f': {amount(total, unit)}' if total else ''}")
+        self._write(f"{self._title}{f': {format_amount(total, unit)}' if total else ''}")
 
     def advance(self, done: int) -> None:
         now = self._clock()
@@ -195,24 +195,18 @@ class BarProgress:
         self._bars.remove_task(self._task)
         self._task = None
         seconds = self._clock() - self._began
-        far = f": {amount(self._done, self._unit)}" if self._done else ""
+        far = f": {format_amount(self._done, self._unit)}" if self._done else ""
         self.note(f"{self._title}{far} in {format_duration(seconds)}")
-
-
-def amount(count: int, unit: str) -> str:
-    if unit == "bytes":
-        return format_size(count)
-    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def how_far(done: int, total: int | None, unit: str, seconds: float) -> str:
     """Return '1.2 GiB of 4.0 GiB (30 %), 410 MiB/s, 7 s left'; what is not known is left out."""
-    text = amount(done, unit)
+    text = format_amount(done, unit)
     if total:
-        text = f"{text} of {amount(total, unit)} ({min(100, 100 * done // total)} %)"
+        text = f"{text} of {format_amount(total, unit)} ({min(100, 100 * done // total)} %)"
     if seconds >= 1 and done > 0:
         rate = done / seconds
-        text += f", {amount(round(rate), unit)}/s"
+        text += f", {format_amount(round(rate), unit)}/s"
         if total and total > done:
             text += f", {format_duration((total - done) / rate)} left"
     return text

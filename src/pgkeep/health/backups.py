@@ -90,7 +90,7 @@ def _of_late(seen: Seen, kind: Kind, found: Late | None) -> Iterator[Condition]:
 
 def _of_sizes(seen: Seen) -> Iterator[Condition]:
     """Tell of a newest backup that holds much less than those before it."""
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     if record is None or len(record.backups) < 2:
         return
     newest, before = record.backups[-1], record.backups[-_BEFORE - 1 : -1]
@@ -109,7 +109,7 @@ def _of_sizes(seen: Seen) -> Iterator[Condition]:
 
 
 def _of_pages(seen: Seen) -> Iterator[Condition]:
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     if record is None or not record.backups or not record.backups[-1].corrupt_pages:
         return
     newest = record.backups[-1]
@@ -149,7 +149,7 @@ def _of_dumps(seen: Seen) -> Iterator[Condition]:
 
 
 def _of_holes(seen: Seen) -> Iterator[Condition]:
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     if record is None or not record.backups:
         return
     latest = record.coverage.latest

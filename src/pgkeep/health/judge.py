@@ -30,8 +30,7 @@ _FULL_CRITICAL: Final = timedelta(days=2)
 
 def judge(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Health:
     """Return the health of a cluster as it was seen."""
-    listing = seen.listing
-    record = listing.record.newest if listing else None
+    record = seen.record
     backups = record.backups if record else ()
     proven = _proven(seen)
     loss = exposure(seen)
@@ -92,7 +91,7 @@ def _newest(seen: Seen, loss: Exposure) -> datetime | None:
 def _oldest(seen: Seen) -> datetime | None:
     """Return from when on every moment can be restored, up to the newest."""
     span = newest_span(seen)
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     if span is None or record is None:
         return None
     stops = {backup.id: backup.stopped_at for backup in record.backups}

@@ -30,7 +30,7 @@ class Exposure:
 
 def newest_span(seen: Seen) -> Span | None:
     """Return the newest stretch of moments that can be restored."""
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     latest = record.coverage.latest if record else None
     return latest.spans[-1] if latest and latest.spans else None
 
@@ -43,7 +43,7 @@ def exposure(seen: Seen) -> Exposure:
     came after the file that was archived last, and within archive_timeout.
     """
     span, server = newest_span(seen), seen.server
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     newest = seen.listing.newest if seen.listing else None
     if span is None or record is None or newest is None:
         return Exposure()
@@ -74,7 +74,7 @@ def _has_hole_after(record: Record, end: Lsn) -> bool:
 
 def _base(seen: Seen) -> Backup | None:
     """Return the backup from which the newest moment is restored."""
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     span = newest_span(seen)
     if record is None or span is None:
         return None
@@ -149,7 +149,7 @@ def _of_rto(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> I
 def _of_plan(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> Iterator[Condition]:
     """Tell when the objective holds after a backup and not before the next one any more."""
     goal, base = config.objectives.rto, _base(seen)
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     if not goal or restore is None or restore.seconds > goal or base is None or record is None:
         return
     between = wal_between(record.backups)

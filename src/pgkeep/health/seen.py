@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pgkeep.coverage.listing import Listing
+from pgkeep.coverage.record import Record
 from pgkeep.health.condition import Condition, Kind, Level
 from pgkeep.health.health import RepositoryRoom
 from pgkeep.model.dump import Dump
@@ -58,6 +59,11 @@ class Seen:
     room: WalRoom | None = None
     places: tuple[PlaceSeen, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def record(self) -> Record | None:
+        """What is on record of the generation in use."""
+        return self.listing.record.newest if self.listing else None
 
     def critical(  # noqa: PLR0913 - a condition's own fields
         self,

@@ -32,7 +32,7 @@ def of_server(seen: Seen) -> Iterator[Condition]:
 
 
 def _of_archiving(seen: Seen, server: ServerSeen) -> Iterator[Condition]:
-    record = seen.listing.record.newest if seen.listing else None
+    record = seen.record
     if record is None or not record.backups:
         return  # not set up, or kept by dumps alone
     if server.generation != record.generation.id:

@@ -10,7 +10,7 @@ from nicegui import ui
 from pgkeep.health.condition import Condition
 from pgkeep.health.health import State
 from pgkeep.service.jobs.job import JobState, Progressed
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_amount, format_duration
 from pgkeep.web.theme import JOBS, LEVELS, STATES
 from pgkeep.web.visit import Visit
 
@@ -103,8 +103,8 @@ def progress_words(progress: Progressed | None) -> str:
     """'copying files: 1.2 GiB of 4 GiB, 3 min left'."""
     if progress is None:
         return "starting"
-    done = _amount(progress.done, progress.unit)
-    of = f" of {_amount(progress.total, progress.unit)}" if progress.total else ""
+    done = format_amount(progress.done, progress.unit)
+    of = f" of {format_amount(progress.total, progress.unit)}" if progress.total else ""
     left = f", {format_duration(progress.left_s)} left" if progress.left_s is not None else ""
     detail = f" ({progress.detail})" if progress.detail else ""
     counted = f": {done}{of}{left}" if progress.done or progress.total else left
@@ -116,10 +116,6 @@ def share(progress: Progressed | None) -> float | None:
     if progress is None or not progress.total:
         return None
     return min(1.0, progress.done / progress.total)
-
-
-def _amount(count: int, unit: str) -> str:
-    return format_size(count) if unit == "bytes" else f"{count:,} {unit}"
 
 
 def took(began: datetime | None, ended: datetime | None) -> str:

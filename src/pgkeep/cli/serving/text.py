@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pgkeep.cli.progress import amount
 from pgkeep.cli.text import Look, fields, safe, table
-from pgkeep.units import format_duration
+from pgkeep.units import format_amount, format_duration
 
 _UPCOMING = 5  # of what comes next, in the list
 
@@ -76,8 +75,8 @@ def job(run: Any, log: str, look: Look) -> str:
 
 
 def _progress(found: Any) -> str:
-    done = amount(found["done"], found["unit"])
-    of = f" of {amount(found['total'], found['unit'])}" if found["total"] else ""
+    done = format_amount(found["done"], found["unit"])
+    of = f" of {format_amount(found['total'], found['unit'])}" if found["total"] else ""
     left = f", {format_duration(found['left_s'])} left" if found["left_s"] is not None else ""
     return f"{safe(found['phase'])}: {done}{of}{left}"
 
