@@ -43,7 +43,7 @@ def test_a_misspelt_key_stops_the_program(tmp_path: Path) -> None:
         "hint: did you mean conninfo? [clusters.main] takes conninfo, data_directory, pg_bin, "
         "server_name, may_take_over, jobs, wal_timeout, archive, archive_jobs, "
         "on_archive_failure, archive_backlog_limit, rate, nice, ionice, cleaning, retention, "
-        "drill",
+        "drill, schedule, objectives",
         "code: bad-config, exit status 101",
     ]
 

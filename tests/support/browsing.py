@@ -90,13 +90,18 @@ class Kept:
             self._process.wait()
 
 
-@contextmanager
-def browser_running() -> Iterator[Browser]:
-    """Start Debian's Chromium; skip the test without it, but fail where CI runs."""
+def require_chromium() -> None:
+    """Skip the test without Debian's Chromium, but fail where CI runs."""
     if not os.path.exists(CHROMIUM):
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must test the page: {CHROMIUM} is missing")
         pytest.skip(f"NOT TESTED: the page, for {CHROMIUM} is missing; apt-get install chromium")
+
+
+@contextmanager
+def browser_running() -> Iterator[Browser]:
+    """Start the browser. While it is there, an event loop runs in this thread: no other can."""
+    require_chromium()
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)

@@ -1,4 +1,4 @@
-"""One service and one browser for all tests of the page that a worker runs."""
+"""One service for all tests of the page that a worker runs, and a browser for each module."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,19 +7,21 @@ import pytest
 from playwright.sync_api import Browser
 
 from pgkeep.server.scratch import ScratchCluster
-from support.browsing import Kept, Visitor, browser_running
+from support.browsing import Kept, Visitor, browser_running, require_chromium
 from support.clusters import require_binaries
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Gone before a test of another module comes, which may want an event loop of its own."""
     with browser_running() as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def kept(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """A service over a cluster with a backup; tests may add to it, and rely on nothing they add."""
+    require_chromium()
     folder = tmp_path_factory.mktemp("kept")
     pg = ScratchCluster(require_binaries(18), folder / "main", wal_segsize=1)
     found = Kept(pg, folder)
