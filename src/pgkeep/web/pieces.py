@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from nicegui import ui
@@ -88,7 +88,7 @@ def condition(one: Condition) -> None:
             command(one.todo)
 
 
-def facts(rows: Sequence[tuple[str, str]]) -> ui.element:
+def facts(rows: Iterable[tuple[str, str]]) -> ui.element:
     """Put names and values there, side by side."""
     with ui.element("dl").classes("pk-facts") as made:
         for name, value in rows:
@@ -96,6 +96,34 @@ def facts(rows: Sequence[tuple[str, str]]) -> ui.element:
                 ui.label(name)
             with ui.element("dd"):
                 ui.label(value)
+    return made
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> ui.element:
+    """Put a table of texts there; wide ones move sideways by themselves."""
+    with (
+        ui.element("div").classes("pk-wide-table").props('tabindex="0"') as made,
+        ui.element("table").classes("pk-table"),
+    ):
+        with ui.element("thead"), ui.element("tr"):
+            for name in header:
+                with ui.element("th").props('scope="col"'):
+                    ui.label(name)
+        with ui.element("tbody"):
+            for row in rows:
+                with ui.element("tr"):
+                    for value in row:
+                        with ui.element("td"):
+                            ui.label(value)
+    return made
+
+
+def steps(lines: Sequence[str]) -> ui.element:
+    """Put a numbered list there."""
+    with ui.element("ol").classes("pk-steps") as made:
+        for line in lines:
+            with ui.element("li"):
+                ui.label(line).style("display: inline").classes("pk-wrap")
     return made
 
 
