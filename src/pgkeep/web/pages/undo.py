@@ -114,8 +114,7 @@ class _Undo:
             ui.label(event.kind.words).classes("pk-strong")
             with ui.element("div").classes("pk-sentence"):
                 ui.label(event.relation).classes("pk-wrap")
-                said = f"{rows.rows_of(event)} rows, {rows.size_of(event)}, transaction {event.xid}"
-                ui.label(said).classes("pk-muted pk-small")
+                ui.label(rows.words_of(event)).classes("pk-muted pk-small")
             name = f"Choose {event.kind.words} of {event.relation}".replace('"', "'")
             button = ui.button("Choose", on_click=lambda: self._choose(event)).classes("pk-plain")
             button.props["aria-label"] = name

@@ -17,9 +17,9 @@ _CELL: Final = 60  # characters of a value that are shown
 class Way(StrEnum):
     """How a table comes back."""
 
-    INTO_PLACE = "into place: the table is made anew, with all it had"
-    MERGE = "merge: the rows that are gone are inserted; none is overwritten"
-    BESIDE = "beside: all rows as they were, in a new table"
+    INTO_PLACE = "Into place: the table is made anew, with all it had"
+    MERGE = "Merge: the rows that are gone are inserted; none is overwritten"
+    BESIDE = "Beside: all rows as they were, in a new table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,15 @@ def rows_of(event: Event) -> str:
 
 
 def size_of(event: Event) -> str:
-    """Return the size of what was hit, by the census."""
+    """Return the size of what was hit, by the census; '' where none knew it."""
     size = sum(hit.size for hit in event.hits if hit.size > 0)
-    return format_size(size) if size else NOTHING
+    return format_size(size) if size else ""
+
+
+def words_of(event: Event) -> str:
+    """'~40 rows, 32 KiB, transaction 756'."""
+    rows = f"{rows_of(event)} rows" if event.rows >= 0 else ""
+    return ", ".join(filter(None, (rows, size_of(event), f"transaction {event.xid}")))
 
 
 def details_of(event: Event) -> tuple[str, ...]:
