@@ -7,7 +7,7 @@ from nicegui import ui
 from pgkeep.api.parts import Parts
 from pgkeep.api.users import Users
 from pgkeep.service.board import Board
-from pgkeep.web.pages import backups, jobs, login, overview, timeline, undo
+from pgkeep.web.pages import adviser, backups, jobs, login, overview, timeline, undo
 from pgkeep.web.site import Site
 from pgkeep.web.theme import ASSETS
 
@@ -19,6 +19,6 @@ def mount(app: FastAPI, board: Board, users: Users) -> None:
     assert parts.users is users
     site = Site(parts)
     framework.add_static_files("/assets", str(ASSETS))
-    for page in (login, overview, timeline, backups, undo, jobs):
+    for page in (login, overview, timeline, backups, undo, adviser, jobs):
         page.register(site)
     ui.run_with(app, title="pgkeep", dark=None, show_welcome_message=False, reconnect_timeout=30)

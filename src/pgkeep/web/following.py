@@ -84,7 +84,8 @@ class Following:
         text = "\n".join(self._lines).strip()
         if text != self._log.text:
             self._log.set_text(text)
-        self._log.set_visibility(bool(text))
+        # Its first line is the command, which stands above.
+        self._log.set_visibility("\n" in text)
 
     def _show(self, run: JobRun) -> None:
         if run.state is not self._state:

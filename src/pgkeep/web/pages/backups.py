@@ -6,6 +6,7 @@ from typing import Final
 from nicegui import ui
 
 from pgkeep.api.rights import NEEDS
+from pgkeep.repository.drills.report import Status
 from pgkeep.service.jobs.job import JobRun, JobState
 from pgkeep.units import format_size
 from pgkeep.web import pieces, reading
@@ -163,7 +164,8 @@ class _Backups:
                 "Restores it on this host, starts a server on the copy, looks whether everything "
                 "is there, and removes it again. The live cluster is not touched."
             ).classes("pk-muted")
-        self._ask(dialog, Act("Drill", lambda: rows.drill_words(row), self._follow()))
+        started = self._follow(_show_drill)
+        self._ask(dialog, Act("Drill", lambda: rows.drill_words(row), started))
 
     def _pin(self, row: Row) -> None:
         with self._work.place, Dialog(f"Pin {row.id}") as dialog:
@@ -226,6 +228,16 @@ class _Backups:
 
         look = "pk-danger"
         offer(self._visit, dialog, Act("Delete", words, self._follow(), confirm=True, look=look))
+
+
+def _show_drill(run: JobRun) -> None:
+    if run.report is None or "checks" not in run.report:
+        return
+    found = rows.drilled(run.report)
+    kinds = {Status.PASSED: "good", Status.FAILED: "bad", Status.NOT_TESTED: "warn"}
+    pieces.badge(f"drill {found.status.value}", kinds[found.status])
+    pieces.facts(found.facts)
+    pieces.table(("Check", "Result", "What was seen"), found.checks)
 
 
 def _show_inside(inside: DumpInside) -> None:

@@ -12,6 +12,7 @@ from pgkeep.repository.drills.report import Report, Status
 from pgkeep.repository.proofs import Proofs, Verdict
 from pgkeep.retention.pins import Pin
 from pgkeep.units import format_duration, format_size
+from pgkeep.web.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _backup(found: Found, backup: Backup) -> Row:
 def _dump(found: Found, dump: Dump) -> Row:
     words = [
         f"{format_size(dump.size)}, stored as {format_size(dump.stored)}",
-        f"{dump.tables:,} tables, {dump.rows:,} rows",
+        f"{counted(dump.tables, 'table')}, {counted(dump.rows, 'row')}",
         *([f"PostgreSQL {dump.server_version}"] if dump.server_version else []),
         *([f"label: {dump.label}"] if dump.label else []),
     ]
@@ -173,7 +174,7 @@ class Loss:
 
 def loss_of(report: Mapping[str, Any]) -> Loss:
     """Read a report as docs/commands.md promises it."""
-    freed = ("Frees", f"{format_size(report['bytes'])}, {report['packs'] or 0:,} packs")
+    freed = ("Frees", f"{format_size(report['bytes'])}, {counted(report['packs'] or 0, 'pack')}")
     if not report["readable"]:
         says = "It cannot be read: what would be lost is not known."
         return Loss(says, False, (freed,))
@@ -203,3 +204,32 @@ def _stretch(lost: Mapping[str, Any]) -> str:
 
 def _moment(end: Mapping[str, Any]) -> str:
     return f"{end['time']} ({end['lsn']})" if end["time"] else str(end["lsn"])
+
+
+# What a drill found
+
+
+@dataclass(frozen=True, slots=True)
+class Drilled:
+    """What a drill did and found, out of its report."""
+
+    status: Status
+    facts: tuple[tuple[str, str], ...]
+    checks: tuple[tuple[str, str, str], ...]  # what, how it came out, in words
+
+
+def drilled(report: Mapping[str, Any]) -> Drilled:
+    """Read a report as docs/formats/drills.md promises it."""
+    measures = report["measures"]
+    ready = measures.get("ready_s")
+    facts = (
+        ("Of", str(report["of"])),
+        ("Reached", str(report["reached"])),
+        *([("A server was ready after", format_duration(ready))] if ready is not None else []),
+        *(("Note", str(note)) for note in report["notes"]),
+    )
+    checks = tuple(
+        (f"{one['kind']} {one.get('name') or ''}".strip(), str(one["status"]), str(one["words"]))
+        for one in report["checks"]
+    )
+    return Drilled(Status(report["status"]), facts, checks)
