@@ -1,9 +1,11 @@
 """The adviser: wishes by sliders, plans that follow them at once, and the config to take away."""
 
+import json
 from collections.abc import Callable
 from typing import Final
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from pgkeep.advise.draft import Plan
 from pgkeep.advise.plan import advise
@@ -18,6 +20,7 @@ from pgkeep.web.site import Site
 from pgkeep.web.visit import Visit
 
 _DAY_S: Final = 86400
+_OFTEN_S: Final = 0.05  # a slider that moves tells of it
 _MOST: Final = 1000  # of days, weeks and months
 
 
@@ -51,21 +54,30 @@ class _Adviser:
         self._again()
 
     def _slider(self, scale: Scale) -> None:
+        place = self._places[scale.name]
         with ui.element("div").classes("pk-stack tight"):
             with ui.row().classes("pk-row pk-spread"):
                 ui.label(scale.asks).classes("pk-muted")
-                said = ui.label(scale.words(self._places[scale.name])).classes("pk-strong")
-            last = len(scale.steps) - 1
-            slider = ui.slider(min=0, max=last, step=1, value=self._places[scale.name])
-            slider.props(f'aria-label="{scale.asks}" snap')
+                said = ui.label(scale.words(place)).classes("pk-strong")
+            # The browser's own: keys and names for those who hear the page come with it.
+            slider = ui.element("input").classes("pk-range")
+            slider.props["type"], slider.props["min"] = "range", 0
+            slider.props["max"] = len(scale.steps) - 1
+            slider.props["aria-label"] = scale.asks
+            # As an attribute: a property would be set back each time that anything else changes.
+            slider.props["^value"] = place
+            slider.props["^aria-valuetext"] = scale.words(place)
 
-        def moved() -> None:
-            self._places[scale.name] = int(slider.value)
-            said.set_text(scale.words(int(slider.value)))
-            slider.props["aria-valuetext"] = said.text
+        def moved(event: GenericEventArguments) -> None:
+            chosen = max(0, min(int(event.args), len(scale.steps) - 1))
+            self._places[scale.name] = chosen
+            said.set_text(scale.words(chosen))
             self._again()
 
-        slider.on_value_change(moved)
+        words = json.dumps([scale.words(step) for step in range(len(scale.steps))])
+        tell = f"event.target.setAttribute('aria-valuetext', {words}[event.target.value])"
+        handler = f"(event) => {{ {tell}; emit(Number(event.target.value)); }}"
+        slider.on("input", moved, js_handler=handler, throttle=_OFTEN_S)
 
     def _questions(self) -> None:
         with ui.row().classes("pk-row"):

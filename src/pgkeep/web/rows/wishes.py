@@ -38,28 +38,28 @@ _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1024, 2048, 5120, 10240, 20
 SCALES: Final = (
     Scale(
         "rpo",
-        "When the server dies, how much may be lost: the last …",
+        "The most that may be lost",
         (*(n * _MINUTE for n in (1, 2, 5, 10, 15, 30)), *(n * _HOUR for n in (1, 2, 6, 12, 24))),
     ),
     Scale(
         "rto",
-        "How soon must it be back: within …",
+        "The longest until it is back",
         (
             *(n * _MINUTE for n in (5, 15, 30)),
             *(n * _HOUR for n in (1, 2, 4, 8, 12, 24)),
             *(n * DAY for n in (2, 3, 7)),
         ),
     ),
-    Scale("size", "How large is the cluster", tuple(n * GIB for n in _SIZES), is_size=True),
+    Scale("size", "Size of the cluster", tuple(n * GIB for n in _SIZES), is_size=True),
     Scale(
         "wal_per_day",
-        "How much WAL does it write a day",
+        "WAL that it writes a day",
         tuple(n * GIB / 10 for n in (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)),
         is_size=True,
     ),
     Scale(
         "window",
-        "Back to any second of the last …",
+        "Back to any second of the last",
         tuple(n * DAY for n in (0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 180, 365)),
     ),
 )
@@ -163,7 +163,8 @@ class Card:
 
 def card_of(plan: Plan) -> Card:
     """Put a plan into words."""
-    window = "as far as is wanted" if plan.window == inf else format_duration(plan.window)
+    window = format_duration(plan.window) if 0 < plan.window < inf else "as far as is wanted"
+    window = window if plan.window else "none: only the moments of its backups"
     site = "everything" if plan.site_rpo == inf else f"the last {format_duration(plan.site_rpo)}"
     facts = (
         ("Lost at most", format_duration(plan.rpo)),
