@@ -20,7 +20,9 @@ class Dialog(AbstractContextManager["Dialog"]):
     """A dialog with a title; what is made in its block is its body."""
 
     def __init__(self, title: str, *, width: int = 560) -> None:
-        self.box = ui.dialog().props(f'aria-label="{title}"')
+        self.box = ui.dialog()
+        # Not as words of props(): an id out of a repository may hold whatever it likes.
+        self.box.props["aria-label"] = title
         with self.box:
             self._card = ui.card().classes("pk-stack").style(f"width: {width}px; max-width: 94vw")
         with self._card:

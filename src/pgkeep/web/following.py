@@ -147,14 +147,14 @@ def _is_plain(value: Any) -> bool:
 
 
 def _title(key: str) -> str:
-    words = key.replace("_", " ").replace("lsn", "LSN").replace("wal", "WAL")
+    words = key.removesuffix("_s").replace("_", " ").replace("lsn", "LSN").replace("wal", "WAL")
     return f"{words[:1].upper()}{words[1:]}"
 
 
 def _words(key: str, value: Any) -> str:
     if value is True:
         return "yes"
-    if isinstance(value, int | float) and key.endswith("seconds"):
+    if isinstance(value, int | float) and key.endswith(("seconds", "_s")):
         return format_duration(value)
     if isinstance(value, int) and key.endswith(("bytes", "size", "stored")):
         return format_size(value)

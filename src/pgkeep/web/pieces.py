@@ -13,6 +13,7 @@ from pgkeep.service.jobs.job import JobState, Progressed
 from pgkeep.units import format_duration, format_size
 from pgkeep.web.theme import JOBS, LEVELS, STATES
 from pgkeep.web.visit import Visit
+from pgkeep.web.words import capital
 
 
 def heading(text: str, level: int = 2) -> ui.element:
@@ -82,8 +83,8 @@ def condition(one: Condition) -> None:
     with ui.element("div").classes(f"pk-condition {kind}"):
         with ui.row().classes("pk-row tight"):
             badge(one.level.value, kind, icon)
-            ui.label(_capital(one.effect)).classes("pk-strong pk-wrap")
-        ui.label(_capital(one.cause)).classes("pk-muted pk-wrap")
+            ui.label(capital(one.effect)).classes("pk-strong pk-wrap")
+        ui.label(capital(one.cause)).classes("pk-muted pk-wrap")
         if one.todo:
             command(one.todo)
 
@@ -161,7 +162,3 @@ def typed_name(name: str, on_change: Callable[[], object]) -> ui.input:
     """Put a field there in which a cluster's name must be typed before something is done."""
     field = ui.input(f"Type {name} to go on", on_change=on_change)
     return field.props('outlined dense autocomplete="off"').classes("w-full")
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

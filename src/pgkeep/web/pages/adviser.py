@@ -139,7 +139,8 @@ class _Adviser:
                 self._cards[name].element.move(target_index=place)
         chosen = rows.chosen(self._plans, self._name)
         for plan in self._plans:
-            self._cards[plan.name].show(rows.card_of(plan), chosen=plan is chosen)
+            card = rows.card_of(plan, self._wishes)
+            self._cards[plan.name].show(card, chosen=plan is chosen)
         self._show_config(chosen)
 
     def _choose(self, name: str) -> None:

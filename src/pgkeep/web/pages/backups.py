@@ -89,7 +89,8 @@ class _Backups:
             if not self._visit.may(needed):
                 return
             button = ui.button(title, on_click=lambda: show(row)).classes("pk-plain")
-            button.props(f'unelevated dense padding="1px 9px" aria-label="{title} {row.id}"')
+            button.props('unelevated dense padding="1px 9px"')
+            button.props["aria-label"] = f"{title} {row.id}"
 
         if row.noun == "dump" and row.at is not None:
             act("What is in it", "look", self._inside)
@@ -198,6 +199,9 @@ class _Backups:
                     await visit.load(lambda: reading.inside_dump(app, row.id), _show_inside)
 
             ui.timer(0, fill, once=True)
+        with dialog.body:
+            close = ui.button("Close", on_click=dialog.box.close).props("unelevated")
+            close.classes("pk-plain").style("align-self: flex-end; order: 9")
         dialog.open()
 
     def _delete(self, row: Row) -> None:

@@ -12,6 +12,7 @@ from pgkeep.web.dialogs import Act, Dialog, offer
 from pgkeep.web.following import Work
 from pgkeep.web.site import Site
 from pgkeep.web.visit import Visit
+from pgkeep.web.words import capital
 
 _STATES: Final = {
     State.OK: ("good", "check_circle"),
@@ -60,7 +61,7 @@ class _Checklist:
         with ui.element("section").classes("pk-card pk-clusters") as section:
             section.props('aria-label="Checklist"')
             # What wants action comes first; within that the order is the checklist's own.
-            for row in sorted(found.rows, key=lambda row: -row.state.rank):
+            for row in sorted(found.rows, key=_urgency):
                 self._row(row)
 
     def _row(self, row: Row) -> None:
@@ -68,9 +69,9 @@ class _Checklist:
         with ui.element("div").classes("pk-backup"):
             with ui.row().classes("pk-row"):
                 pieces.badge(row.state.value, kind, icon)
-                ui.label(row.name).classes("pk-strong pk-wrap")
+                ui.label(capital(row.name)).classes("pk-strong pk-wrap")
                 ui.label(row.how_often).classes("pk-muted pk-small")
-            ui.label(row.why).classes("pk-muted pk-wrap")
+            ui.label(capital(row.why)).classes("pk-muted pk-wrap")
             done = [("Proof", row.proof)] if row.proof else []
             if row.last_done is not None:
                 done.append(("Last done", self._visit.long(row.last_done)))
@@ -96,6 +97,10 @@ class _Checklist:
         said = f"On record, with {len(wanting)} to do." if wanting else "On record: nothing to do."
         ui.label(said).classes("pk-strong")
         self._refresh()
+
+
+def _urgency(row: Row) -> tuple[bool, int]:
+    return not row.state.wants_action, -row.state.rank
 
 
 def _wants_action(row: dict[str, str]) -> bool:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from nicegui import ui
 
+from pgkeep.config.shown import harmless
 from pgkeep.units import format_size
 from pgkeep.web import pieces, reading
 from pgkeep.web.reading import Storage
@@ -35,7 +36,7 @@ def _room(visit: Visit) -> None:
         for one in health.repositories:
             used = f"{format_size(one.bytes)} of this cluster, " if one.bytes is not None else ""
             room = rows.full_words(one.free, one.full_at, visit.board.now())
-            pieces.facts([(one.name or one.address, used + room)])
+            pieces.facts([(harmless(one.name or one.address), used + room)])
         looked = f"By the look of {visit.long(health.looked_at)}."
         ui.label(looked).classes("pk-muted pk-small")
 
@@ -50,7 +51,7 @@ def _show(visit: Visit, found: Storage) -> None:
     for name, cost in found.costs:
         with ui.element("section").classes("pk-card") as card:
             card.props["aria-label"] = f"Cost of {name}"
-            pieces.heading(name)
+            pieces.heading(harmless(name))
             pieces.facts(rows.cost_rows(cost))
             ui.label("Of all clusters in it.").classes("pk-muted pk-small")
     pieces.command("pgkeep cost")

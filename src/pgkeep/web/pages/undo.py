@@ -13,7 +13,7 @@ from pgkeep.web import pieces
 from pgkeep.web.dialogs import Act, Dialog, offer
 from pgkeep.web.following import Work
 from pgkeep.web.rows import events as rows
-from pgkeep.web.rows.events import Ask, Way
+from pgkeep.web.rows.events import Ask, Lost, Way
 from pgkeep.web.site import Site, address
 from pgkeep.web.visit import Visit
 
@@ -115,9 +115,8 @@ class _Undo:
             with ui.element("div").classes("pk-sentence"):
                 ui.label(event.relation).classes("pk-wrap")
                 ui.label(rows.words_of(event)).classes("pk-muted pk-small")
-            name = f"Choose {event.kind.words} of {event.relation}".replace('"', "'")
             button = ui.button("Choose", on_click=lambda: self._choose(event)).classes("pk-plain")
-            button.props["aria-label"] = name
+            button.props["aria-label"] = f"Choose {event.kind.words} of {event.relation}"
             button.props('unelevated dense padding="2px 10px"')
 
     def _choose(self, event: Event) -> None:
@@ -167,13 +166,14 @@ class _Chosen:
         self._way = ui.radio({way: way.value for way in Way}, value=first.way)
         self._way.props('dense aria-label="How"')
         self._way.set_visibility(first.noun == "table")
-        self._where.set_visibility(first.noun == "table" and self._visit.may("undo-by-sql"))
         shown = ui.element("div").classes("w-full")
         button = ui.button("Show what would come back", on_click=self._preview)
         button.props("unelevated").classes("pk-primary").style("align-self: flex-start")
 
         def again() -> None:
             shown.clear()
+            self._into.set_visibility(self._takes_name)
+            self._where.set_visibility(self._takes_where)
             with shown:
                 words = rows.return_words(self._ask(), preview=True)
                 pieces.command(pieces.pgkeep_words(self._visit, words))
@@ -182,10 +182,24 @@ class _Chosen:
             field.on_value_change(again)
         again()
 
+    @property
+    def _lost_one(self) -> Lost:
+        return self._lost[str(self._what.value)]
+
+    @property
+    def _takes_name(self) -> bool:
+        return self._lost_one.noun == "database" or Way(self._way.value) is Way.BESIDE
+
+    @property
+    def _takes_where(self) -> bool:
+        """Whether single rows may be chosen: of a table that is there, by whoever may write SQL."""
+        is_there = Way(self._way.value) is not Way.INTO_PLACE
+        return is_there and self._visit.may("undo-by-sql")
+
     def _ask(self) -> Ask:
-        into, where = str(self._into.value or "").strip(), str(self._where.value or "").strip()
-        lost = self._lost[str(self._what.value)]
-        return Ask(self._event, lost, Way(self._way.value), into, where)
+        into = str(self._into.value or "").strip() if self._takes_name else ""
+        where = str(self._where.value or "").strip() if self._takes_where else ""
+        return Ask(self._event, self._lost_one, Way(self._way.value), into, where)
 
     def _preview(self) -> None:
         ask = self._ask()

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 from msgspec import Struct
 
 from pgkeep.config.shown import harmless, harmless_command
 from pgkeep.config_reader import Option, Secret, find_line, options
+from pgkeep.units import Duration, Rate, Size, format_duration, format_size
 
-DEFAULT = "default"
-_HIDDEN = "hidden"
-_COMMAND = "passphrase_command"
+DEFAULT: Final = "default"
+_HIDDEN: Final = "hidden"
+_COMMAND: Final = "passphrase_command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,12 @@ def _shown(option: Option, value: Any) -> str:
         return _HIDDEN if value.reveal() else ""
     if option.name == _COMMAND and value:
         return harmless_command(str(value))
+    if option.kind is Duration:
+        return format_duration(value)
+    if option.kind is Size:
+        return format_size(value)
+    if option.kind is Rate:
+        return f"{format_size(value)}/s" if value else "no limit"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from pgkeep.health.forecast import Stored, growth_per_s
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump
 from pgkeep.units import format_size
-from pgkeep.web.words import counted
+from pgkeep.web.words import capital, counted
 
 _POINTS: Final = 240  # of the curve: more are not seen
 _DAY_S: Final = 86400
@@ -115,20 +115,21 @@ def full_words(free: int | None, full_at: datetime | None, now: datetime) -> str
 
 
 def cost_rows(cost: RepositoryCost) -> list[tuple[str, str]]:
-    """Return what a repository costs, line by line."""
-    prices = "list prices" if cost.tariff.listed else "your prices"
-    last = cost.backup
+    """Return what a repository holds and costs, line by line."""
+    held = [(kind.kind, kind.bytes, kind.objects) for kind in cost.kept if kind.objects]
     rows = [
-        ("Stored", f"{format_size(cost.bytes)} in {counted(cost.objects, 'object')}"),
-        *(
-            (kind.kind, f"{format_size(kind.bytes)} in {counted(kind.objects, 'object')}")
-            for kind in cost.kept
-            if kind.objects
-        ),
-        ("Costs a month", f"{cost.per_month:,.2f} for what is stored, by {prices}"),
-        ("Archiving a month", f"{cost.wal_per_month:,.2f} for {cost.wal_per_day:,.0f} a day"),
+        (capital(name), f"{format_size(size)} in {counted(objects, 'object')}")
+        for name, size, objects in [("stored", cost.bytes, cost.objects), *held]
     ]
-    if last is not None:
-        rows.append(("The last backup", f"{format_size(last.stored)}, {cost.backup_requests:,.2f}"))
+    if cost.tariff.prices.free:
+        return [*rows, ("Costs a month", "nothing by itself: it has no prices")]
+    prices = "list prices" if cost.tariff.listed else "the prices of the config"
+    rows += [
+        ("Costs a month", f"{cost.per_month:,.2f} for what is stored, by {prices}"),
+        ("Archiving", f"{cost.wal_per_month:,.2f} a month for {cost.wal_per_day:,.0f} WAL a day"),
+    ]
+    if cost.backup is not None:
+        stored = format_size(cost.backup.stored)
+        rows.append(("The last backup", f"{cost.backup_requests:,.2f} for its {stored}"))
         rows.append(("A whole restore", f"{cost.restore_reads:,.2f} to read"))
-    return [(f"{name[:1].upper()}{name[1:]}", words) for name, words in rows]
+    return rows

@@ -12,6 +12,7 @@ from pgkeep.units import format_duration, format_size
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
+_MIB: Final = GIB / 1024
 
 
 class Scale(NamedTuple):
@@ -54,7 +55,7 @@ SCALES: Final = (
     Scale(
         "wal_per_day",
         "WAL that it writes a day",
-        tuple(n * GIB / 10 for n in (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)),
+        tuple(n * _MIB for n in (100, 512, *(size * 1024 for size in _SIZES[:14]))),
         is_size=True,
     ),
     Scale(
@@ -161,10 +162,10 @@ class Card:
     risks: tuple[str, ...]
 
 
-def card_of(plan: Plan) -> Card:
+def card_of(plan: Plan, wishes: Wishes) -> Card:
     """Put a plan into words."""
-    window = format_duration(plan.window) if 0 < plan.window < inf else "as far as is wanted"
-    window = window if plan.window else "none: only the moments of its backups"
+    reach = min(plan.window, wishes.window)
+    window = format_duration(reach) if reach else "none: only the moments of its backups"
     site = "everything" if plan.site_rpo == inf else f"the last {format_duration(plan.site_rpo)}"
     facts = (
         ("Lost at most", format_duration(plan.rpo)),
