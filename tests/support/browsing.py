@@ -165,6 +165,7 @@ class Visitor:
                 "() => !document.getAnimations().some((a) => a.playState === 'running' "
                 "&& a.effect.getComputedTiming().iterations !== Infinity)"
             )
+            self.page.evaluate("() => window.scrollTo(0, 0)")
             picture = SCREENSHOTS / f"{name}-{mode}.png"
             self.page.screenshot(path=picture, full_page=True)
         self.page.set_viewport_size({"width": 1280, "height": 860})

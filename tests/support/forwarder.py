@@ -66,15 +66,13 @@ class Forwarder:
                 with ready:
                     ready.wait_for(lambda: due)
                     at, content = due.pop(0)
-                if not content:
+                time.sleep(max(0.0, at - time.monotonic()) if content else 0.0)
+                over = bool(content) and self._is_over(len(content), up)
+                self.cuts += over
+                if over or not content:  # what was cut counts against no later limit
                     _end(source, sink)
                     sink.close()
                     return
-                time.sleep(max(0.0, at - time.monotonic()))
-                if self._is_over(len(content), up):
-                    self.cuts += 1
-                    _end(source, sink)
-                    continue
                 with suppress(OSError):
                     sink.sendall(content)
 

@@ -7,9 +7,33 @@ from nicegui import ui
 from pgkeep.api.parts import Parts
 from pgkeep.api.users import Users
 from pgkeep.service.board import Board
-from pgkeep.web.pages import jobs, login, overview, timeline
+from pgkeep.web.pages import (
+    adviser,
+    backups,
+    checklist,
+    jobs,
+    login,
+    overview,
+    settings,
+    storage,
+    timeline,
+    undo,
+)
 from pgkeep.web.site import Site
 from pgkeep.web.theme import ASSETS
+
+_PAGES = (
+    login,
+    overview,
+    timeline,
+    backups,
+    undo,
+    adviser,
+    checklist,
+    jobs,
+    storage,
+    settings,
+)
 
 
 def mount(app: FastAPI, board: Board, users: Users) -> None:
@@ -19,6 +43,6 @@ def mount(app: FastAPI, board: Board, users: Users) -> None:
     assert parts.users is users
     site = Site(parts)
     framework.add_static_files("/assets", str(ASSETS))
-    for page in (login, overview, timeline, jobs):
+    for page in _PAGES:
         page.register(site)
     ui.run_with(app, title="pgkeep", dark=None, show_welcome_message=False, reconnect_timeout=30)

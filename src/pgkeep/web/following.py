@@ -1,11 +1,12 @@
 """A job as it goes: state, progress, log; on whichever page it was started."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from nicegui import ui
 
 from pgkeep.errors import PgkeepError
-from pgkeep.service.jobs.job import JobRun, JobState
+from pgkeep.service.jobs.job import Job, JobRun, JobState
 from pgkeep.units import format_duration, format_size
 from pgkeep.web import pieces
 from pgkeep.web.visit import Visit, say
@@ -15,11 +16,32 @@ _TAIL: Final = 60  # lines of the log
 _COMMANDS: Final = ("Start command", "Psql")  # of reports, to be copied
 
 
+Ended = Callable[[JobRun], object]
+
+
+class Work:
+    """Where a page shows the jobs that were started on it, the newest first."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self.place = ui.element("div").classes("pk-stack")
+
+    def follow(self, job: Job, ended: Ended | None = None) -> None:
+        """Show a job until it is over, and then what came of it, or what `ended` makes of it."""
+        with self.place, ui.element("section").classes("pk-card") as card:
+            card.props('aria-label="What was started"')
+            try:
+                Following(self._visit, job.id, ended)
+            except PgkeepError as error:
+                say(error)
+        card.move(target_index=0)
+
+
 class Following:
     """What is shown of one job while it runs, and when it is over."""
 
-    def __init__(self, visit: Visit, id: str) -> None:
-        self._visit, self._id = visit, id
+    def __init__(self, visit: Visit, id: str, ended: Ended | None = None) -> None:
+        self._visit, self._id, self._ended = visit, id, ended or outcome
         self._acting = visit.parts.acting
         self._offset, self._lines = 0, [""]
         self._state: JobState | None = None
@@ -62,7 +84,8 @@ class Following:
         text = "\n".join(self._lines).strip()
         if text != self._log.text:
             self._log.set_text(text)
-        self._log.set_visibility(bool(text))
+        # Its first line is the command, which stands above.
+        self._log.set_visibility("\n" in text)
 
     def _show(self, run: JobRun) -> None:
         if run.state is not self._state:
@@ -90,7 +113,8 @@ class Following:
         took = pieces.took(began, ended)
         self._words.set_text(f"took {took}" if took else "")
         with self._outcome:
-            outcome(run)
+            # An error is told in the same way whatever was done.
+            outcome(run) if run.error else self._ended(run)
 
     def _stop(self) -> None:
         try:
@@ -123,14 +147,14 @@ def _is_plain(value: Any) -> bool:
 
 
 def _title(key: str) -> str:
-    words = key.replace("_", " ").replace("lsn", "LSN").replace("wal", "WAL")
+    words = key.removesuffix("_s").replace("_", " ").replace("lsn", "LSN").replace("wal", "WAL")
     return f"{words[:1].upper()}{words[1:]}"
 
 
 def _words(key: str, value: Any) -> str:
     if value is True:
         return "yes"
-    if isinstance(value, int | float) and key.endswith("seconds"):
+    if isinstance(value, int | float) and key.endswith(("seconds", "_s")):
         return format_duration(value)
     if isinstance(value, int) and key.endswith(("bytes", "size", "stored")):
         return format_size(value)

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from nicegui import ui
@@ -13,6 +13,7 @@ from pgkeep.service.jobs.job import JobState, Progressed
 from pgkeep.units import format_amount, format_duration
 from pgkeep.web.theme import JOBS, LEVELS, STATES
 from pgkeep.web.visit import Visit
+from pgkeep.web.words import capital
 
 
 def heading(text: str, level: int = 2) -> ui.element:
@@ -82,13 +83,13 @@ def condition(one: Condition) -> None:
     with ui.element("div").classes(f"pk-condition {kind}"):
         with ui.row().classes("pk-row tight"):
             badge(one.level.value, kind, icon)
-            ui.label(_capital(one.effect)).classes("pk-strong pk-wrap")
-        ui.label(_capital(one.cause)).classes("pk-muted pk-wrap")
+            ui.label(capital(one.effect)).classes("pk-strong pk-wrap")
+        ui.label(capital(one.cause)).classes("pk-muted pk-wrap")
         if one.todo:
             command(one.todo)
 
 
-def facts(rows: Sequence[tuple[str, str]]) -> ui.element:
+def facts(rows: Iterable[tuple[str, str]]) -> ui.element:
     """Put names and values there, side by side."""
     with ui.element("dl").classes("pk-facts") as made:
         for name, value in rows:
@@ -96,6 +97,34 @@ def facts(rows: Sequence[tuple[str, str]]) -> ui.element:
                 ui.label(name)
             with ui.element("dd"):
                 ui.label(value)
+    return made
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> ui.element:
+    """Put a table of texts there; wide ones move sideways by themselves."""
+    with (
+        ui.element("div").classes("pk-wide-table").props('tabindex="0"') as made,
+        ui.element("table").classes("pk-table"),
+    ):
+        with ui.element("thead"), ui.element("tr"):
+            for name in header:
+                with ui.element("th").props('scope="col"'):
+                    ui.label(name)
+        with ui.element("tbody"):
+            for row in rows:
+                with ui.element("tr"):
+                    for value in row:
+                        with ui.element("td"):
+                            ui.label(value)
+    return made
+
+
+def steps(lines: Sequence[str]) -> ui.element:
+    """Put a numbered list there."""
+    with ui.element("ol").classes("pk-steps") as made:
+        for line in lines:
+            with ui.element("li"):
+                ui.label(line).style("display: inline").classes("pk-wrap")
     return made
 
 
@@ -129,7 +158,3 @@ def typed_name(name: str, on_change: Callable[[], object]) -> ui.input:
     """Put a field there in which a cluster's name must be typed before something is done."""
     field = ui.input(f"Type {name} to go on", on_change=on_change)
     return field.props('outlined dense autocomplete="off"').classes("w-full")
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

@@ -10,10 +10,9 @@ from nicegui import run, ui
 from pgkeep.api.rights import NEEDS
 from pgkeep.errors import PgkeepError
 from pgkeep.model.target import AtTime
-from pgkeep.service.jobs.job import Job
 from pgkeep.units import format_duration, format_size
 from pgkeep.web import pieces
-from pgkeep.web.following import Following
+from pgkeep.web.following import Work
 from pgkeep.web.site import Site
 from pgkeep.web.timeline.asking import (
     Answer,
@@ -28,7 +27,7 @@ from pgkeep.web.timeline.dialogs import restore_dialog, sandbox_dialog
 from pgkeep.web.timeline.drawing import drawing
 from pgkeep.web.timeline.facts import Facts
 from pgkeep.web.timeline.reading import read
-from pgkeep.web.visit import Visit, notice, say
+from pgkeep.web.visit import Visit, notice
 from pgkeep.web.words import target_time
 
 _REFRESH_S: Final = 60.0
@@ -74,7 +73,7 @@ class _Timeline:
         with ui.element("section").classes("pk-card").props('aria-label="Moment"'):
             self._ask_row()
             self._answer = ui.element("div").classes("pk-stack").props('aria-live="polite"')
-        self._work = ui.element("div").classes("pk-stack")
+        self._work = Work(visit)
         with ui.expansion("As text").classes("w-full").props("dense"):
             self._text = ui.element("div").classes("pk-stack")
         self._tell(facts)
@@ -82,6 +81,7 @@ class _Timeline:
         visit.live(_REFRESH_S, self._again)
         wanted = visit.query.get("to", "")
         if wanted:
+            self._before.set_value(bool(visit.query.get("before")))
             self._input.set_value(wanted)
             ui.timer(0, self._look_up, once=True)
 
@@ -206,8 +206,8 @@ class _Timeline:
 
         def show() -> None:
             made = restore_dialog if act == "restore" else sandbox_dialog
-            with self._work:
-                made(visit, answer, self._started).open()
+            with self._work.place:
+                made(visit, answer, self._work.follow).open()
 
         button = ui.button(title, on_click=show).props("unelevated")
         button.classes("pk-primary" if act == "restore" else "pk-plain")
@@ -216,14 +216,6 @@ class _Timeline:
         if why_not:
             button.disable()
             ui.label(why_not).classes("pk-muted pk-small")
-
-    def _started(self, job: Job) -> None:
-        with self._work, ui.element("section").classes("pk-card") as card:
-            card.props('aria-label="What was started"')
-            try:
-                Following(self._visit, job.id)
-            except PgkeepError as error:
-                say(error)
 
 
 def _directory(visit: Visit) -> str:

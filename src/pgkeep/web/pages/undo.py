@@ -1,0 +1,244 @@
+"""Undo: look for what was destroyed, see what would come back, and bring it back."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from nicegui import ui
+
+from pgkeep.api.rights import NEEDS
+from pgkeep.service.jobs.job import JobRun
+from pgkeep.undo.event import Event
+from pgkeep.undo.finding.remembered import Remembered
+from pgkeep.web import pieces
+from pgkeep.web.dialogs import Act, Dialog, offer
+from pgkeep.web.following import Work
+from pgkeep.web.rows import events as rows
+from pgkeep.web.rows.events import Ask, Lost, Way
+from pgkeep.web.site import Site, address
+from pgkeep.web.visit import Visit
+
+_MOST: Final = 200  # events that are listed; the command lists all
+
+
+def register(site: Site) -> None:
+    site.page("/undo", "Undo", _Undo, act="undo-find")
+
+
+class _Undo:
+    """The page: the search, what it found, and the event that was chosen."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        with ui.element("section").classes("pk-card").props('aria-label="Look for accidents"'):
+            pieces.heading("Look for accidents")
+            self._search()
+        self._finding = Work(visit)
+        pieces.heading("What was destroyed, the newest first")
+        self._list = ui.element("section").classes("pk-card pk-clusters")
+        self._list.props('aria-label="What was destroyed"')
+        self._chosen = ui.element("div").classes("pk-stack").props('aria-live="polite"')
+        self._refresh()
+
+    def _search(self) -> None:
+        ui.label(
+            "Looks through archived WAL for tables and rows that were dropped, emptied, deleted or "
+            "updated, and for the last moment before each. It changes nothing."
+        ).classes("pk-muted")
+        with ui.row().classes("pk-row top"):
+            since = ui.input("Since", value="24h").props('outlined dense hint="2h, or a time"')
+            table = ui.input("Only this table").props('outlined dense hint="app.public.users"')
+            least = ui.number("At least so many rows", min=1, format="%d").props("outlined dense")
+            button = ui.button("Look", on_click=lambda: self._look(words()))
+            button.props("unelevated").classes("pk-primary")
+        shown = ui.element("div").classes("w-full")
+
+        def words() -> tuple[str, ...]:
+            number = str(int(least.value)) if least.value else ""
+            return rows.find_words(since.value or "", table.value or "", number)
+
+        def again() -> None:
+            shown.clear()
+            with shown:
+                pieces.command(pieces.pgkeep_words(self._visit, words()))
+
+        for field in (since, table, least):
+            field.on_value_change(again)
+        again()
+
+    def _look(self, words: tuple[str, ...]) -> None:
+        job = self._visit.start(words)
+        if job is not None:
+            self._finding.follow(job, self._found)
+
+    def _found(self, run: JobRun) -> None:
+        report = run.report or {}
+        count = len(report.get("events", ()))
+        ui.label(f"{count or 'No'} event{'' if count == 1 else 's'} found.").classes("pk-strong")
+        for blind in report.get("blind", ()):
+            which = f"{blind['first']} to {blind['last']}"
+            said = f"What was done in WAL {which} is not seen: {blind['why']}"
+            ui.label(said).classes("pk-notice warn pk-wrap")
+        for note in report.get("notes", ()):
+            ui.label(str(note)).classes("pk-muted pk-wrap")
+        self._refresh()
+
+    def _refresh(self) -> None:
+        visit = self._visit
+        self._chosen.clear()
+        self._list.clear()
+
+        def read() -> list[Event]:
+            app = visit.board.app(visit.cluster)
+            return Remembered.of(app.cluster_to_read).events()
+
+        async def fill() -> None:
+            with self._list:
+                await visit.load(read, self._show)
+
+        ui.timer(0, fill, once=True)
+
+    def _show(self, found: Sequence[Event]) -> None:
+        newest = sorted(found, key=lambda event: event.commit_time, reverse=True)
+        for event in newest[:_MOST]:
+            self._row(event)
+        if len(newest) > _MOST:
+            said = f"and {len(newest) - _MOST} older: pgkeep undo find lists them"
+            ui.label(said).classes("pk-muted pk-inset")
+        if not found:
+            said = "Nothing: no search has found anything. Look for accidents above."
+            ui.label(said).classes("pk-muted pk-inset")
+
+    def _row(self, event: Event) -> None:
+        with ui.element("div").classes("pk-cluster"):
+            pieces.moment(self._visit, event.commit_time)
+            ui.label(event.kind.words).classes("pk-strong")
+            with ui.element("div").classes("pk-sentence"):
+                ui.label(event.relation).classes("pk-wrap")
+                ui.label(rows.words_of(event)).classes("pk-muted pk-small")
+            button = ui.button("Choose", on_click=lambda: self._choose(event)).classes("pk-plain")
+            button.props["aria-label"] = f"Choose {event.kind.words} of {event.relation}"
+            button.props('unelevated dense padding="2px 10px"')
+
+    def _choose(self, event: Event) -> None:
+        self._chosen.clear()
+        with self._chosen:
+            _Chosen(self._visit, event)
+        ui.run_javascript(f"document.getElementById('c{self._chosen.id}').scrollIntoView()")
+
+
+class _Chosen:
+    """One event: what of it comes back, and how."""
+
+    def __init__(self, visit: Visit, event: Event) -> None:
+        self._visit, self._event = visit, event
+        self._lost = {one.name: one for one in rows.lost_by(event)}
+        with ui.element("section").classes("pk-card").props('aria-label="Chosen event"'):
+            pieces.heading(f"{event.kind.words.capitalize()}: {event.relation}")
+            pieces.facts(
+                [
+                    ("Committed", visit.long(event.commit_time)),
+                    ("Last moment before", f"lsn:{event.stop_lsn}"),
+                    ("Rows", rows.rows_of(event)),
+                    *(("Note", line) for line in rows.details_of(event)),
+                ]
+            )
+            target = f"lsn:{event.stop_lsn}"
+            link = address("/timeline", cluster=visit.cluster, to=target, before="1")
+            ui.link("Look at this moment on the timeline", link)
+            if not self._lost:
+                said = "No table or database of it is known by name: restore the moment before it."
+                ui.label(said).classes("pk-notice warn")
+                return
+            if not visit.may("undo"):
+                said = f"Bringing back takes role {NEEDS['undo']}; you are {visit.user.role}."
+                ui.label(said).classes("pk-notice")
+                return
+            self._form()
+        self._previews = Work(visit)
+
+    def _form(self) -> None:
+        first = next(iter(self._lost.values()))
+        with ui.row().classes("pk-row top"):
+            self._what = ui.select(list(self._lost), value=first.name, label="Bring back")
+            self._what.props("outlined dense options-dense").classes("pk-grow")
+            self._into = ui.input("Under another name").props("outlined dense")
+            self._where = ui.input("Only rows where (SQL)").props("outlined dense")
+        self._way = ui.radio({way: way.value for way in Way}, value=first.way)
+        self._way.props('dense aria-label="How"')
+        self._way.set_visibility(first.noun == "table")
+        shown = ui.element("div").classes("w-full")
+        button = ui.button("Show what would come back", on_click=self._preview)
+        button.props("unelevated").classes("pk-primary").style("align-self: flex-start")
+
+        def again() -> None:
+            shown.clear()
+            self._into.set_visibility(self._takes_name)
+            self._where.set_visibility(self._takes_where)
+            with shown:
+                words = rows.return_words(self._ask(), preview=True)
+                pieces.command(pieces.pgkeep_words(self._visit, words))
+
+        for field in (self._what, self._into, self._where, self._way):
+            field.on_value_change(again)
+        again()
+
+    @property
+    def _lost_one(self) -> Lost:
+        return self._lost[str(self._what.value)]
+
+    @property
+    def _takes_name(self) -> bool:
+        return self._lost_one.noun == "database" or Way(self._way.value) is Way.BESIDE
+
+    @property
+    def _takes_where(self) -> bool:
+        """Whether single rows may be chosen: of a table that is there, by whoever may write SQL."""
+        is_there = Way(self._way.value) is not Way.INTO_PLACE
+        return is_there and self._visit.may("undo-by-sql")
+
+    def _ask(self) -> Ask:
+        into = str(self._into.value or "").strip() if self._takes_name else ""
+        where = str(self._where.value or "").strip() if self._takes_where else ""
+        return Ask(self._event, self._lost_one, Way(self._way.value), into, where)
+
+    def _preview(self) -> None:
+        ask = self._ask()
+        job = self._visit.start(rows.return_words(ask, preview=True))
+        if job is not None:
+            self._previews.follow(job, lambda run: self._seen(run, ask))
+
+    def _seen(self, run: JobRun, ask: Ask) -> None:
+        if run.report is None:
+            return
+        preview = rows.preview_of(run.report)
+        pieces.facts(preview.facts)
+        if preview.rows:
+            pieces.heading("The first rows" if ask.lost.noun == "table" else "The largest", 3)
+            pieces.table(preview.header, preview.rows)
+        if preview.steps:
+            pieces.heading("What will be done on the live server", 3)
+            pieces.steps(preview.steps)
+        if preview.in_vain and ask.lost.noun == "table":
+            ui.label("No row is missing: there is nothing to bring back.").classes("pk-notice")
+            return
+        button = ui.button("Bring it back…", on_click=lambda: self._ask_for_it(ask))
+        button.props("unelevated").classes("pk-primary").style("align-self: flex-start")
+
+    def _ask_for_it(self, ask: Ask) -> None:
+        with self._previews.place, Dialog("Bring it back") as dialog:
+            said = "This changes the live server. A restore point is set before any change."
+            ui.label(said).classes("pk-notice warn")
+            pieces.facts([("What", ask.lost.name), ("How", ask.way.value)])
+        act = Act(
+            "Bring it back",
+            lambda: rows.return_words(ask),
+            lambda job: self._previews.follow(job, _returned),
+            confirm=True,
+        )
+        offer(self._visit, dialog, act)
+        dialog.open()
+
+
+def _returned(run: JobRun) -> None:
+    if run.report is not None:
+        pieces.facts(rows.returned(run.report))

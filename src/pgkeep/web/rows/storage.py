@@ -1,0 +1,135 @@
+"""How much is stored over time, where that leads, and what it costs. Pure."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from pgkeep.costs.plan import RepositoryCost
+from pgkeep.health.forecast import Stored, growth_per_s
+from pgkeep.model.backup import Backup
+from pgkeep.model.dump import Dump
+from pgkeep.units import format_size
+from pgkeep.web.words import capital, counted
+
+_POINTS: Final = 240  # of the curve: more are not seen
+_DAY_S: Final = 86400
+_AHEAD: Final = 0.5  # of what is known, that a forecast reaches
+
+
+class Point(NamedTuple):
+    """How much was stored at a moment, of what is there now."""
+
+    at: float  # seconds since 1970
+    size: int
+
+
+class Curve(NamedTuple):
+    """What came when, of what is stored now, and where it leads."""
+
+    points: tuple[Point, ...]  # the oldest first
+    ahead: Point | None  # at the present rate; None: nobody can tell
+    per_day: float | None
+
+
+def stored_by(
+    backups: Sequence[Backup], dumps: Iterable[Dump], wal: Iterable[Stored]
+) -> list[Stored]:
+    """Return what was added when, the oldest first."""
+    found = [Stored(one.stopped_at.timestamp(), one.stored) for one in backups]
+    found += [Stored(one.taken_at.timestamp(), one.stored) for one in dumps]
+    return sorted([*found, *wal])
+
+
+def curve(
+    backups: Sequence[Backup], dumps: Sequence[Dump], wal: Sequence[Stored], now: datetime
+) -> Curve:
+    """Return what is stored over time; what has expired is not in it any more."""
+    came = stored_by(backups, dumps, wal)
+    per_s = growth_per_s(backups, wal, now)
+    if not came:
+        return Curve((), None, None)
+    sums = list(accumulate(one.size for one in came))
+    times = [one.at for one in came]
+    first, last = times[0], max(times[-1], now.timestamp())
+    step = (last - first) / _POINTS or 1.0
+    moments = sorted({*(first + step * n for n in range(_POINTS)), last})
+    points = [Point(at, sums[bisect_right(times, at) - 1]) for at in moments]
+    if per_s is None:
+        return Curve(tuple(points), None, None)
+    later = (last - first) * _AHEAD
+    ahead = Point(last + later, int(points[-1].size + per_s * later))
+    return Curve(tuple(points), ahead, per_s * _DAY_S)
+
+
+class Drawn(NamedTuple):
+    """A curve as paths of a picture that is 1000 wide and 240 high."""
+
+    area: str
+    line: str
+    ahead: str
+    most: int
+    first: float
+    last: float
+
+
+WIDTH: Final = 1000
+HEIGHT: Final = 240
+
+
+def draw(found: Curve) -> Drawn | None:
+    """Return the picture of a curve; None where there is nothing to draw."""
+    if len(found.points) < 2:
+        return None
+    ends = [*found.points, *([found.ahead] if found.ahead else [])]
+    most = max(point.size for point in ends) or 1
+    first, last = ends[0].at, max(ends[-1].at, ends[0].at + 1)
+
+    def place(point: Point) -> str:
+        x = (point.at - first) / (last - first) * WIDTH
+        return f"{x:.1f} {HEIGHT - point.size / most * (HEIGHT - 10):.1f}"
+
+    line = "M" + "L".join(map(place, found.points))
+    right = place(found.points[-1]).split()[0]
+    area = f"{line}L{right} {HEIGHT}L0 {HEIGHT}Z"
+    ahead = f"M{place(found.points[-1])}L{place(found.ahead)}" if found.ahead else ""
+    return Drawn(area, line, ahead, most, first, last)
+
+
+def growth_words(found: Curve) -> str:
+    """Return how fast it grows, or why nobody can tell."""
+    if found.per_day is None:
+        return "not known: it takes two days of backups, of a repository that lets nothing go yet"
+    return f"{format_size(found.per_day)} a day"
+
+
+def full_words(free: int | None, full_at: datetime | None, now: datetime) -> str:
+    """Return how much room there is, and until when."""
+    if free is None:
+        return "not told by the store"
+    if full_at is None:
+        return f"{format_size(free)} free"
+    days = max(timedelta(0), full_at - now).days
+    return f"{format_size(free)} free, full in {counted(days, 'day')} at the present rate"
+
+
+def cost_rows(cost: RepositoryCost) -> list[tuple[str, str]]:
+    """Return what a repository holds and costs, line by line."""
+    held = [(kind.kind, kind.bytes, kind.objects) for kind in cost.kept if kind.objects]
+    rows = [
+        (capital(name), f"{format_size(size)} in {counted(objects, 'object')}")
+        for name, size, objects in [("stored", cost.bytes, cost.objects), *held]
+    ]
+    if cost.tariff.prices.free:
+        return [*rows, ("Costs a month", "nothing by itself: it has no prices")]
+    prices = "list prices" if cost.tariff.listed else "the prices of the config"
+    rows += [
+        ("Costs a month", f"{cost.per_month:,.2f} for what is stored, by {prices}"),
+        ("Archiving", f"{cost.wal_per_month:,.2f} a month for {cost.wal_per_day:,.0f} WAL a day"),
+    ]
+    if cost.backup is not None:
+        stored = format_size(cost.backup.stored)
+        rows.append(("The last backup", f"{cost.backup_requests:,.2f} for its {stored}"))
+        rows.append(("A whole restore", f"{cost.restore_reads:,.2f} to read"))
+    return rows

@@ -1,0 +1,58 @@
+"""Checklist, storage and settings, as somebody at a browser reads them."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from support.browsing import PATIENCE_MS, Kept, Visitor
+
+Visit = Callable[[], Visitor]
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def test_the_checklist_shows_proof_and_is_put_on_record(visit: Visit, kept: Kept) -> None:
+    visitor = visit()
+    page = visitor.arrive("operator", "/checklist?cluster=main", "Checklist")
+    rows = page.get_by_role("region", name="Checklist")
+    expect(rows).to_contain_text("Proof")
+    newest = kept.run("list", "--json").ok().json["backups"][-1]["id"]
+    expect(rows).to_contain_text(f"backup {newest}")
+    visitor.shoot("checklist")
+    page.get_by_role("button", name="Put it on record…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Put on record", exact=True).click()
+    expect(page.get_by_role("group", name="Job")).to_contain_text("On record")
+
+
+def test_storage_shows_what_came_when_and_what_it_costs(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.arrive("viewer", "/storage?cluster=main", "Storage")
+    over_time = page.get_by_role("region", name="Over time")
+    expect(over_time).to_contain_text("Grows by")
+    expect(over_time.locator("svg.pk-curve")).to_be_visible()
+    expect(page.get_by_role("region", name="Cost of")).to_contain_text("Costs a month")
+    visitor.shoot("storage")
+
+
+def test_settings_tell_value_and_origin_and_no_secret(visit: Visit, kept: Kept) -> None:
+    visitor = visit()
+    page = visitor.arrive("admin", "/settings?cluster=main", "Settings")
+    cluster = page.get_by_role("region", name="[clusters.main]", exact=True)
+    lines = kept.config.read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if line.startswith("conninfo"))
+    expect(cluster).to_contain_text(f"line {number}")
+    expect(cluster).to_contain_text("hidden")
+    expect(page.locator("#content")).not_to_contain_text(kept.pg.conninfo)
+    visitor.shoot("settings")
+    retention = page.get_by_role("region", name="[clusters.main.retention]")
+    expect(retention).to_be_hidden()
+    page.get_by_role("switch", name="Defaults too").click()
+    expect(retention).to_contain_text("default")
+    expect(page.get_by_role("region", name="Users")).to_contain_text("restorer")
+
+
+def test_settings_are_for_admins(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.arrive("restorer", "/settings?cluster=main", "Settings")
+    said = "This page takes role admin, and restorer is restorer."
+    expect(page.get_by_text(said)).to_be_visible()
+    expect(page.get_by_role("region")).to_have_count(0)
