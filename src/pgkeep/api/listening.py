@@ -20,6 +20,14 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How many may be connected, and how long each may take to ask."""
+
+    connections: int = 500  # of the 1024 files that a process usually may open: jobs need some too
+    ask_s: float = 20.0  # for a request in whole, and a TLS handshake; answers may take longer
+
+
+@dataclass(frozen=True, slots=True)
 class Listening:
     """Where to listen, and by which names one may be called there."""
 

@@ -6,11 +6,12 @@ import socket
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pgkeep.api.errors import ListeningRefused
-from pgkeep.api.listening import Listening, listening
+from pgkeep.api.listening import Listening, Patience, listening
 from pgkeep.api.users import Users
 from pgkeep.service.board import Board
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Mount = Callable[["FastAPI", Board, Users], object]  # web.build.mount
 _STOP_S: Final = 10
+_HEAD_BYTES: Final = 64 << 10  # of a request before its body
+_FRAME_BYTES: Final = 1 << 20  # of what an open page sends
 _NO_USERS: Final = (
     "there are no users: who is on this host may look, and nobody may do anything; make one: "
     "pgkeep user add NAME --role admin"
@@ -35,11 +38,14 @@ class HttpFace:
         listen: str | None = None,
         mount: Mount | None = None,
         say: Callable[[str], object] = lambda _: None,
+        *,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self._board = board
         self._say = say
         self._listen = listen
         self._mount = mount
+        self._patience = patience
         self._server: Server | None = None
         self._thread: Thread | None = None
         self._app: FastAPI | None = None
@@ -50,6 +56,7 @@ class HttpFace:
         from uvicorn import Config, Server
 
         from pgkeep.api.build import build_api
+        from pgkeep.api.gate.connections import Connection
 
         users = Users(str(self._board.state_directory))
         service = self._board.config.config.service
@@ -68,11 +75,13 @@ class HttpFace:
             self._app,
             **options,
             log_config=None,  # the service's own
+            log_level="error",  # whoever reaches the port can send rubbish
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=_STOP_S,
-            limit_concurrency=1000,
-            h11_max_incomplete_event_size=64 << 10,
+            http=partial(Connection, patience=self._patience),  # type: ignore[arg-type]
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+            ws_max_size=_FRAME_BYTES,
         )
         self._server = Server(config)
         self._thread = Thread(target=self._serve, args=(bound,), name="http", daemon=True)
@@ -91,8 +100,13 @@ class HttpFace:
             self._app.state.pgkeep.audit.close()
 
     def _serve(self, bound: socket.socket) -> None:
+        import asyncio
+
+        from pgkeep.api.gate.connections import Loop
+
         assert self._server is not None
-        self._server.run(sockets=[bound])
+        with asyncio.Runner(loop_factory=partial(Loop, self._patience)) as runner:
+            runner.run(self._server.serve(sockets=[bound]))
 
 
 def _bind(where: Listening) -> socket.socket:
