@@ -277,7 +277,12 @@ def add_page(app: FastAPI) -> None:
 def test_a_page_mounted_beside_knows_its_user(served: Served) -> None:
     add_page(served.app)
     anna, _ = served.person(Role.VIEWER)
-    assert served.anybody().get("/page").json() == {"user": None}
+    nobody = served.anybody()
+    assert (nobody.get("/page").status_code, nobody.post("/page").status_code) == (401, 401)
+    reader = nobody.get("/page?x=1&next=//evil.example", headers={"accept": "text/html,*/*"})
+    assert reader.status_code == 303
+    assert reader.headers["location"] == "/login?next=%2Fpage%3Fx%3D1%26next%3D%2F%2Fevil.example"
+    assert nobody.get("/login").status_code == 404, "which is the page's, and open"
     assert anna.get("/page").json() == {"user": "anna"}
     assert anna.post("/page", headers={"origin": HERE}).json() == {"user": "anna"}
     evil = anna.post("/page", headers={"origin": "https://evil.example"})
