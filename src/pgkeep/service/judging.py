@@ -6,6 +6,7 @@ from typing import Final
 
 from pgkeep.health.condition import Condition, Kind, Level
 from pgkeep.health.health import Health, State
+from pgkeep.service.jobs.commands import shows_rows
 from pgkeep.service.jobs.job import JobRun, JobState
 
 # Ends that tell something of a command; a job that was cancelled or cut short tells nothing.
@@ -16,7 +17,9 @@ _WORD: Final = {JobState.FAILED: "failed", JobState.TIMED_OUT: "took too long an
 
 def with_jobs(health: Health, runs: Sequence[JobRun]) -> Health:
     """Add what the newest run of each kind tells: `runs` are those of the health's cluster."""
-    found = tuple(_condition(run) for run in runs if run.state in _BAD)
+    # What shows rows was asked for by a person, who is told; everybody and the alerts are not.
+    bad = [run for run in runs if run.state in _BAD and not shows_rows(run.job)]
+    found = tuple(_condition(run) for run in bad)
     if not found:
         return health
     conditions = sorted((*health.conditions, *found), key=lambda one: one.level is Level.WARNING)
