@@ -55,6 +55,11 @@ class Service:
         assert self._process is not None
         return self._process.poll() is not None
 
+    @property
+    def open_files(self) -> int:
+        assert self._process is not None
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
     def send(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)

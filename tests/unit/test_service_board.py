@@ -19,6 +19,7 @@ from pgkeep.service.board import Board, NoSuchCluster
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.job import JobState
 from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
+from pgkeep.service.serve import alone
 from pgkeep.service.watching import AT_ONCE, HANGS, QUICK, Watch
 from support.simulated import Clock, Simulated
 from support.wait import wait_for
@@ -225,3 +226,24 @@ def test_a_look_that_fails_is_told(open_board: Callable[..., Board], clock: Cloc
     with pytest.raises(PgkeepError):
         board.look_again("none")
     board.close()
+
+
+def test_a_state_directory_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    with pytest.raises(ServiceFailed) as caught, alone(state):
+        pass
+    said = f"cannot keep the state of the service: others may write to {state}"
+    assert (str(caught.value), caught.value.hint) == (
+        said,
+        f"look who changed what is in it, then: chmod go-w {state}",
+    )
+    state.chmod(0o755)
+    with alone(state):
+        (state / "jobs.sqlite").touch(0o644)
+        ledger = Ledger(state)
+        ledger.settle(Key("main", "backup"), datetime.now(UTC))
+        modes = {file.name: file.stat().st_mode & 0o077 for file in state.iterdir()}
+        ledger.close()
+    assert not any(modes.values()), modes

@@ -11,11 +11,16 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pgkeep.api.errors import ListeningRefused
+from pgkeep.api.gate.certificate import Certificate
 from pgkeep.api.listening import Listening, Patience, listening
 from pgkeep.api.users import Users
 from pgkeep.service.board import Board
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from datetime import datetime
+    from ssl import SSLContext
+
     from fastapi import FastAPI
     from uvicorn import Server
 
@@ -49,6 +54,10 @@ class HttpFace:
         self._server: Server | None = None
         self._thread: Thread | None = None
         self._app: FastAPI | None = None
+        self._service = board.config.config.service
+        self._certificate: Certificate | None = None
+        self._tls: SSLContext | None = None
+        self._loop: AbstractEventLoop | None = None
         self.where: Listening | None = None  # with the port the system chose, once it listens
 
     def start(self) -> None:
@@ -64,6 +73,7 @@ class HttpFace:
             from msgspec.structs import replace as with_
 
             service = with_(service, listen=self._listen)
+        self._service = service
         where = listening(service, has_users=bool(users.users()))
         self._app = build_api(self._board, users, where)
         if self._mount is not None:
@@ -83,13 +93,26 @@ class HttpFace:
             h11_max_incomplete_event_size=_HEAD_BYTES,
             ws_max_size=_FRAME_BYTES,
         )
-        self._server = Server(config)
+        config.load()
+        self._server, self._tls = Server(config), config.ssl
+        if self._tls is not None:
+            self._certificate = Certificate(service, self._take_certificate)
         self._thread = Thread(target=self._serve, args=(bound,), name="http", daemon=True)
         self._thread.start()
         self._app.state.pgkeep.audit.start()
         self._say(f"the page and /api are at {self.where.url}")
         if not users.users():
             self._say(f"note: {_NO_USERS}")
+
+    def troubles(self, now: "datetime") -> list[str]:
+        """Say what is wrong with the certificate; one that was renewed is shown from now on."""
+        return [] if self._certificate is None else self._certificate.troubles(now)
+
+    def _take_certificate(self) -> None:
+        # By the server's own thread: no handshake may meet one half of the pair.
+        pair = (self._service.tls_certificate, self._service.tls_key)
+        if self._tls is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tls.load_cert_chain, *pair)
 
     def close(self) -> None:
         """Answer what was asked, and stop."""
@@ -106,6 +129,7 @@ class HttpFace:
 
         assert self._server is not None
         with asyncio.Runner(loop_factory=partial(Loop, self._patience)) as runner:
+            self._loop = runner.get_loop()
             runner.run(self._server.serve(sockets=[bound]))
 
 

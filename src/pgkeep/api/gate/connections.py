@@ -6,7 +6,9 @@ never ends. Of uvicorn's two readers of HTTP the one beneath bounds what a reque
 
 from asyncio import SelectorEventLoop, TimerHandle, Transport
 from asyncio.base_events import Server
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -15,16 +17,29 @@ from pgkeep.api.listening import Patience
 
 
 class Loop(SelectorEventLoop):
-    """asyncio's own, which does not give TLS handshakes its usual minute."""
+    """asyncio's own, but for TLS: its handshakes may not take a minute, nor be without number."""
 
     def __init__(self, patience: Patience) -> None:
         super().__init__()
         self._patience = patience
 
-    async def create_server(self, *given: Any, **named: Any) -> Server:
-        if named.get("ssl") is not None:
-            named.setdefault("ssl_handshake_timeout", self._patience.ask_s)
-        return await super().create_server(*given, **named)
+    async def create_server(  # type: ignore[override]
+        self, protocol_factory: Callable[[], "Connection"], *given: Any, **named: Any
+    ) -> Server:
+        if named.get("ssl") is None:
+            return await super().create_server(protocol_factory, *given, **named)
+        made = WeakSet[Connection]()
+
+        def accept() -> Connection:
+            greeting = sum(one.transport is None for one in made)
+            if greeting >= self._patience.connections // 2:
+                raise ConnectionRefusedError  # which closes it
+            protocol = protocol_factory()
+            made.add(protocol)
+            return protocol
+
+        named["ssl_handshake_timeout"] = self._patience.ask_s
+        return await super().create_server(accept, *given, **named)
 
 
 class Connection(H11Protocol):
