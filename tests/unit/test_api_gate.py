@@ -345,3 +345,12 @@ def test_another_site_opens_no_websocket(served: Served, origin: str, sent: list
 )
 def test_a_request_comes_from_our_own_page(origin: str, site: str, ours: bool) -> None:
     assert is_same_site(origin, site, "h:1") is ours
+
+
+def test_a_program_that_asks_without_end_is_stopped(served: Served) -> None:
+    program = served.program(Role.OPERATOR)
+    for _ in range(200):
+        served.board.start("main", ["check"], "somebody")
+    answer = program.post("/api/clusters/main/jobs", json={"words": ["check"]})
+    assert (answer.status_code, said(answer)) == (503, "too-busy")
+    assert len(served.runner.started) == 20

@@ -71,6 +71,17 @@ def test_what_people_ask_for_runs_in_its_turn(
     board.close()
 
 
+def test_what_people_ask_for_is_not_all_done_at_once(
+    open_board: Callable[..., Board], jobs: Simulated
+) -> None:
+    board = open_board()
+    asked = [board.start("shop", ["check"], "anna").id for _ in range(30)]
+    assert [job.id for job in jobs.running] == asked[:20]
+    jobs.end(asked[3])
+    assert board.job(asked[20]).state is JobState.RUNNING
+    board.close()
+
+
 def test_a_job_that_waits_is_cancelled_without_ever_running(
     open_board: Callable[..., Board], jobs: Simulated
 ) -> None:

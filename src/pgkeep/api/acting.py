@@ -9,16 +9,17 @@ from typing import Final
 from pgkeep.api.asking.commands import Asked, check
 from pgkeep.api.asking.values import Bounds
 from pgkeep.api.audit import Audit
-from pgkeep.api.errors import BadRequest, NotAllowed, NotConfirmed, NotLoggedIn
+from pgkeep.api.errors import BadRequest, NotAllowed, NotConfirmed, NotLoggedIn, TooBusy
 from pgkeep.api.rights import NEEDS
 from pgkeep.api.sessions import Caller
 from pgkeep.api.users import User
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.acts.act import Outcome
-from pgkeep.service.board import Board
+from pgkeep.service.board import BY_ITSELF, Board
 from pgkeep.service.jobs.commands import shows_rows
 from pgkeep.service.jobs.job import Job, JobRun
 
+_MOST_JOBS: Final = 200  # asked for and not over: each costs a record, and later a process
 _HIDDEN: Final = "(hidden)"
 _FIRST_USER: Final = "make the first user: pgkeep user add NAME --role admin"
 
@@ -43,6 +44,9 @@ class Acting:
             what = f"run {' '.join(asked.words)}"
             raise NotConfirmed(what, "it takes the cluster's name, typed", f"type {cluster}")
         user = require(caller, asked.act)
+        if sum(run.job.by not in BY_ITSELF for run in self.board.under_way()) >= _MOST_JOBS:
+            why = f"{_MOST_JOBS} that were asked for wait or run already"
+            raise TooBusy("start one more job", why, "wait for them, or cancel some")
         # Written down first: whatever happens then, it is known who asked.
         self.audit.record(caller, asked.act, Outcome.STARTED, cluster=cluster, words=asked.words)
         try:

@@ -25,6 +25,7 @@ from pgkeep.service.planning import entries_of
 
 _LOG_PIECE: Final = 256 << 10  # bytes of a log at a time
 _SILENT: Final = timedelta(minutes=10)  # a job that says nothing for so long may hang
+_ASKED_AT_ONCE: Final = 20  # jobs that people asked for: more are a program's, or a mistake
 BY_ITSELF: Final = ("schedule", "catch-up")  # whose jobs wait for each other; people's do not
 
 
@@ -186,12 +187,12 @@ class Board:
         running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
         if in_the_way(job, running):
             return False
-        if job.by not in BY_ITSELF:
-            return True
+        by_itself = job.by in BY_ITSELF
         # A job that hangs, as its server or disk does, must not take a place from other clusters.
         since = self.now() - _SILENT
-        counted = [one for one in running if one.by in BY_ITSELF and self._heard[one.id] > since]
-        return len(counted) < self.config.config.service.jobs
+        of_its_kind = [one for one in running if (one.by in BY_ITSELF) is by_itself]
+        counted = [one for one in of_its_kind if self._heard[one.id] > since]
+        return len(counted) < (self.config.config.service.jobs if by_itself else _ASKED_AT_ONCE)
 
     def forget_old(self) -> None:
         """Remove what is older than [service] keep_jobs, with its logs."""
