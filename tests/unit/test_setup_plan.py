@@ -47,6 +47,12 @@ def test_settings(changed: dict[str, str], wanted: dict[str, str]) -> None:
     assert list(needed(changed).items()) == list(wanted.items())
 
 
+@pytest.mark.parametrize(("rpo", "timeout"), [(0, "60"), (3600, "60"), (60, "30"), (1, "1")])
+def test_the_timeout_leaves_half_of_the_objective_for_the_way(rpo: int, timeout: str) -> None:
+    plan = plan_settings({**READY, "archive_timeout": "0"}, 18, OURS, rpo=rpo)
+    assert [(change.name, change.wanted) for change in plan.needed] == [("archive_timeout", timeout)]
+
+
 def test_another_programs_archive_is_named() -> None:
     plan = plan_settings({**READY, "archive_command": "cp %p /mnt/%f"}, 18, OURS)
     assert plan.foreign == "archive_command = 'cp %p /mnt/%f'"

@@ -88,6 +88,7 @@ class Subject:
     open_cluster: Callable[[], ClusterFolder]
     archive_command: Callable[[], str]
     secret_is_only_here: Callable[[], bool] = lambda: False
+    rpo: int = 0  # seconds, of the objectives; 0: none
     server_name: str = ""  # what the archive calls this server, if not by its host
     data_directory: str = ""  # if not where the server says
     pg_bin: str | None = None
@@ -254,7 +255,7 @@ def _server(
         _tried("given up", found, lambda: _given_up(folder, facts))
     _tried("tools", found, lambda: _tools(subject, facts))
     found.append(_clock(session))
-    plan = look_at_settings(session, facts, subject.archive_command())
+    plan = look_at_settings(session, facts, subject.archive_command(), subject.rpo)
     found.extend(verdicts.of_settings(plan, facts.settings, checksums=facts.data_checksums))
     if folder is None or places is None:
         found.append(not_checked("delivery", "the repository cannot be used"))

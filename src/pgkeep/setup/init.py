@@ -170,6 +170,7 @@ class InitOptions:
     cluster: str
     archive_command: str
     encrypt: bool
+    rpo: int = 0  # seconds, of the objectives; 0: none
     apply: bool = False
     offers: bool = True  # apply what is merely better too
     replace_archiver: bool = False
@@ -192,7 +193,7 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
     # The server first: where it cannot be reached, or is not ours to set up, nothing is made.
     facts = session.facts()
     _refuse_strangers(facts.data_directory)
-    settings = look_at_settings(session, facts, options.archive_command)
+    settings = look_at_settings(session, facts, options.archive_command, options.rpo)
     if options.apply and settings.foreign and not options.replace_archiver:
         raise ArchiverInUse(settings.foreign)
     repository, made = _make(place, options)
@@ -251,7 +252,9 @@ def _make(place: Place, options: InitOptions) -> tuple[Repository, RepositoryRep
     return repository, report
 
 
-def look_at_settings(session: Session, facts: ServerFacts, archive_command: str) -> SettingsPlan:
+def look_at_settings(
+    session: Session, facts: ServerFacts, archive_command: str, rpo: int
+) -> SettingsPlan:
     """Ask the server what it is set to, in memory and in its files, and plan the rest."""
     pending = session.query("SELECT name FROM pg_settings WHERE pending_restart")
     try:
@@ -266,7 +269,7 @@ def look_at_settings(session: Session, facts: ServerFacts, archive_command: str)
     in_files = {name: setting or "" for name, setting in rows}  # the last one counts
     waiting = {row[0] for row in pending}
     return plan_settings(
-        facts.settings, facts.major, archive_command, pending=waiting, in_files=in_files
+        facts.settings, facts.major, archive_command, rpo=rpo, pending=waiting, in_files=in_files
     )
 
 

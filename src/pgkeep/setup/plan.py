@@ -10,7 +10,7 @@ from pgkeep.model.cluster import Generation
 
 # What pg_settings shows for archive_command while archive_mode is off (show_archive_command).
 DISABLED: Final = "(disabled)"
-ARCHIVE_TIMEOUT: Final = "60"  # seconds; an idle minute costs a few KiB once it is compressed
+ARCHIVE_TIMEOUT: Final = 60  # seconds; an idle minute costs a few KiB once it is compressed
 PROGRAM: Final = "pgkeep-wal"
 _ARCHIVING: Final = {"wal_level", "archive_mode", "archive_library", "archive_command"}
 RESTART: Final = {"wal_level", "archive_mode"}  # the others are read again at a reload
@@ -66,24 +66,32 @@ def plan_settings(
     major: int,
     archive_command: str,
     *,
+    rpo: int = 0,
     pending: Collection[str] = (),
     in_files: Mapping[str, str] | None = None,
 ) -> SettingsPlan:
     """Return what must change for WAL to be archived by `archive_command`.
 
-    `settings` as pg_settings shows them; `pending` wait for a restart; `in_files` has the last
-    values of the configuration files where the role may read them.
+    `settings` as pg_settings shows them; `rpo` is the objective in seconds, 0 for none; `pending`
+    wait for a restart; `in_files` has the last values of the configuration files where the role
+    may read them.
     """
     in_files = in_files or {}
     needed = [*_levels(settings, pending), *_archiver(settings, in_files, archive_command)]
     if settings.get("archive_timeout") == "0":
-        reason = "so that a quiet server's last transactions are archived within a minute too"
-        needed.append(Change("archive_timeout", "0", ARCHIVE_TIMEOUT, reason))
+        seconds = timeout_for(rpo)
+        reason = f"so that a quiet server's last transactions are archived within {seconds} s too"
+        needed.append(Change("archive_timeout", "0", str(seconds), reason))
     offers = []
     if major >= 17 and settings.get("summarize_wal") == "off":
         reason = "incremental backups then read only the pages that changed"
         offers.append(Change("summarize_wal", "off", "on", reason))
     return SettingsPlan(tuple(needed), tuple(offers), foreign_archiver(settings, in_files))
+
+
+def timeout_for(rpo: int) -> int:
+    """Return the archive_timeout that leaves half of the objective for a segment's way."""
+    return min(ARCHIVE_TIMEOUT, max(1, rpo // 2)) if rpo else ARCHIVE_TIMEOUT
 
 
 def foreign_archiver(settings: Mapping[str, str], in_files: Mapping[str, str]) -> str:
