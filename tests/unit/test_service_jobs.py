@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from pgkeep.config.sections import ClusterConfig
 from pgkeep.config.service import ScheduleConfig
 from pgkeep.config.whole import Config
+from pgkeep.health.forecast import Sample
 from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.schedule.due import Key
 from pgkeep.service.jobs.commands import KINDS, Kind, NotAJob, in_the_way, kind_of
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState, Progressed
-from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
+from pgkeep.service.jobs.ledger import FILE, KEPT, Ledger, NoSuchJob
 from pgkeep.service.judging import TELLING
 from pgkeep.service.planning import entries_of
 
@@ -171,6 +172,32 @@ def test_a_file_of_another_version_is_put_aside(tmp_path: Path) -> None:
     connection.close()
     assert "version 99" in Ledger(tmp_path).notes[0]
     assert (tmp_path / "jobs.damaged").exists()
+
+
+def test_sizes_are_remembered_for_a_year(tmp_path: Path) -> None:
+    def stored(days: float, size: int, free: int | None = None) -> Sample:
+        return Sample((NOW - timedelta(days=days)).timestamp(), size, free)
+
+    ledger = Ledger(tmp_path)
+    for cluster, repository, sample in (
+        ("shop", "/near", stored(395, 1)),
+        ("shop", "/near", stored(1, 2, 7)),
+        ("shop", "/far", stored(1, 1 << 60)),
+        ("web", "/near", stored(0, 3)),
+        ("shop", "/near", stored(0, 4)),
+    ):
+        ledger.add_size(cluster, repository, sample)
+    ledger.close()
+    ledger = Ledger(tmp_path)
+    found = ledger.sizes("shop", NOW - KEPT)
+    assert found["/near"] == [stored(395, 1), stored(1, 2, 7), stored(0, 4)]
+    assert found["/far"] == [stored(1, 1 << 60)]
+    assert ledger.sizes("shop", NOW) == {"/near": [stored(0, 4)]}
+    ledger.add_size("shop", "/far", stored(-6, 5))  # six days later
+    assert [one.size for one in ledger.sizes("shop", NOW - 2 * KEPT)["/near"]] == [2, 4]
+    ledger.close()
+    assert ledger.sizes("shop", NOW) == {}  # a face that is late
+    assert "cannot be read" in ledger.notes[0]
 
 
 def test_progress_is_followed() -> None:
