@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgkeep.app import App, Loaded
 from pgkeep.cli.context import say
@@ -14,6 +15,9 @@ from pgkeep.service.asking import CommandSocket
 from pgkeep.service.board import Board
 from pgkeep.service.jobs.running import OwnProcesses, Runner
 from pgkeep.service.serve import Face, Tells
+
+if TYPE_CHECKING:
+    from pgkeep.api.serving import Mount
 
 
 class ServiceParts:
@@ -45,9 +49,20 @@ class ServiceParts:
         if not self._page:
             return (CommandSocket(board),)
         from pgkeep.api.serving import HttpFace
-        from pgkeep.web.build import mount
 
-        return (CommandSocket(board), HttpFace(board, self._listen, mount, say=_say))
+        return (CommandSocket(board), HttpFace(board, self._listen, _page(), say=_say))
+
+
+def _page() -> "Mount | None":
+    """Return what mounts the page; None, and say so, where its framework is not installed."""
+    try:
+        from pgkeep.web.build import mount
+    except ModuleNotFoundError as error:
+        if error.name != "nicegui":
+            raise
+        _say("note: there is no page: install pgkeep[web] for it")
+        return None
+    return mount
 
 
 def _say(text: str) -> None:
