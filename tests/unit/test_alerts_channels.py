@@ -37,7 +37,7 @@ def test_a_channel_that_fails_is_said_with_why_and_what_to_type() -> None:
             found[0].kind,
             Level.WARNING,
             "alert channel my pager takes no messages: whoever is told by it hears nothing",
-            "tried 3 times in vain, at last: it is busy",
+            "the newest try failed: it is busy",
             "pgkeep alert test 'my pager'",
             subject="my pager",
             since=AGO,
@@ -70,6 +70,12 @@ def test_what_may_pass_is_not_told_of(how: Delivering) -> None:
 )
 def test_what_was_told_holds_until_a_message_is_taken(how: Delivering, holds: bool) -> None:
     assert bool(failing([channel("mail")], {"mail": how}, told("mail"), NOW)) is holds
+
+
+def test_it_fails_since_it_was_told_of_first_whatever_the_service_did_since() -> None:
+    how = Delivering(NOW, 1, "still busy")
+    (found,) = failing([channel("mail")], {"mail": how}, told("mail"), NOW)
+    assert (found.since, found.cause) == (AGO, "the newest try failed: still busy")
 
 
 def test_what_was_over_before_a_restart_is_over() -> None:

@@ -70,10 +70,10 @@ def _as_condition(name: str, how: Delivering, told: Event | None) -> Condition:
         Kind.CHANNEL_FAILS,
         Level.WARNING,
         f"alert channel {name} takes no messages: whoever is told by it hears nothing",
-        f"tried {how.tries} times in vain, at last: {how.why}",
+        f"the newest try failed: {how.why}",
         f"pgkeep alert test {shlex.quote(name)}",
         subject=name,
-        since=how.failing_since,
+        since=told.condition.since if told else how.failing_since,
     )
 
 
