@@ -27,8 +27,8 @@ CONFIG = """
 rule_files: ["{rules}"]
 scrape_configs:
   - job_name: pgkeep
-    scrape_interval: 2s
-    scrape_timeout: 2s
+    scrape_interval: 3s
+    scrape_timeout: 3s
     static_configs:
       - targets: ["127.0.0.1:{port}"]
     authorization:
@@ -97,8 +97,8 @@ def scraping(tmp_path: Path) -> Iterator[Prometheus]:
 def test_what_the_dashboard_asks_has_answers(scraping: Prometheus) -> None:
     # Again after a scrape that took too long, for then all series are gone until the next.
     for one in expressions():
-        wait_for(partial(scraping.query, one), what=one)
-    (backup,) = wait_for(lambda: scraping.query("pgkeep_job_good"))
+        wait_for(partial(scraping.query, one), 90, one)
+    (backup,) = wait_for(lambda: scraping.query("pgkeep_job_good"), 90)
     names = {name: backup["metric"][name] for name in ("job", "cluster", "kind")}
     assert names == {"job": "pgkeep", "cluster": "main", "kind": "backup"}
     (group,) = scraping.ask("rules")["groups"]
