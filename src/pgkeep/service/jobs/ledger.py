@@ -1,7 +1,8 @@
-"""What became of jobs, in a small SQLite file that may be lost: the truth is in the repositories.
+"""What became of jobs, and how much was stored when: a small SQLite file that may be lost.
 
-A file that is damaged is put aside, and a new one begun; where none can be opened, the record is in
-memory until the service ends. All methods may be called by any thread.
+The truth is in the repositories. A file that is damaged is put aside, and a new one begun; where
+none can be opened, the record is in memory until the service ends. All methods may be called by any
+thread.
 """
 
 import contextlib
@@ -11,13 +12,14 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import RLock
 from typing import Final
 
 import msgspec
 
+from pgkeep.health.forecast import Sample
 from pgkeep.schedule.due import Key
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.job import JobRun, JobState
@@ -34,7 +36,12 @@ CREATE INDEX IF NOT EXISTS runs_by_kind ON runs (cluster, kind, state, asked_at)
 CREATE TABLE IF NOT EXISTS settled (
     cluster TEXT, kind TEXT, due_at REAL NOT NULL, PRIMARY KEY (cluster, kind)
 );
+CREATE TABLE IF NOT EXISTS sizes (
+    cluster TEXT, repository TEXT, at REAL, size INTEGER NOT NULL, free INTEGER,
+    PRIMARY KEY (cluster, repository, at)
+) WITHOUT ROWID;
 """
+KEPT: Final = timedelta(days=400)  # of sizes: a year, and the month before to compare with
 _REPORT_LIMIT: Final = 4 << 20  # bytes of a run that are kept; what is longer stays in its file
 
 
@@ -126,15 +133,19 @@ class Ledger:
         raise NoSuchJob(f"find job {id}", why, "see: pgkeep jobs list")
 
     def newest(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
-        """Return runs, the newest first."""
+        """Return runs, the newest first, without their reports: each may have megabytes."""
         where = "WHERE cluster = ?" if cluster is not None else ""
         given = (cluster,) if cluster is not None else ()
-        return self._runs(f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?", (*given, limit))
+        order = f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?"
+        return self._runs(order, (*given, limit), reports=False)
 
     def newest_of_each(
         self, states: Collection[JobState], cluster: str | None = None
     ) -> list[JobRun]:
-        """Return, of each cluster and kind, the newest run that is in one of these states."""
+        """Return, of each cluster and kind, the newest run that is in one of these states.
+
+        Without their reports.
+        """
         wanted = json.dumps([state.value for state in states])
         of = "cluster = ? AND" if cluster is not None else ""
         newest = (
@@ -142,24 +153,26 @@ class Ledger:
             "state IN (SELECT value FROM json_each(?)) GROUP BY cluster, kind"
         )
         given = (cluster, wanted) if cluster is not None else (wanted,)
-        return self._runs(f"WHERE id IN (SELECT id FROM ({newest}))", given)  # noqa: S608 - ours
+        where = f"WHERE id IN (SELECT id FROM ({newest}))"  # noqa: S608 - ours
+        return self._runs(where, given, reports=False)
 
     def not_over(self) -> list[JobRun]:
         """Return the runs that wait or run."""
         states = (JobState.WAITING.value, JobState.RUNNING.value)
         return self._runs("WHERE state IN (?, ?) ORDER BY asked_at", states)
 
-    def _runs(self, rest: str, given: tuple[object, ...]) -> list[JobRun]:
+    def _runs(self, rest: str, given: tuple[object, ...], *, reports: bool = True) -> list[JobRun]:
+        found = []
         with self._lock:
             try:
-                rows = self._connection.execute(f"SELECT run FROM runs {rest}", given).fetchall()  # noqa: S608 - our own words
+                # Row by row: all reports at once may be more than there is memory for.
+                for (content,) in self._connection.execute(f"SELECT run FROM runs {rest}", given):  # noqa: S608 - our own words
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        run = msgspec.json.decode(content, type=JobRun)
+                        found.append(run if reports else replace(run, report=None))
             except sqlite3.Error as error:
                 self._note(f"the record of jobs cannot be read: {error}")
                 return []
-        found = []
-        for (content,) in rows:
-            with contextlib.suppress(msgspec.MsgspecError):
-                found.append(msgspec.json.decode(content, type=JobRun))
         return found
 
     def settled(self) -> dict[Key, datetime]:
@@ -184,6 +197,28 @@ class Ledger:
             self._settled[key] = due_at
             row = (*key, due_at.timestamp())
             connection.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", row)
+
+    def add_size(self, cluster: str, repository: str, sample: Sample) -> None:
+        """Record how much was stored; what is older than KEPT goes."""
+        with self._writing() as connection:
+            row = (cluster, repository, *sample)
+            connection.execute("INSERT OR REPLACE INTO sizes VALUES (?, ?, ?, ?, ?)", row)
+            before = sample.at - KEPT.total_seconds()
+            connection.execute("DELETE FROM sizes WHERE at < ?", (before,))
+
+    def sizes(self, cluster: str, since: datetime) -> dict[str, list[Sample]]:
+        """Return how much was stored since then, by repository, the oldest first."""
+        wanted = "SELECT repository, at, size, free FROM sizes WHERE cluster = ? AND at >= ?"
+        found: dict[str, list[Sample]] = {}
+        with self._lock:
+            try:
+                given = (cluster, since.timestamp())
+                rows = self._connection.execute(f"{wanted} ORDER BY repository, at", given)
+                for repository, *sample in rows:
+                    found.setdefault(repository, []).append(Sample(*sample))
+            except sqlite3.Error as error:
+                self._note(f"what was stored cannot be read: {error}")
+        return found
 
     def forget_before(self, moment: datetime) -> list[str]:
         """Remove runs that were over before; return their ids."""
