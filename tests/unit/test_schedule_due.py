@@ -5,7 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgkeep.schedule.due import Decision, Due, Entry, Key, decide, upcoming
@@ -199,6 +199,34 @@ def test_windows_over_midnight_belong_to_the_day_on_which_they_begin() -> None:
     assert ends_at(windows, local("2026-06-05 23:30"), BERLIN) == local("2026-06-06 07:00")
     assert is_within(parse_windows(["sat-sun"]), local("2026-06-07 23:59"), BERLIN)
     assert not is_within(parse_windows(["sat-sun"]), local("2026-06-08 00:00"), BERLIN)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["22:00-07:00", "mon-fri", "sat,sun", "sun 01:30-03:30", "mon-sat 00:00-24:00"]
+        ),
+        min_size=1,
+        max_size=2,
+    ),
+    st.sampled_from(ZONES),
+    moments,
+)
+@example(["mon-sat 00:00-24:00"], "Europe/Berlin", datetime(2026, 3, 23, tzinfo=UTC))
+@example(["sun 01:30-03:30"], "America/New_York", datetime(2026, 11, 1, 5, 45, tzinfo=UTC))
+@settings(max_examples=40, deadline=None)
+def test_the_end_of_a_window_is_its_first_free_minute(
+    texts: list[str], zone: str, moment: datetime
+) -> None:
+    place = ZoneInfo(zone)
+    try:
+        windows = parse_windows(texts)
+    except ValueError:
+        return  # they leave no time at all
+    slow = moment
+    while is_within(windows, slow, place):
+        slow = slow.replace(second=0) + timedelta(minutes=1)
+    assert ends_at(windows, moment, place) == slow
 
 
 @given(st.integers(60, 7200), st.sampled_from(["every 5min", "daily 02:00", "*/7 * * * *"]))

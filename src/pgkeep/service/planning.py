@@ -1,6 +1,7 @@
 """The schedule that a config says, entry by entry. Pure."""
 
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -56,6 +57,7 @@ def _commands(kind: str, config: Config) -> list[tuple[str, tuple[str, ...]]]:
     return [(f"copy {other.name}", ("copy", "--to", other.name)) for other in others]
 
 
+@lru_cache(maxsize=256)  # one of each: calendars are kept by it
 def _zone(name: str) -> tzinfo:
     from pgkeep.zone import SessionZone
 
