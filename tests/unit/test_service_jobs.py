@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgkeep.schedule.due import Key
@@ -92,6 +93,43 @@ def test_the_newest_come_first_and_old_ones_go(tmp_path: Path) -> None:
     assert [run.job.id for run in ledger.not_over()] == ["w"]  # what runs is never forgotten
 
 
+def test_of_many_runs_the_newest_stay(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for number in range(6):
+        for cluster in ("shop", "web"):
+            id = f"{cluster}{number}"
+            ledger.put(JobRun(job(id, "backup", cluster=cluster, minutes=number), JobState.DONE))
+    ledger.put(JobRun(job("x", "drill"), JobState.DONE))
+    assert sorted(ledger.forget_before(NOW, most=4)) == ["shop0", "shop1", "web0", "web1"]
+    assert len(ledger.newest()) == 9
+
+
+def test_a_run_of_a_clock_that_was_ahead_hides_no_newer_one(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.put(JobRun(job("ahead", "backup", minutes=10**7), JobState.DONE))
+    ledger.put(JobRun(job("now", "backup"), JobState.FAILED))
+    assert [run.job.id for run in ledger.newest_of_each(TELLING)] == ["now"]
+
+
+def test_what_the_disk_does_not_take_is_remembered_and_written_later(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.put(JobRun(job("a", "backup"), JobState.RUNNING))
+    with sqlite3.connect(tmp_path / FILE, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")  # nothing can be written now
+        ledger.put(JobRun(job("a", "backup"), JobState.DONE, report={"id": "x"}))
+        ledger.put(JobRun(job("b", "drill"), JobState.FAILED))
+        assert ledger.get("a").state is JobState.DONE
+        assert [run.state for run in ledger.newest()] == [JobState.FAILED, JobState.DONE]
+        assert {run.job.id for run in ledger.newest_of_each(TELLING)} == {"a", "b"}
+        other.execute("ROLLBACK")
+    other.close()
+    ledger.put(JobRun(job("c", "verify"), JobState.DONE))
+    ledger.close()
+    again = Ledger(tmp_path)
+    assert {run.job.id for run in again.newest()} == {"a", "b", "c"}
+    assert again.not_over() == []
+
+
 def test_of_each_cluster_and_kind_the_newest_that_tells_something(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for id, words, cluster, state in [
@@ -145,10 +183,15 @@ def test_progress_is_followed() -> None:
 
 
 @given(st.text() | st.text().map(lambda text: '{"progress": ' + text), st.floats(0, 1e9))
+@example('{"progress": ' + "[" * 100_000, 0)
+@example('{"progress": {"done": 1' + "0" * 400 + "}}", 5)
+@example('{"progress": {"phase": "a", "total": 1' + "0" * 400 + "}}", 5)
+@example('{"progress": {"detail": "a\\udcff"}}', 5)
 def test_no_line_disturbs_whoever_follows(line: str, clock: float) -> None:
     follower = Follower()
     text = follower.take(line, clock)
     assert text is None or isinstance(text, str)
+    msgspec.json.encode(follower.progress)
 
 
 def test_a_run_that_is_too_large_is_kept_without_its_report(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from pgkeep.health.health import Health
 from pgkeep.service.jobs.job import Job, JobState
 from pgkeep.service.serve import Service
-from support.simulated import Clock, Simulated, World
+from support.simulated import Clock, Nobody, Simulated, World
 
 BERLIN = ZoneInfo("Europe/Berlin")
 STEP = timedelta(minutes=5)
@@ -134,12 +135,86 @@ def test_a_config_that_is_read_again(at: Callable[..., World]) -> None:
     world.config.write_text(good.replace("never", "at times"))
     service.reload()
     world.run(service, world.clock.now + STEP, STEP)
-    assert "error: the old config stays in force" in world.said[-1]
+    assert "error: the old config stays in force, but jobs fail by the new one" in world.said[-1]
+    assert service.board.troubles == [world.said[-1].removeprefix("error: ")]
     world.config.write_text(good.replace("never", "every 1h"))
     service.reload()
     world.run(service, world.clock.now + timedelta(hours=2), STEP)
     world.stop(service)
     assert [(job.kind, job.by) for _, job in world.jobs.started] == [("backup", "schedule")]
+    assert service.board.troubles == []
+
+
+def test_new_times_count_from_when_they_are_read(at: Callable[..., World]) -> None:
+    schedule = 'backup = "daily 02:30"\nzone = "Europe/Berlin"\n'
+    world = at("2026-06-06 00:00", schedule)
+    service = world.service()
+    world.run(service, local("2026-06-06 12:00"), STEP)
+    new = 'backup = "daily 10:00"\nverify = "weekly sat 05:00"\nzone = "America/New_York"\n'
+    world.config.write_text(world.config.read_text().replace(schedule, new))
+    service.reload()
+    world.run(service, local("2026-06-07 00:00"), STEP)
+    world.stop(service)
+    assert starts(world) == ["Sat 02:30 backup", "Sat 16:00 backup"]
+
+
+def test_what_is_overdue_stays_so_when_its_times_change(at: Callable[..., World]) -> None:
+    schedule = SCHEDULE.replace("mon-fri", "mon-sun")
+    world = at("2026-06-01 00:00", schedule)
+    service = world.service()
+    world.run(service, local("2026-06-01 07:30"), STEP)
+    assert starts(world) == ["Mon 02:30 backup", "Mon 04:30 dump"]  # expire waits for a window
+    world.config.write_text(world.config.read_text().replace("daily 07:00", "daily 06:00"))
+    service.reload()
+    world.run(service, local("2026-06-01 19:00"), STEP)
+    world.stop(service)
+    assert starts(world)[2:] == ["Mon 18:00 expire"]
+
+
+def test_a_cluster_may_leave_the_config_while_its_job_runs(at: Callable[..., World]) -> None:
+    more = '[clusters.web]\nconninfo = "host=/nowhere"\n'
+    world = at("2026-06-01 00:00", SCHEDULE, more)
+    service = world.service()
+    world.run(service, local("2026-06-01 03:00"), STEP)
+    assert [job.kind for job in world.jobs.running] == ["backup"]
+    world.config.write_text(world.config.read_text().replace("clusters.shop", "clusters.store"))
+    service.reload()
+    world.run(service, local("2026-06-01 05:00"), STEP)
+    assert [run.state for run in service.board.jobs("shop")] == [JobState.DONE]
+    assert starts(world, "store") == ["Mon 04:00 dump"]
+    world.stop(service)
+
+
+def test_a_clock_that_was_ahead_at_the_start_stops_nothing(at: Callable[..., World]) -> None:
+    world = at("2031-06-01 00:00", 'backup = "every 6h"')
+    service = world.service()
+    world.run(service, world.clock.now + timedelta(hours=12), STEP)
+    assert len(world.jobs.started) == 2
+    world.clock.now = local("2026-06-01 01:00")
+    world.jobs.started.clear()
+    world.run(service, world.clock.now + timedelta(hours=24), STEP)
+    world.stop(service)
+    assert len(world.jobs.started) == 4
+
+
+def test_a_round_that_fails_ends_no_service(at: Callable[..., World]) -> None:
+    world = at("2026-06-01 00:00")
+    rounds = 0
+
+    class Breaks(Nobody):
+        def tell(self, healths: list[Health], now: datetime) -> None:
+            nonlocal rounds
+            rounds += 1
+            service.board.wake()
+            if rounds > 1:
+                service.stop()
+            raise ZeroDivisionError("oops")
+
+    world.teller = Breaks
+    service = world.service()
+    service.run()
+    assert rounds == 2
+    assert "error: a round of the service failed: ZeroDivisionError: oops" in world.said
 
 
 def test_a_clock_that_is_set_back_stops_nothing(at: Callable[..., World]) -> None:

@@ -120,6 +120,31 @@ def decide(
     return Decision(tuple(start), tuple(passed), min(later, default=None))
 
 
+def newly_timed(
+    before: Sequence[Entry],
+    after: Sequence[Entry],
+    settled: Mapping[Key, datetime],
+    there_since: datetime,
+    now: datetime,
+) -> list[Entry]:
+    """Return the entries that count from now on, as one config takes another's place.
+
+    Those that are new, and those with other times unless they are overdue by the old ones. A backup
+    that is moved to 10:00 at noon waits for tomorrow.
+    """
+    old = {entry.key: entry for entry in before}
+    found = []
+    for entry in after:
+        was = old.get(entry.key)
+        if was is not None and (was.times, was.zone) == (entry.times, entry.zone):
+            continue
+        since = _since(entry, settled, there_since, now)
+        first = _first_after(was.times, since, was.zone) if was is not None else None
+        if was is None or first is None or first > now - was.delay:
+            found.append(entry)
+    return found
+
+
 # Most entries are not due, and of each the same is asked until it is: with 1,000 clusters the
 # calendar's sums would take seconds, every ten seconds.
 _first_after = lru_cache(maxsize=1 << 14)(next_after)

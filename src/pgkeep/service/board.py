@@ -82,7 +82,6 @@ class Board:
     def put_health(self, health: Health) -> None:
         with self._lock:
             self._healths[health.cluster] = health
-            self._asked_to_look.discard(health.cluster)
 
     def look_again(self, cluster: str) -> None:
         """Have a cluster looked at soon."""
@@ -95,6 +94,11 @@ class Board:
         with self._lock:
             return set(self._asked_to_look)
 
+    def looking(self, cluster: str) -> None:
+        """Hear that a look begins: whoever asks from now on wants another."""
+        with self._lock:
+            self._asked_to_look.discard(cluster)
+
     def app(self, cluster: str | None = None) -> App:
         """Return a freshly wired application, for reading."""
         if cluster is not None:
@@ -106,6 +110,7 @@ class Board:
         with self._lock:
             self.config = loaded
             self._healths = {c: h for c, h in self._healths.items() if c in loaded.config.clusters}
+            self._asked_to_look &= loaded.config.clusters.keys()
         self.wake()
 
     # Jobs
@@ -194,16 +199,18 @@ class Board:
         return len(counted) < self.config.config.service.jobs
 
     def forget_old(self) -> None:
-        """Remove what is older than [service] keep_jobs, with its logs."""
+        """Remove what is older than [service] keep_jobs, and of many the oldest, with the logs."""
         before = self.now() - timedelta(seconds=self.config.config.service.keep_jobs)
-        self.ledger.forget_before(before)
+        gone = set(self.ledger.forget_before(before))
         kept = {run.job.id for run in self.under_way()}
-        # By their age, not by the record: that may have been lost.
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._jobs_directory) as files:
+        # Also by their age: the record may have been lost. What cannot be removed stays.
+        with contextlib.suppress(OSError), os.scandir(self._jobs_directory) as files:
             for file in files:
-                is_old = file.stat(follow_symlinks=False).st_mtime < before.timestamp()
-                if is_old and Path(file.name).stem not in kept:
-                    os.unlink(file)
+                id = Path(file.name).stem
+                with contextlib.suppress(OSError):
+                    is_old = file.stat(follow_symlinks=False).st_mtime < before.timestamp()
+                    if id in gone or (is_old and id not in kept):
+                        os.unlink(file)
 
     def close(self) -> None:
         """Stop all jobs and wait for their end."""
