@@ -256,6 +256,25 @@ def test_archiving_that_fails_tells_for_how_long_the_server_can_go_on() -> None:
     assert health.conditions[0].since == NOW - timedelta(hours=1)
 
 
+@pytest.mark.parametrize(
+    ("claimed", "said"),
+    [
+        pytest.param("000000010000000000000009", "", id="the newest here"),
+        pytest.param("000000010000000000000001", "", id="older: it may have expired"),
+        pytest.param("00000001000000000000000A", "critical archiving-fails", id="one that is not"),
+        pytest.param("000000020000000000000003", "critical archiving-fails", id="a new timeline"),
+        pytest.param("00000002.history", "", id="a history"),
+        pytest.param("00000001000000000000000A.partial", "", id="a partial one"),
+        pytest.param("", "", id="nothing yet"),
+    ],
+)
+def test_wal_that_the_server_believes_to_be_archived_is_here_or_elsewhere(
+    claimed: str, said: str
+) -> None:
+    stats = archiver(10, last=claimed or "-")
+    assert wrong(judged(seen(protected(), server=server(2, archiver=stats)))) == said
+
+
 def test_wal_that_goes_elsewhere_may_be_in_a_repository_that_is_away() -> None:
     claims = server(30, archiver=archiver(10, last="000000010000000000000020"))
     away = (Trouble("cellar", "not there", ""),)
