@@ -452,6 +452,38 @@ def test_a_plan_that_no_longer_meets_the_goal(rto: int, expected: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("rto", "expected"),
+    [
+        pytest.param(2000, "", id="not in two months"),
+        pytest.param(260, "warning plan-drifted", id="in seventeen days"),
+        pytest.param(199, "critical rto-at-risk", id="broken now"),
+    ],
+)
+def test_a_plan_that_the_growth_of_the_cluster_breaks(rto: int, expected: str) -> None:
+    shelf = Shelf()
+    for number in range(5):  # one pack of 1,000 bytes more each week
+        start = 1 + 2 * number
+        shelf.backup("abcde"[number], 28.5 - 7 * number, start, packs="pqrstuvwxyz"[: 4 + number])
+    shelf.wal(1, LAST, 0)
+    # A thousand bytes take 25 s to be restored; WAL takes no time that counts.
+    measures = Measures(restored_bytes=1000, restore_s=25.0)
+    what = with_drill(seen(shelf), Status.PASSED, 2, measures=measures)
+    health = judged(what, config(rto=rto))
+    assert health.restore_s == pytest.approx(200.0, abs=1)
+    assert wrong(health) == expected
+    if rto == 260:
+        found = only_condition(health)
+        assert found.effect == (
+            "your plan meets the goal until about 2026-03-18: from then on a restore takes longer "
+            "than the objective of 4 min 20 s"
+        )
+        assert found.cause == (
+            "the cluster grows by 1000 bytes a week and has 7.8 KiB; estimated by the newest drill"
+        )
+        assert found.key == "main/plan-drifted/growth"
+
+
 # Proofs
 
 
