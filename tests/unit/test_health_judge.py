@@ -479,7 +479,7 @@ def test_a_plan_that_the_growth_of_the_cluster_breaks(rto: int, expected: str) -
             "than the objective of 4 min 20 s"
         )
         assert found.cause == (
-            "the cluster grows by 1000 bytes a week and has 7.8 KiB; estimated by the newest drill"
+            "the cluster grows by 0.977 KiB a week and has 7.81 KiB; estimated by the newest drill"
         )
         assert found.key == "main/plan-drifted/growth"
 

@@ -1,5 +1,7 @@
 """Weeks of the service by a clock that is set: clock changes, windows, downtime, kills."""
 
+import gc
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -252,3 +254,31 @@ def test_a_job_that_hangs_holds_up_no_other_cluster(at: Callable[..., World]) ->
     assert starts(world) == ["Sat 02:40 backup"]
     assert starts(world, "c1") == ["Sat 02:30 backup", "Sun 02:30 backup"]
     assert starts(world, "c2")[1:] == ["Sun 02:30 backup"]
+
+
+def test_many_clusters_for_many_days_take_no_more_memory(at: Callable[..., World]) -> None:
+    more = "".join(
+        f'[clusters.c{number}]\nconninfo = "host=/nowhere"\n'
+        f'[clusters.c{number}.schedule]\nbackup = "daily 02:00"\njitter = "1h"\n'
+        for number in range(199)
+    )
+    world = at("2026-06-01 00:00", SCHEDULE, more)
+    text = world.config.read_text().replace('look_every = "1h"', 'look_every = "6h"\njobs = 64')
+    world.config.write_text(text.replace("[service]", '[service]\nkeep_jobs = "1d"'))
+    world.jobs.takes = lambda _: timedelta()
+    service = world.service()
+    hour, heard = timedelta(hours=1), []
+    tracemalloc.start()
+    try:
+        for day in range(3, 8):
+            world.run(service, local(f"2026-06-{day:02} 00:00"), hour)
+            world.jobs.started.clear()
+            world.said.clear()
+            gc.collect()
+            heard.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert len(service.board.ledger.newest(limit=10_000)) < 2.5 * 200
+    assert service.board.under_way() == []
+    assert heard[-1] - heard[0] < 300_000
+    world.stop(service)
