@@ -6,6 +6,7 @@ All methods may be called by any thread and return at once; only app() reads rep
 import contextlib
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,7 @@ class Board:
         self._runs: dict[str, JobRun] = {}  # that are not over
         self._heard: dict[str, datetime] = {}  # when those that run last said something
         self._asked_to_look: set[str] = set()
+        self._starting = False  # what waits: a job may end before its start returns
         self.wake: Callable[[], None] = lambda: None  # the loop, when something is to be done
         self.troubles: list[str] = []  # of the service itself: alert channels that fail
         self.ledger = Ledger(state_directory)
@@ -153,10 +155,13 @@ class Board:
         self._check_cluster(cluster)
         kind = kind_of(words)
         limit = float(self.config.config.clusters[cluster].schedule.time_limit)
-        return self._add(Job("", cluster, kind.name, tuple(words), by, self.now(), None, limit))
+        job = self._add(Job("", cluster, kind.name, tuple(words), by, self.now(), None, limit))
+        self.start_waiting()
+        self.wake()
+        return job
 
     def start_due(self, due: Due) -> Job:
-        """Have a job of the schedule run, and settle its entry."""
+        """Have a job of the schedule run with the next start_waiting(), and settle its entry."""
         entry = due.entry
         now, limit = self.now(), entry.time_limit_s
         job = Job("", entry.cluster, entry.kind, entry.words, due.by, now, due.due_at, limit)
@@ -181,22 +186,39 @@ class Board:
     def start_waiting(self) -> None:
         """Start what waits and may run now."""
         with self._lock:
-            for run in list(self._runs.values()):
-                if run.state is JobState.WAITING and self._may_start(run.job):
-                    self._heard[run.job.id] = self.now()
-                    self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
-                    self._runner.start(run.job, self._changed)
+            if self._starting:
+                return  # a job has ended while it was started
+            self._starting = True
+            try:
+                self._start_what_may()
+            finally:
+                self._starting = False
 
-    def _may_start(self, job: Job) -> bool:
-        running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
-        if in_the_way(job, running):
-            return False
-        if job.by not in BY_ITSELF:
-            return True
+    def _start_what_may(self) -> None:
+        """Go through all that waits once: after downtime it may be a thousand jobs."""
+        running: dict[str, list[Job]] = defaultdict(list)  # by cluster
+        for run in self._runs.values():
+            if run.state is JobState.RUNNING:
+                running[run.job.cluster].append(run.job)
+        free = self._free_places()
+        for run in [run for run in self._runs.values() if run.state is JobState.WAITING]:
+            job = run.job
+            counts = job.by in BY_ITSELF
+            if (counts and free <= 0) or in_the_way(job, running[job.cluster]):
+                continue
+            self._heard[job.id] = self.now()
+            self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
+            self._runner.start(job, self._changed)
+            running[job.cluster].append(job)
+            free -= counts
+
+    def _free_places(self) -> int:
+        """Return how many jobs of the schedule may begin now, of all clusters."""
         # A job that hangs, as its server or disk does, must not take a place from other clusters.
         since = self.now() - _SILENT
-        counted = [one for one in running if one.by in BY_ITSELF and self._heard[one.id] > since]
-        return len(counted) < self.config.config.service.jobs
+        running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
+        counted = sum(one.by in BY_ITSELF and self._heard[one.id] > since for one in running)
+        return self.config.config.service.jobs - counted
 
     def forget_old(self) -> None:
         """Remove what is older than [service] keep_jobs, and of many the oldest, with the logs."""
@@ -232,8 +254,6 @@ class Board:
         job = replace(job, id=id)
         with self._lock:
             self._record(JobRun(job, JobState.WAITING))
-            self.start_waiting()
-        self.wake()
         return job
 
     def _changed(self, run: JobRun) -> None:

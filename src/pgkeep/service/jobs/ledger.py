@@ -100,6 +100,8 @@ class Ledger:
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
+            # A power cut may cost the last entries, as it does the jobs: no wait for the disk.
+            connection.execute("PRAGMA synchronous = NORMAL")
             _demand_sound(connection)
             connection.executescript(_TABLES)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
