@@ -1,6 +1,7 @@
 """The API as it is served: over sockets and TLS, with jobs that really run."""
 
 import http.client
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pgkeep.service.jobs.running import OwnProcesses
 from support.apis import PASSWORD, serve
 from support.certificates import make_certificate
 from support.command import run_pgkeep
+from support.service import Service
 from support.wait import wait_for
 
 ID = "20260101T120000Z-6eb1"
@@ -125,3 +127,18 @@ def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
     with pytest.raises(ListeningRefused, match="there are no users"):
         HttpFace(board, "0.0.0.0:0").start()
     board.close()
+
+
+def test_without_what_the_page_needs_there_is_the_api_alone(tmp_path: Path) -> None:
+    serve(tmp_path, 'listen = "127.0.0.1:0"').board.close()
+    (tmp_path / "hidden").mkdir()
+    hiding = "import sys\nsys.modules['nicegui'] = None\n"
+    (tmp_path / "hidden/sitecustomize.py").write_text(hiding)
+    service = Service(tmp_path / "pgkeep.toml", tmp_path / "state")
+    try:
+        service.start(env={"PYTHONPATH": str(tmp_path / "hidden")}, page=True)
+        address = service.said.partition("/api and /metrics are at ")[2].split()[0]
+        assert "note: there is no page: install pgkeep[web] for it" in service.said
+        assert httpx.get(f"{address}/api/clusters").json()[0]["name"] == "main"
+    finally:
+        service.stop(signal.SIGKILL)
