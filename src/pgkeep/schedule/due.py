@@ -72,7 +72,7 @@ class Decision:
 
     start: tuple[Due, ...]  # the longest overdue first
     passed_over: tuple[Due, ...]  # was missed and will not be made up for: to be recorded as done
-    look_again: datetime | None  # when the next one may be due; None: never
+    look_again: datetime | None  # when the next one may be due, but for those that are busy
 
 
 def decide(
@@ -92,6 +92,8 @@ def decide(
     passed: list[Due] = []
     later: list[datetime] = []
     for entry in entries:
+        if entry.key in busy:
+            continue
         since = _since(entry, settled, there_since, now)
         come = now - entry.delay  # what was due by then, its jitter has passed
         first = _first_after(entry.times, since, entry.zone)
@@ -104,7 +106,7 @@ def decide(
         if following is not None:
             later.append(entry.start_of(following))
         due_at = newest_until(entry.times, since, come, entry.zone)
-        if due_at is None or entry.key in busy:
+        if due_at is None:
             continue
         missed = due_at + entry.delay < there_since
         found = Due(entry, due_at, "catch-up" if missed else "schedule")
