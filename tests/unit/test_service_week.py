@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -128,6 +129,21 @@ def test_what_the_end_of_the_service_interrupts_is_done_again(
     world.run(service, local("2026-06-01 06:30"), STEP)
     world.stop(service)
     assert len(world.jobs.started) == 3
+
+
+def test_a_job_whose_end_is_missing_on_record_is_not_due_again(at: Callable[..., World]) -> None:
+    world = at("2026-06-01 00:00", 'backup = "daily 02:30"\nzone = "Europe/Berlin"')
+    service = world.service()
+    world.run(service, local("2026-06-02 12:00"), STEP)
+    second, first = service.board.jobs()
+    service.board.ledger.put(replace(first, state=JobState.RUNNING))  # as a full disk left it
+    world.kill(service)
+    world.jobs.started.clear()
+    service = world.service()
+    assert [run.state for run in service.board.jobs()] == [second.state, JobState.INTERRUPTED]
+    world.run(service, local("2026-06-02 18:00"), STEP)
+    world.stop(service)
+    assert world.jobs.started == []
 
 
 def test_a_config_that_is_read_again(at: Callable[..., World]) -> None:

@@ -270,9 +270,11 @@ class Board:
         if not keep:
             self.ledger.put(run)
         if run.state is JobState.INTERRUPTED and run.job.due_at is not None:
-            # It is due again: a backup goes on with what the interrupted one has stored.
+            # It is due again: a backup goes on with what the interrupted one has stored. Unless a
+            # later one was started: of this one only the end is missing on record.
             key = Key(run.job.cluster, run.job.kind)
-            self.ledger.settle(key, run.job.due_at - timedelta(seconds=1))
+            if self.ledger.settled().get(key, run.job.due_at) <= run.job.due_at:
+                self.ledger.settle(key, run.job.due_at - timedelta(seconds=1))
         if run.state.is_over:
             self._runs.pop(run.job.id, None)
             self._heard.pop(run.job.id, None)

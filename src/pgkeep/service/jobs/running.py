@@ -153,6 +153,7 @@ class _Process:
             run = _not_run(run, f"cannot run the job: {error}")
         except Exception as error:  # else it would be on record as running for ever
             run = _not_run(run, f"pgkeep has a bug: {type(error).__name__}: {error}")
+        self._forget_timers()
         try:
             self._changed(replace(run, ended_at=datetime.now(UTC), progress=None))
         finally:
@@ -183,6 +184,8 @@ class _Process:
 
     def _start(self, out: IO[bytes]) -> "subprocess.Popen[bytes]":
         command = job_command(self._config, self._job)
+        # First: a host without another thread must not have a process that nobody stops.
+        self._after(self._job.time_limit_s, self.stop, JobState.TIMED_OUT)
         with self._lock:
             child = subprocess.Popen(
                 command,
@@ -193,7 +196,6 @@ class _Process:
                 start_new_session=True,  # so that a signal reaches all that it starts
             )
             self._child = child
-            self._after(self._job.time_limit_s, self.stop, JobState.TIMED_OUT)
             if self._why is not None:
                 self._ask_to_end()
         return child
@@ -205,9 +207,12 @@ class _Process:
             if self._why is not None:  # what it has started itself and left behind
                 self._signal(signal.SIGKILL)
             self._child = None  # from wait() on its number may be another's
+            return child.wait()
+
+    def _forget_timers(self) -> None:
+        with self._lock:
             for timer in self._timers:
                 timer.cancel()
-            return child.wait()
 
     def _listen(self, child: "subprocess.Popen[bytes]", run: JobRun, log: IO[str]) -> None:
         follower = Follower()
