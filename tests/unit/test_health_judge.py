@@ -358,6 +358,19 @@ def test_late_backups(backup: str, hours: float, expected: str) -> None:
     assert wrong(judged(later, config(backup=backup))) == expected
 
 
+def test_what_is_dated_ahead_hides_nothing_that_is_late() -> None:
+    shelf = protected()
+    shelf.backup("e", -2000, 9)
+    what = with_drill(seen(shelf), Status.PASSED, -2000)
+    later = replace(what, now=NOW + timedelta(hours=63))
+    health = judged(later, config(backup="daily 00:00"))
+    assert wrong(health) == "critical backup-late, warning clock-off, warning drill-overdue"
+    assert [one.cause for one in health.conditions[1:]] == [
+        "backup e of 2031-08-22 11:59 UTC is dated later than now",
+        "the newest restore test that passed is dated 2031-08-22, which is not yet",
+    ]
+
+
 def test_nothing_is_late_in_a_maintenance_window() -> None:
     later = replace(seen(protected()), now=NOW + timedelta(hours=15))
     closed = config(backup="daily 00:00", not_during=["mon 00:00-06:00"])
