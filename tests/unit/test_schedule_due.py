@@ -253,6 +253,16 @@ def test_upcoming_is_sorted() -> None:
     ]
 
 
+def test_what_waits_for_its_jitter_is_upcoming() -> None:
+    one = entry("daily 02:00", jitter_s=7200.0)
+    due = local("2026-06-01 02:00").astimezone(UTC)
+    assert one.delay > timedelta(minutes=1)
+    ((starts_at, _),) = upcoming([one], due + timedelta(minutes=1))
+    assert starts_at == due + one.delay
+    ((starts_at, _),) = upcoming([one], due + one.delay)
+    assert starts_at == due + timedelta(days=1) + one.delay
+
+
 @pytest.mark.parametrize("clusters", [200])
 def test_many_clusters_are_decided_together(clusters: int) -> None:
     entries = [

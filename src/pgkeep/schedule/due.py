@@ -157,7 +157,8 @@ def upcoming(entries: Sequence[Entry], now: datetime) -> list[tuple[datetime, En
     found = [
         (entry.start_of(moment), entry)
         for entry in entries
-        if (moment := next_after(entry.times, now, entry.zone)) is not None
+        # What is due already and waits for its jitter comes, too.
+        if (moment := next_after(entry.times, now - entry.delay, entry.zone)) is not None
     ]
     return sorted(found, key=lambda pair: (pair[0], pair[1].key))
 

@@ -214,10 +214,14 @@ class Board:
 
     def _free_places(self) -> int:
         """Return how many jobs of the schedule may begin now, of all clusters."""
-        # A job that hangs, as its server or disk does, must not take a place from other clusters.
-        since = self.now() - _SILENT
+        # A job that hangs, as its server or disk does, must not take a place from other clusters;
+        # one that was heard of by a clock that was ahead has to be heard of again.
+        now = self.now()
         running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
-        counted = sum(one.by in BY_ITSELF and self._heard[one.id] > since for one in running)
+        counted = sum(
+            one.by in BY_ITSELF and timedelta() <= now - self._heard[one.id] < _SILENT
+            for one in running
+        )
         return self.config.config.service.jobs - counted
 
     def forget_old(self) -> None:

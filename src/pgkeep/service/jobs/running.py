@@ -260,7 +260,8 @@ def _state_of(status: int) -> JobState:
 
 
 def _not_run(run: JobRun, why: str) -> JobRun:
-    error = {"code": "job-not-started", "message": why, "hint": ""}
+    sayable = why.encode(errors="replace").decode()  # a name of a file may be no UTF-8
+    error = {"code": "job-not-started", "message": sayable, "hint": ""}
     return replace(run, state=JobState.FAILED, error=error)
 
 
