@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pgkeep.service.jobs.job import Job, JobRun, JobState
-from pgkeep.service.jobs.running import OwnProcesses, _take_report, log_path
+from pgkeep.service.jobs.running import OwnProcesses, _has_ended, _take_report, log_path
 from pgkeep.service.jobs.saying import lines_of
 from support.apis import GOLDEN
 from support.wait import wait_for
@@ -142,6 +142,18 @@ def test_a_report_that_would_fill_the_disk_is_removed(tmp_path: Path) -> None:
         file.truncate(1 << 30)
     assert _take_report(path) is None
     assert not path.exists()
+
+
+def test_a_job_that_prints_without_end_fills_no_disk(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    with (
+        open(path, "wb") as out,
+        subprocess.Popen(["head", "-c", "70000000", "/dev/zero"], stdout=out) as process,
+    ):
+        wait_for(lambda: _has_ended(process.pid, out), what="the end")
+        assert _has_ended(process.pid, out)
+    assert path.stat().st_blocks == 0
+    assert _take_report(path) is None
 
 
 def test_a_host_without_another_thread_leaves_no_job_running(

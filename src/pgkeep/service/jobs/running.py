@@ -169,7 +169,7 @@ class _Process:
             _write(log, f"$ {typed(self._job)}")
             child = self._start(out)
             try:
-                self._listen(child, run, log)
+                self._listen(child, run, log, out)
             finally:
                 status = self._reap(child)
         found = _take_report(report)
@@ -214,12 +214,14 @@ class _Process:
             for timer in self._timers:
                 timer.cancel()
 
-    def _listen(self, child: "subprocess.Popen[bytes]", run: JobRun, log: IO[str]) -> None:
+    def _listen(
+        self, child: "subprocess.Popen[bytes]", run: JobRun, log: IO[str], out: IO[bytes]
+    ) -> None:
         follower = Follower()
         told, written = time.monotonic(), 0
         assert child.stderr is not None
         with child.stderr as said:
-            for line in lines_of(said.fileno(), lambda: _has_ended(child.pid)):
+            for line in lines_of(said.fileno(), lambda: _has_ended(child.pid, out)):
                 now = time.monotonic()
                 text = follower.take(line, now)
                 if text is not None and written < _LOG_LIMIT:
@@ -289,7 +291,10 @@ def _plain(content: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _has_ended(pid: int) -> bool:
+def _has_ended(pid: int, out: IO[bytes]) -> bool:
+    """Tell whether a job has ended; meanwhile take the disk back from one that prints no end."""
+    if os.fstat(out.fileno()).st_size > _LEFT_LIMIT:
+        os.ftruncate(out.fileno(), 0)  # it goes on writing where it was: what was before is a hole
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
