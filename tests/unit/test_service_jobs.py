@@ -15,14 +15,16 @@ from pgkeep.config.sections import ClusterConfig
 from pgkeep.config.service import ScheduleConfig
 from pgkeep.config.whole import Config
 from pgkeep.health.forecast import Sample
+from pgkeep.health.health import State
 from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.schedule.due import Key
 from pgkeep.service.jobs.commands import KINDS, Kind, NotAJob, in_the_way, kind_of
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState, Progressed
 from pgkeep.service.jobs.ledger import FILE, KEPT, Ledger, NoSuchJob
-from pgkeep.service.judging import TELLING
+from pgkeep.service.judging import TELLING, with_jobs
 from pgkeep.service.planning import entries_of
+from support.healths import a_health
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -268,3 +270,29 @@ def test_a_run_that_is_too_large_is_kept_without_its_report(tmp_path: Path) -> N
     run = JobRun(job("a", "backup"), JobState.DONE, report={"x": "y" * (5 << 20)})
     ledger.put(run)
     assert ledger.get("a") == replace(run, report=None)
+
+
+def test_what_jobs_of_the_schedule_tell_of_health() -> None:
+    error = {"message": "cannot open the repository: it is away", "hint": "pgkeep check"}
+    runs = [
+        JobRun(job("a", "backup"), JobState.FAILED, NOW, NOW, 80, error=error),
+        JobRun(job("b", "verify"), JobState.TIMED_OUT, NOW, NOW, 143),
+        JobRun(job("c", "drill"), JobState.NO, NOW, NOW, 3),  # health tells it by itself
+        JobRun(job("d", "restore"), JobState.FAILED, NOW, NOW, 2),  # somebody has tried it
+        JobRun(job("e", "expire"), JobState.FAILED, NOW, NOW, 2),  # on schedule once
+    ]
+    found = with_jobs(a_health(), runs, {"backup", "verify", "drill"})
+    assert found.state is State.AT_RISK
+    assert [(one.subject, one.cause, one.todo) for one in found.conditions] == [
+        (
+            "backup",
+            "the newest backup failed: cannot open the repository: it is away",
+            "pgkeep check",
+        ),
+        (
+            "verify",
+            "the newest verify took too long and was stopped: exit status 143",
+            "pgkeep jobs show b",
+        ),
+    ]
+    assert with_jobs(a_health(), runs[2:], {"backup", "drill"}) == a_health()

@@ -26,6 +26,11 @@ def entries_of(config: Config) -> list[Entry]:
     ]
 
 
+def kinds_of(config: Config, cluster: str) -> set[str]:
+    """Return the kinds of jobs that are on a cluster's schedule."""
+    return {entry.kind for entry in _of(cluster, config.clusters[cluster], config)}
+
+
 def _of(name: str, cluster: ClusterConfig, config: Config) -> list[Entry]:
     schedule = cluster.schedule
     zone = _zone(schedule.zone or config.timezone)

@@ -27,7 +27,7 @@ from pgkeep.service.board import Board
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.running import Runner
 from pgkeep.service.judging import TELLING, with_jobs
-from pgkeep.service.planning import entries_of
+from pgkeep.service.planning import entries_of, kinds_of
 from pgkeep.service.systemd import Systemd
 from pgkeep.service.watching import Watch
 from pgkeep.service.weighing import Weighing
@@ -266,7 +266,8 @@ def _looking(board: Board, parts: Parts) -> Look:
     def look(cluster: str) -> Health:
         runs = board.ledger.newest_of_each(TELLING, cluster)
         sizes = board.ledger.sizes(cluster, board.now() - WEIGHED)
-        return with_jobs(parts.look(board.app(cluster), sizes), runs)
+        health = parts.look(board.app(cluster), sizes)
+        return with_jobs(health, runs, kinds_of(board.config.config, cluster))
 
     return look
 
