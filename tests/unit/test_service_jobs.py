@@ -175,6 +175,17 @@ def test_what_the_disk_does_not_take_is_remembered_and_written_later(tmp_path: P
     assert again.not_over() == []
 
 
+def test_a_list_of_jobs_is_short_however_much_they_reported(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    run = JobRun(job("a", "undo", "find"), JobState.DONE, report={"rows": "x" * 1_000_000})
+    ledger.put(run)
+    (listed,) = ledger.newest()
+    assert listed == replace(run, report=None)
+    assert "report" not in listed.listed()
+    assert ledger.newest_of_each(TELLING) == [listed]
+    assert ledger.get("a") == run
+
+
 def test_of_each_cluster_and_kind_the_newest_that_tells_something(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for id, words, cluster, state in [

@@ -156,10 +156,11 @@ class Ledger:
         raise NoSuchJob(f"find job {id}", why, "see: pgkeep jobs list")
 
     def newest(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
-        """Return runs, the newest first."""
+        """Return runs, the newest first, without their reports: each may have megabytes."""
         where = "WHERE cluster = ?" if cluster is not None else ""
         given = (cluster,) if cluster is not None else ()
-        found = self._runs(f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?", (*given, limit))
+        order = f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?"
+        found = self._runs(order, (*given, limit), reports=False)
         runs = {run.job.id: run for run in (*found, *self._owed_of(cluster))}
         newest = sorted(runs.values(), key=lambda one: (one.job.asked_at, one.job.id), reverse=True)
         return newest[:limit]
@@ -169,7 +170,8 @@ class Ledger:
     ) -> list[JobRun]:
         """Return, of each cluster and kind, the run that came last into one of these states.
 
-        By the order in which they were written: asked_at may be of a clock that was wrong.
+        By the order in which they were written: asked_at may be of a clock that was wrong. Without
+        their reports.
         """
         wanted = json.dumps([state.value for state in states])
         of = "cluster = ? AND" if cluster is not None else ""
@@ -178,7 +180,7 @@ class Ledger:
             "state IN (SELECT value FROM json_each(?)) GROUP BY cluster, kind"
         )
         given = (cluster, wanted) if cluster is not None else (wanted,)
-        found = self._runs(f"WHERE rowid IN ({newest})", given)
+        found = self._runs(f"WHERE rowid IN ({newest})", given, reports=False)
         owed = [run for run in self._owed_of(cluster) if run.state in states]
         return list({(run.job.cluster, run.job.kind): run for run in (*found, *owed)}.values())
 
@@ -191,17 +193,18 @@ class Ledger:
         with self._lock:
             return [run for run in self._owed.values() if cluster in (None, run.job.cluster)]
 
-    def _runs(self, rest: str, given: tuple[object, ...]) -> list[JobRun]:
+    def _runs(self, rest: str, given: tuple[object, ...], *, reports: bool = True) -> list[JobRun]:
+        found = []
         with self._lock:
             try:
-                rows = self._connection.execute(f"SELECT run FROM runs {rest}", given).fetchall()  # noqa: S608 - our own words
+                # Row by row: all reports at once may be more than there is memory for.
+                for (content,) in self._connection.execute(f"SELECT run FROM runs {rest}", given):  # noqa: S608 - our own words
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        run = msgspec.json.decode(content, type=JobRun)
+                        found.append(run if reports else replace(run, report=None))
             except sqlite3.Error as error:
                 self._note(f"the record of jobs cannot be read: {error}")
                 return []
-        found = []
-        for (content,) in rows:
-            with contextlib.suppress(msgspec.MsgspecError):
-                found.append(msgspec.json.decode(content, type=JobRun))
         return found
 
     def settled(self) -> dict[Key, datetime]:
