@@ -1,12 +1,11 @@
 """What jobs say about health: those of the schedule that ended badly. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
 from pgkeep.health.condition import Condition, Kind, Level
 from pgkeep.health.health import Health, State
-from pgkeep.service.jobs.commands import shows_rows
 from pgkeep.service.jobs.job import JobRun, JobState
 
 # Ends that tell something of a command; a job that was cancelled or cut short tells nothing.
@@ -15,10 +14,13 @@ _BAD: Final = (JobState.FAILED, JobState.TIMED_OUT)
 _WORD: Final = {JobState.FAILED: "failed", JobState.TIMED_OUT: "took too long and was stopped"}
 
 
-def with_jobs(health: Health, runs: Sequence[JobRun]) -> Health:
-    """Add what the newest run of each kind tells: `runs` are those of the health's cluster."""
-    # What shows rows was asked for by a person, who is told; everybody and the alerts are not.
-    bad = [run for run in runs if run.state in _BAD and not shows_rows(run.job)]
+def with_jobs(health: Health, runs: Sequence[JobRun], kinds: Collection[str]) -> Health:
+    """Add what the newest run of each kind tells: `runs` are those of the health's cluster.
+
+    Only of `kinds`, which are on schedule: what somebody has tried once needs no success, and what
+    is on schedule no more never comes to one.
+    """
+    bad = [run for run in runs if run.state in _BAD and run.job.kind in kinds]
     found = tuple(_condition(run) for run in bad)
     if not found:
         return health
