@@ -45,7 +45,7 @@ class Following:
         self._acting = visit.parts.acting
         self._offset, self._lines = 0, [""]
         self._state: JobState | None = None
-        run = visit.board.job(id)
+        run = self._acting.seen(visit.caller, visit.board.job(id))
         with ui.element("div").classes("pk-stack").props('role="group" aria-label="Job"'):
             pieces.command(pieces.pgkeep_words(visit, run.job.words, run.job.cluster))
             with ui.row().classes("pk-row"):

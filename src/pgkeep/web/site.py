@@ -1,12 +1,11 @@
-"""The site: every page passes here, so that none is shown to nobody."""
+"""The site: every page passes here, so that none is shown to whom it is not for."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from fastapi import Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import Request
 from nicegui import ui
 
 from pgkeep.api.rights import NEEDS
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from pgkeep.service.board import Board
 
 Build = Callable[[Visit], Awaitable[object] | object]
-LOG_IN: Final = "/login"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +34,16 @@ class Site:
     def page(self, path: str, title: str, build: Build, *, act: str = "look") -> None:
         """Have `build` fill the page at `path`, in the frame, for whoever may do `act`."""
 
-        async def shown(request: Request) -> Response | None:
-            visit = self._visit(request, path)
-            if visit is None:
-                return RedirectResponse(log_in_address(request), status_code=303)
-            await _fill(visit, title, build, act)
-            return None
+        async def shown(request: Request) -> None:
+            await _fill(self._visit(request, path), title, build, act)
 
         self.paths.add(path)
         ui.page(path, title=f"{title} · pgkeep", dark=None)(shown)
 
-    def _visit(self, request: Request, path: str) -> Visit | None:
-        """Return who looks at what; None: log in first."""
+    def _visit(self, request: Request, path: str) -> Visit:
+        """Return who looks at what."""
         caller = current_caller(request)
-        if caller.user is None:
-            return None
+        assert caller.user is not None  # the gate lets nobody else in
         query = dict(request.query_params)
         clusters = self.board.clusters()
         asked = query.get("cluster", "")
@@ -74,12 +67,6 @@ async def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
         done = build(visit)
         if done is not None and isinstance(done, Awaitable):
             await done
-
-
-def log_in_address(request: Request) -> str:
-    """Return the log-in page's address, with where to go on from there."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    return f"{LOG_IN}?next={quote(request.url.path + query, safe='')}"
 
 
 def address(path: str, **query: Any) -> str:

@@ -44,9 +44,7 @@ class Visit:
 
     def is_current(self) -> bool:
         """Tell whether the log-in still lasts; a page stays open longer than that."""
-        if self.caller.session is not None:
-            return self.parts.sessions.is_current(self.caller.session)
-        return self.user.anonymous and not self.parts.users.users()
+        return self.parts.is_current(self.caller)
 
     def start(self, words_: Sequence[str], confirm: str = "", cluster: str = "") -> "Job | None":
         """Have a command run as a job; say why not, and return None, where it is refused."""

@@ -48,7 +48,8 @@ class _Jobs:
 
     def _refresh(self) -> None:
         board, cluster = self._visit.board, self._visit.cluster
-        runs = board.jobs(cluster or None, _MOST)
+        acting, caller = self._visit.parts.acting, self._visit.caller
+        runs = [acting.seen(caller, run) for run in board.jobs(cluster or None, _MOST)]
         upcoming = board.upcoming(cluster or None)[:_UPCOMING]
         shown = ([(run.job.id, run.state) for run in runs], upcoming and upcoming[0].due_at)
         if shown == self._shown:
