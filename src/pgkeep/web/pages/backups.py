@@ -1,6 +1,6 @@
 """Backups and dumps: what there is, how far it is proven, and what is done about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from nicegui import ui
@@ -11,7 +11,7 @@ from pgkeep.service.jobs.job import JobRun, JobState
 from pgkeep.units import format_size
 from pgkeep.web import pieces, reading
 from pgkeep.web.dialogs import Act, Dialog, offer
-from pgkeep.web.following import Following, Work, outcome
+from pgkeep.web.following import Ended, Following, Work, outcome
 from pgkeep.web.reading import DumpInside
 from pgkeep.web.rows import backups as rows
 from pgkeep.web.rows.backups import Found, Row
@@ -37,23 +37,19 @@ class _Backups:
         self._work = Work(visit)
         self._list = ui.element("div").classes("pk-stack")
         self._refresh()
+        self._work.take_up({kind: self._over(ended) for kind, ended in _ENDED.items()})
 
     def _button(self, title: str, act: str, show: Callable[[], None], look: str) -> None:
         if self._visit.may(act):
             ui.button(title, on_click=show).props("unelevated").classes(look)
 
     def _refresh(self) -> None:
-        visit = self._visit
+        visit, board = self._visit, self._visit.board
         self._list.clear()
-
-        async def fill() -> None:
-            with self._list:
-                await visit.load(
-                    lambda: reading.backups_of(visit.board.app(visit.cluster), visit.board.now()),
-                    self._show,
-                )
-
-        ui.timer(0, fill, once=True)
+        with self._list:
+            visit.load(
+                lambda: reading.backups_of(board.app(visit.cluster), board.now()), self._show
+            )
 
     def _show(self, found: Found) -> None:
         made = rows.rows(found)
@@ -107,14 +103,17 @@ class _Backups:
         offer(self._visit, dialog, act)
         dialog.open()
 
-    def _follow(self, ended: Callable[[JobRun], object] = outcome) -> Callable[..., None]:
+    def _follow(self, ended: Ended = outcome) -> Callable[..., None]:
         """Return what shows a job that was started, and the list anew when it is over."""
 
+        return lambda job: self._work.follow(job, self._over(ended))
+
+    def _over(self, ended: Ended) -> Ended:
         def over(run: JobRun) -> None:
             ended(run)
             self._refresh()
 
-        return lambda job: self._work.follow(job, over)
+        return over
 
     def _back_up(self) -> None:
         with self._work.place, Dialog("Back up now") as dialog:
@@ -192,14 +191,9 @@ class _Backups:
     def _inside(self, row: Row) -> None:
         visit = self._visit
         with self._work.place, Dialog(f"Dump {row.id}", width=760) as dialog:
-
-            async def fill() -> None:
-                with dialog.body:
-                    app = visit.board.app(visit.cluster)
-                    await visit.load(lambda: reading.inside_dump(app, row.id), _show_inside)
-
-            ui.timer(0, fill, once=True)
-        with dialog.body:
+            visit.load(
+                lambda: reading.inside_dump(visit.board.app(visit.cluster), row.id), _show_inside
+            )
             close = ui.button("Close", on_click=dialog.box.close).props("unelevated")
             close.classes("pk-plain").style("align-self: flex-end; order: 9")
         dialog.open()
@@ -242,6 +236,13 @@ def _show_drill(run: JobRun) -> None:
     pieces.badge(f"drill {found.status.value}", kinds[found.status])
     pieces.facts(found.facts)
     pieces.table(("Check", "Result", "What was seen"), found.checks)
+
+
+# Of jobs that run already, and which lists become others by them.
+_ENDED: Final[Mapping[str, Ended]] = {
+    **dict.fromkeys(("backup", "dump", "verify", "expire", "pin"), outcome),
+    "drill": _show_drill,
+}
 
 
 def _show_inside(inside: DumpInside) -> None:

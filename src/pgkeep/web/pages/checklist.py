@@ -35,17 +35,13 @@ class _Checklist:
         self._work = Work(visit)
         self._place = ui.element("div").classes("pk-stack")
         self._refresh()
+        self._work.take_up({"checklist": self._over})
 
     def _refresh(self) -> None:
-        visit = self._visit
+        visit, board = self._visit, self._visit.board
         self._place.clear()
-
-        async def fill() -> None:
-            with self._place:
-                app = visit.board.app(visit.cluster)
-                await visit.load(lambda: checklist(app, visit.board.now()), self._show)
-
-        ui.timer(0, fill, once=True)
+        with self._place:
+            visit.load(lambda: checklist(board.app(visit.cluster), board.now()), self._show)
 
     def _show(self, found: Checklist) -> None:
         with ui.row().classes("pk-row"):

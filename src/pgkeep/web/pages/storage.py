@@ -17,11 +17,12 @@ def register(site: Site) -> None:
     site.page("/storage", "Storage", _storage)
 
 
-async def _storage(visit: Visit) -> None:
+def _storage(visit: Visit) -> None:
     _room(visit)
-    app = visit.board.app(visit.cluster)
-    await visit.load(
-        lambda: reading.storage_of(app, visit.board.now()), lambda found: _show(visit, found)
+    board = visit.board
+    visit.load(
+        lambda: reading.storage_of(board.app(visit.cluster), board.now()),
+        lambda found: _show(visit, found),
     )
 
 
@@ -33,10 +34,10 @@ def _room(visit: Visit) -> None:
         if health is None:
             ui.label("The first look is under way.").classes("pk-muted")
             return
-        for one in health.repositories:
-            used = f"{format_size(one.bytes)} of this cluster, " if one.bytes is not None else ""
-            room = rows.full_words(one.free, one.full_at, visit.board.now())
-            pieces.facts([(harmless(one.name or one.address), used + room)])
+        pieces.facts(
+            (harmless(one.name or one.address), rows.room_words(one, visit.board.now()))
+            for one in health.repositories
+        )
         looked = f"By the look of {visit.long(health.looked_at)}."
         ui.label(looked).classes("pk-muted pk-small")
 

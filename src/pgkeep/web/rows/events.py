@@ -136,6 +136,7 @@ class Preview:
     rows: tuple[tuple[str, ...], ...] = ()  # the first ones
     steps: tuple[str, ...] = ()  # on the live server
     in_vain: bool = False  # no row is missing
+    listed: str = "The first rows"
 
 
 def preview_of(report: Mapping[str, Any]) -> Preview:
@@ -174,7 +175,7 @@ def _of_database(report: Mapping[str, Any]) -> Preview:
     )
     largest = sorted(tables, key=lambda table: -table["rows"])[:20]
     listed = tuple((f"{t['schema']}.{t['name']}", f"{t['rows']:,}") for t in largest)
-    return Preview(facts, ("Table", "Rows"), listed)
+    return Preview(facts, ("Table", "Rows"), listed, listed="The largest")
 
 
 def _now(there: bool, difference: Mapping[str, Any] | None) -> str:

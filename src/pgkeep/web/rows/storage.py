@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pgkeep.costs.plan import RepositoryCost
 from pgkeep.health.forecast import Stored, growth_per_s
+from pgkeep.health.health import RepositoryRoom
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump
 from pgkeep.units import format_size
@@ -102,6 +103,12 @@ def growth_words(found: Curve) -> str:
     if found.per_day is None:
         return "not known: it takes two days of backups, of a repository that lets nothing go yet"
     return f"{format_size(found.per_day)} a day"
+
+
+def room_words(room: RepositoryRoom, now: datetime) -> str:
+    """Return how much of a repository a cluster uses, and how much room there is."""
+    used = f"{format_size(room.bytes)} of this cluster, " if room.bytes is not None else ""
+    return used + full_words(room.free, room.full_at, now)
 
 
 def full_words(free: int | None, full_at: datetime | None, now: datetime) -> str:
