@@ -117,7 +117,7 @@ class Visit:
     # Times as this viewer reads them
 
     def short(self, moment: datetime | None) -> str:
-        return words.short(moment, self.zone)
+        return words.short(moment, self.zone, self.board.now())
 
     def long(self, moment: datetime | None) -> str:
         return words.long(moment, self.zone)

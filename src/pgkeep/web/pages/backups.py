@@ -18,8 +18,6 @@ from pgkeep.web.rows.backups import Found, Row
 from pgkeep.web.site import Site
 from pgkeep.web.visit import Visit
 
-_MOST: Final = 500  # rows
-
 
 def register(site: Site) -> None:
     site.page("/backups", "Backups", _Backups)
@@ -58,22 +56,21 @@ class _Backups:
             pieces.heading(f"{title}, the newest first")
             with ui.element("section").classes("pk-card pk-clusters") as section:
                 section.props(f'aria-label="{title}"')
-                for row in own[:_MOST]:
-                    self._row(row)
-                if len(own) > _MOST:
-                    ui.label(f"and {len(own) - _MOST} older").classes("pk-muted pk-inset")
+                pieces.portions(own, self._row)
                 if not own:
                     ui.label("There is none yet.").classes("pk-muted pk-inset")
 
     def _row(self, row: Row) -> None:
         with ui.element("div").classes("pk-backup"):
             with ui.row().classes("pk-row"):
-                pieces.moment(self._visit, row.at)
+                if row.at is not None:
+                    pieces.moment(self._visit, row.at)
                 ui.label(row.title).classes("pk-strong pk-wrap")
                 ui.label(row.id).classes("pk-mono pk-muted")
                 for state in row.states:
                     pieces.badge(state.word, state.kind).tooltip(state.says)
-            ui.label(row.words).classes("pk-muted pk-small pk-wrap")
+            if row.words:
+                ui.label(row.words).classes("pk-muted pk-small pk-wrap")
             troubles = [one for one in row.states if one.kind in ("bad", "warn") and one.says]
             for state in troubles:
                 ui.label(f"{state.word}: {state.says}").classes(f"pk-{state.kind} pk-small pk-wrap")

@@ -75,7 +75,7 @@ class _Checklist:
                 done.append(("Due again", self._visit.long(row.next_due)))
             pieces.facts(done)
             if row.todo:
-                pieces.command(row.todo)
+                pieces.todo(self._visit, row.todo, self._visit.cluster)
 
     def _record(self) -> None:
         with self._work.place, Dialog("Put it on record") as dialog:

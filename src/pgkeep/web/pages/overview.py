@@ -114,7 +114,7 @@ class _Overview:
             for one in found[:_MOST_TODO]:
                 if several and one.cluster:
                     _link(one.cluster)
-                pieces.condition(one)
+                pieces.condition(self._visit, one)
             if len(found) > _MOST_TODO:
                 more = f"and {len(found) - _MOST_TODO} more, in the clusters below"
                 ui.label(more).classes("pk-muted")

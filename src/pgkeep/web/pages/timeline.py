@@ -120,9 +120,9 @@ class _Timeline:
             for note in facts.notes:
                 ui.label(note).classes("pk-muted pk-small pk-wrap")
             if not facts.lanes:
-                ui.label("Nothing can be restored yet: there is no backup.").classes(
-                    "pk-notice warn"
-                )
+                said = "Nothing can be restored yet: there is no backup."
+                ui.label(said).classes("pk-notice warn")
+                pieces.command(pieces.pgkeep_words(self._visit, ["backup"]))
         self._text.clear()
         with self._text:
             _as_text(self._visit, facts)

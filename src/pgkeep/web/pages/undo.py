@@ -1,7 +1,6 @@
 """Undo: look for what was destroyed, see what would come back, and bring it back."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from nicegui import ui
 
@@ -16,8 +15,6 @@ from pgkeep.web.rows import events as rows
 from pgkeep.web.rows.events import Ask, Lost, Preview, Way
 from pgkeep.web.site import Site, address
 from pgkeep.web.visit import Visit
-
-_MOST: Final = 200  # events that are listed; the command lists all
 
 
 def register(site: Site) -> None:
@@ -99,11 +96,7 @@ class _Undo:
 
     def _show(self, found: Sequence[Event]) -> None:
         newest = sorted(found, key=lambda event: event.commit_time, reverse=True)
-        for event in newest[:_MOST]:
-            self._row(event)
-        if len(newest) > _MOST:
-            said = f"and {len(newest) - _MOST} older: pgkeep undo find lists them"
-            ui.label(said).classes("pk-muted pk-inset")
+        pieces.portions(newest, self._row)
         if not found:
             said = "Nothing: no search has found anything. Look for accidents above."
             ui.label(said).classes("pk-muted pk-inset")

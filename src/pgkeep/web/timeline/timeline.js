@@ -132,10 +132,15 @@ export default {
       this.clock.setAttribute("x", near ? x - 6 : x + 6);
       this.clock.setAttribute("text-anchor", near ? "end" : "start");
     },
+    year(date) {  // is said where it is another
+      const now = new Date(this.drawing.now);
+      return date.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
+    },
     moment(ms) {
       const fine = this.to - this.from < 120000;
       const options = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
-        second: "2-digit", hourCycle: "h23", ...(fine ? { fractionalSecondDigits: 1 } : {}) };
+        second: "2-digit", hourCycle: "h23", ...(fine ? { fractionalSecondDigits: 1 } : {}),
+        ...this.year(new Date(ms)) };
       return new Date(ms).toLocaleString("en-GB", options);
     },
     show(title, words, x, y) {
@@ -306,7 +311,7 @@ export default {
       for (let at = Math.ceil((this.from - offset) / step) * step + offset; at < this.to; at += step) {
         const date = new Date(at), x = this.x(at);
         this.put("line", { x1: x, x2: x, y1: 32, y2: bottom, class: "tick" });
-        const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+        const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...this.year(date) });
         const time = date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit",
           hourCycle: "h23", ...(step < 60000 ? { second: "2-digit" } : {}) });
         const midnight = date.getHours() === 0 && date.getMinutes() === 0 && date.getSeconds() === 0;
