@@ -81,6 +81,8 @@ class Following:
             self._timer.deactivate()
             say(error)
             return
+        if run.job.by == self._visit.user.name and not run.state.is_over:
+            self._visit.stay()
         self._show(run)
 
     def _read_log(self) -> None:

@@ -80,7 +80,7 @@ def copy_button(text: str) -> ui.button:
 def todo(visit: Visit, text: str, cluster: str) -> None:
     """Say what is to be done: a command to copy, or a sentence."""
     if not is_command(text):
-        ui.label(capital(text)).classes("pk-todo pk-wrap")
+        ui.label(text).classes("pk-todo pk-wrap")
         return
     several = len(visit.board.clusters()) > 1
     command(for_cluster(text, cluster if several else ""))

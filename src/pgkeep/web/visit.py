@@ -50,6 +50,11 @@ class Visit:
             return self.parts.sessions.is_current(self.caller.session)
         return self.user.anonymous and not self.parts.users.users()
 
+    def stay(self) -> None:
+        """Count waiting as being there: a log-in must not end before what was begun in it has."""
+        if self.caller.session is not None:
+            self.parts.sessions.use(self.caller.session)
+
     def start(self, words_: Sequence[str], confirm: str = "", cluster: str = "") -> "Job | None":
         """Have a command run as a job; say why not, and return None, where it is refused."""
         try:

@@ -25,7 +25,7 @@ def register(site: Site) -> None:
 def _settings(visit: Visit) -> None:
     loaded = visit.board.config
     text, why = _read(loaded.file)
-    found = _with_servers(rows.rows(loaded.config, loaded.table, text), loaded.config.clusters)
+    found = with_servers(rows.rows(loaded.config, loaded.table, text), loaded.config.clusters)
     with ui.element("section").classes("pk-card").props('aria-label="Config file"'):
         pieces.facts([("Config file", loaded.file), ("State", str(visit.board.state_directory))])
         ui.label(
@@ -43,7 +43,7 @@ def _settings(visit: Visit) -> None:
     _users(visit.parts.users)
 
 
-def _with_servers(
+def with_servers(
     found: Iterable[OptionRow], clusters: Mapping[str, ClusterConfig]
 ) -> Iterator[OptionRow]:
     """Yield options with what connection strings say beside their secrets: host, port, user."""
