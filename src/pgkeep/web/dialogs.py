@@ -83,7 +83,7 @@ def offer(visit: Visit, dialog: Dialog, act: Act) -> None:
         name.set_visibility(act.confirm)
         with ui.row().classes("pk-row").style("justify-content: flex-end"):
             ui.button("Cancel", on_click=dialog.box.close).props("unelevated").classes("pk-plain")
-            button = ui.button(act.title, on_click=run).props("unelevated").classes(act.look)
+            button = pieces.starter(act.title, run, act.look)
     for one in act.inputs:
         one.on_value_change(again)
     again()

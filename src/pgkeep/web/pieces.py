@@ -18,6 +18,8 @@ from pgkeep.web.words import capital, for_cluster, is_command
 
 _PORTION: Final = 50  # rows: in the browser within half a second
 
+_DOUBLE_S: Final = 1.0  # in which a second click was not meant
+
 Row = TypeVar("Row")
 
 
@@ -69,6 +71,12 @@ def command(words: str | Sequence[str]) -> ui.element:
     return made
 
 
+def starter(title: str, start: Callable[[], object], look: str = "pk-primary") -> ui.button:
+    """Put a button there that starts something: a double click does it once."""
+    button = ui.button(title).props("unelevated").classes(look)
+    return button.on("click", start, throttle=_DOUBLE_S, trailing_events=False)
+
+
 def copy_button(text: str) -> ui.button:
     """Put a button there that copies a text."""
     button = ui.button(icon="content_copy").props('flat dense size="sm" aria-label="Copy"')
@@ -113,10 +121,11 @@ def portions(rows: Sequence[Row], show: Callable[[Row], object]) -> None:
             for row in rows[shown : shown + _PORTION]:
                 show(row)
         shown += _PORTION
+        if shown >= len(rows):
+            place.delete()
+            return
         place.move(target_index=-1)
-        left = len(rows) - shown
-        place.set_visibility(left > 0)
-        button.set_text(f"Show more: {left:,} are older")
+        button.set_text(f"Show more: {len(rows) - shown:,} are older")
 
     with ui.element("div").classes("pk-inset") as place:
         button = ui.button(on_click=more).classes("pk-plain").props("unelevated dense")

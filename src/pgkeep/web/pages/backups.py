@@ -39,7 +39,7 @@ class _Backups:
 
     def _button(self, title: str, act: str, show: Callable[[], None], look: str) -> None:
         if self._visit.may(act):
-            ui.button(title, on_click=show).props("unelevated").classes(look)
+            pieces.starter(title, show, look)
 
     def _refresh(self) -> None:
         visit, board = self._visit, self._visit.board
@@ -51,6 +51,8 @@ class _Backups:
 
     def _show(self, found: Found) -> None:
         made = rows.rows(found)
+        said = f"As they were at {self._visit.short(found.now)}."
+        ui.label(said).classes("pk-muted pk-small")
         for noun, title in (("backup", "Backups"), ("dump", "Dumps")):
             own = [row for row in made if row.noun == noun]
             pieces.heading(f"{title}, the newest first")
@@ -81,8 +83,8 @@ class _Backups:
         def act(title: str, needed: str, show: Callable[[Row], None]) -> None:
             if not self._visit.may(needed):
                 return
-            button = ui.button(title, on_click=lambda: show(row)).classes("pk-plain")
-            button.props('unelevated dense padding="1px 9px"')
+            button = pieces.starter(title, lambda: show(row), "pk-plain")
+            button.props('dense padding="1px 9px"')
             button.props["aria-label"] = f"{title} {row.id}"
 
         if row.noun == "dump" and row.at is not None:

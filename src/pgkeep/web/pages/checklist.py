@@ -52,8 +52,7 @@ class _Checklist:
             ui.label(f"Looked at {self._visit.short(found.looked_at)}").classes("pk-muted")
             ui.space()
             if self._visit.may("check"):
-                button = ui.button("Put it on record…", on_click=self._record)
-                button.props("unelevated").classes("pk-plain")
+                pieces.starter("Put it on record…", self._record, "pk-plain")
         with ui.element("section").classes("pk-card pk-clusters") as section:
             section.props('aria-label="Checklist"')
             # What wants action comes first; within that the order is the checklist's own.

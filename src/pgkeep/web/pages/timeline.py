@@ -112,9 +112,10 @@ class _Timeline:
             )
             self._input.on("keydown.enter", self._typed)
             self._before = ui.checkbox("just before it")
-            ui.button("Look up", on_click=self._typed).props("unelevated").classes("pk-primary")
+            pieces.starter("Look up", self._typed)
 
     def _tell(self, facts: Facts) -> None:
+        self._read_at = facts.now
         self._notes.clear()
         with self._notes:
             for note in facts.notes:
@@ -127,13 +128,23 @@ class _Timeline:
         with self._text:
             _as_text(self._visit, facts)
 
+    def _tell_old(self, error: PgkeepError) -> None:
+        if self._notes.is_deleted:
+            return
+        self._notes.clear()
+        with self._notes:
+            read_at = self._visit.short(self._read_at)
+            ui.label(f"This is as it was at {read_at}.").classes("pk-notice warn")
+            notice(error)
+
     async def _again(self) -> None:
         visit = self._visit
         try:
             board, cluster = visit.board, visit.cluster
             facts = await visit.read(lambda: read(board.app(cluster), board.now()))
-        except PgkeepError:
-            return  # the overview tells what is wrong; what is drawn stays
+        except PgkeepError as error:
+            self._tell_old(error)
+            return
         if not self._text.is_deleted:
             self._chart.draw(drawing(facts, visit.zone))
             self._tell(facts)
@@ -212,8 +223,7 @@ class _Timeline:
             with self._work.place:
                 made(visit, answer, self._work.follow).open()
 
-        button = ui.button(title, on_click=show).props("unelevated")
-        button.classes("pk-primary" if act == "restore" else "pk-plain")
+        button = pieces.starter(title, show, "pk-primary" if act == "restore" else "pk-plain")
         if not visit.may(act):
             why_not = f"It takes role {NEEDS[act]}; you are {visit.user.role}."
         if why_not:

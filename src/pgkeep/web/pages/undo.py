@@ -1,6 +1,7 @@
 """Undo: look for what was destroyed, see what would come back, and bring it back."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from nicegui import ui
 
@@ -48,8 +49,7 @@ class _Undo:
             table = ui.input("Only this table").props('outlined dense hint="app.public.users"')
             least = ui.number("At least so many rows", min=1, format="%d")
             least.props('outlined dense hint="else 1,000, or half of a table"')
-            button = ui.button("Look", on_click=lambda: self._look(words()))
-            button.props("unelevated").classes("pk-primary")
+            pieces.starter("Look", lambda: self._look(words()))
         shown = ui.element("div").classes("w-full")
 
         def words() -> tuple[str, ...]:
@@ -87,19 +87,22 @@ class _Undo:
         self._chosen.clear()
         self._list.clear()
 
-        def read() -> list[Event]:
-            app = visit.board.app(visit.cluster)
-            return Remembered.of(app.cluster_to_read).events()
+        def read() -> tuple[list[Event], datetime | None]:
+            found = Remembered.of(visit.board.app(visit.cluster).cluster_to_read)
+            return found.events(), found.searched_at()
 
         with self._list:
             visit.load(read, self._show)
 
-    def _show(self, found: Sequence[Event]) -> None:
+    def _show(self, searched: tuple[Sequence[Event], datetime | None]) -> None:
+        found, at = searched
         newest = sorted(found, key=lambda event: event.commit_time, reverse=True)
         pieces.portions(newest, self._row)
         if not found:
             said = "Nothing: no search has found anything. Look for accidents above."
-            ui.label(said).classes("pk-muted pk-inset")
+            ui.label(said).classes("pk-muted")
+        if at is not None:
+            ui.label(f"By the search of {self._visit.long(at)}.").classes("pk-muted pk-small")
 
     def _row(self, event: Event) -> None:
         with ui.element("div").classes("pk-cluster"):
@@ -161,8 +164,8 @@ class _Chosen:
         self._way.props('dense aria-label="How"')
         self._way.set_visibility(first.noun == "table")
         shown = ui.element("div").classes("w-full")
-        button = ui.button("Show what would come back", on_click=self._preview)
-        button.props("unelevated").classes("pk-primary").style("align-self: flex-start")
+        button = pieces.starter("Show what would come back", self._preview)
+        button.style("align-self: flex-start")
 
         def again() -> None:
             shown.clear()
@@ -209,8 +212,8 @@ class _Chosen:
             _show(preview)
         if preview.in_vain:
             return
-        button = ui.button("Bring it back…", on_click=lambda: self._ask_for_it(ask))
-        button.props("unelevated").classes("pk-primary").style("align-self: flex-start")
+        button = pieces.starter("Bring it back…", lambda: self._ask_for_it(ask))
+        button.style("align-self: flex-start")
         self._offers.append((shown, button))
 
     def _ask_for_it(self, ask: Ask) -> None:
