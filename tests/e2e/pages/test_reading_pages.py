@@ -59,9 +59,10 @@ def test_settings_show_servers_without_their_passwords(tmp_path: Path) -> None:
     file = write_config(tmp_path / "pgkeep.toml", tmp_path / "repository", {"main": conninfo})
     loaded = App(str(file)).loaded
     found = options.rows(loaded.config, loaded.table, file.read_text())
-    shown = [row.value for row in with_servers(found, loaded.config.clusters)]
-    assert "host=db1 user=keeper" in " ".join(shown)
-    assert "never-shown" not in " ".join(shown)
+    shown = " ".join(row.value for row in with_servers(found, loaded.config.clusters))
+    assert "host=db1" in shown
+    assert "user=keeper" in shown
+    assert "never-shown" not in shown
 
 
 def test_settings_are_for_admins(visit: Visit) -> None:

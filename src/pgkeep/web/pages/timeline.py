@@ -63,7 +63,7 @@ class _Timeline:
     """The page, once its facts are read."""
 
     def __init__(self, visit: Visit, facts: Facts) -> None:
-        self._visit = visit
+        self._visit, self._read_at = visit, facts.now
         with ui.element("section").classes("pk-card").props('aria-label="Timeline"'):
             self._toolbar()
             self._chart = Chart(drawing(facts, visit.zone), self._moment, self._mark)
