@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pgkeep.app import App, Loaded
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import Health
-from pgkeep.health.look import unknown
+from pgkeep.health.look import Sizes, unknown
+from pgkeep.places import Place
 from pgkeep.service.board import Board
 from pgkeep.service.jobs.commands import in_the_way
 from pgkeep.service.jobs.job import Job, JobRun, JobState
@@ -75,8 +77,11 @@ class SimulatedParts:
     def runner(self, _config: str, _directory: Path) -> Simulated:
         return self.jobs
 
-    def look(self, app: App) -> Health:
+    def look(self, app: App, _sizes: Sizes) -> Health:
         return unknown(app.cluster_name, "nobody looks")
+
+    def weigh(self, _app: App) -> Sequence[tuple[Place, Sample]]:
+        return ()
 
     def tells(self, _loaded: Loaded, _state_directory: Path) -> Tells:
         return _Nobody()

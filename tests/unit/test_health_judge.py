@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from pgkeep.config.sections import ClusterConfig, RetentionConfig
 from pgkeep.health.condition import Kind
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import RepositoryRoom, State
 from pgkeep.health.seen import PlaceSeen, Seen, Trouble
 from pgkeep.model.wal_room import WalRoom
 from pgkeep.repository.drills.report import Measures, Status
 from pgkeep.repository.drills.storing import Drills
+from pgkeep.units import Duration
 from support.drill_reports import a_report
 from support.dump_shelf import put_dump
 from support.healths import (
@@ -490,6 +493,45 @@ def test_a_repository_that_fills_up_has_a_date() -> None:
     assert "main has 9.31 GiB free: full by 2026-03-13 at the present growth" in (
         only_condition(health).cause
     )
+
+
+def weighed(*, stored: float, free: float, more_room: float = 0) -> list[Sample]:
+    """Return samples of twelve days, by what changes in a day; at last there are 10 GB free."""
+    return [
+        Sample(
+            NOW.timestamp() - ago * 86400,
+            int((100 - ago * stored) * GB_A_DAY),
+            int((10 - ago * free - (more_room if ago > 4 else 0)) * GB_A_DAY),
+        )
+        for ago in range(12, -1, -1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        pytest.param([], None, id="never weighed"),
+        pytest.param(weighed(stored=1, free=-1)[-2:], None, id="for a day"),
+        pytest.param(weighed(stored=1, free=-1), 10, id="a gigabyte a day"),
+        pytest.param(weighed(stored=0, free=0), None, id="as much goes as comes"),
+        pytest.param(weighed(stored=-1, free=1), None, id="it shrinks"),
+        pytest.param(weighed(stored=1, free=-2), 5, id="others fill the disk too"),
+        pytest.param(weighed(stored=1, free=-1, more_room=50), 10, id="the disk was enlarged"),
+    ],
+)
+def test_what_lets_go_is_full_by_what_was_weighed(
+    history: list[Sample], expected: int | None
+) -> None:
+    keeping = ClusterConfig(retention=RetentionConfig(window=Duration(2 * 86400)))
+    place = replace(room(10 * GB_A_DAY), weighed=history)
+    (found,) = judged(replace(growing(), places=(place,)), keeping).repositories
+    days = None if found.full_at is None else round((found.full_at - NOW).total_seconds() / 86400)
+    assert days == expected
+
+
+def test_what_was_weighed_goes_before_what_came() -> None:
+    place = replace(room(10 * GB_A_DAY), weighed=weighed(stored=0, free=0))
+    assert wrong(judged(replace(growing(), places=(place,)))) == ""
 
 
 def test_a_copy_that_lacks_what_is_a_day_old_is_behind() -> None:

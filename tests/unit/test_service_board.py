@@ -12,14 +12,17 @@ import pytest
 from pgkeep.app import App
 from pgkeep.errors import PgkeepError
 from pgkeep.health.condition import Kind
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import Health, State
 from pgkeep.health.look import unknown
+from pgkeep.places import Place
 from pgkeep.schedule.due import Key
 from pgkeep.service.board import Board, NoSuchCluster
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.job import JobState
 from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
 from pgkeep.service.watching import AT_ONCE, HANGS, QUICK, Watch
+from pgkeep.service.weighing import Weighing
 from support.simulated import Clock, Simulated
 from support.wait import wait_for
 
@@ -212,6 +215,40 @@ def test_looks_that_hang_hold_up_no_other(
         assert board.clusters() == ["shop"]
     finally:
         looks.free.set()
+    board.close()
+
+
+def test_each_cluster_is_weighed_four_times_a_day(
+    open_board: Callable[..., Board], clock: Clock
+) -> None:
+    asked: list[str] = []
+
+    def weigh(app: App) -> list[tuple[Place, Sample]]:
+        asked.append(app.cluster_name)
+        if app.cluster_name == "away":
+            raise ServiceFailed("weigh", "it is away")
+        return [(app.place, Sample(clock.now.timestamp(), 7, None))]
+
+    def go_on(weighing: Weighing, hours: float) -> list[str]:
+        """Return which clusters were weighed when it went on so much later."""
+        clock.now += timedelta(hours=hours)
+        asked.clear()
+        weighing.go_on(clock.now)
+        weighing.settle()
+        return asked
+
+    board = open_board("away", "shop")
+    weighing = Weighing(board, weigh)
+    assert go_on(weighing, 0) == ["away", "shop"]
+    assert go_on(weighing, 5.9) == []  # what is away has its turn, too
+    assert go_on(weighing, 0.1) == ["away", "shop"]
+    found = board.ledger.sizes("shop", NOW)
+    assert {url.rpartition("/")[2]: len(samples) for url, samples in found.items()} == {"none": 2}
+    # Another service goes by what is on record.
+    weighing = Weighing(board, weigh)
+    assert go_on(weighing, 1) == ["away"]
+    assert go_on(weighing, 5) == ["shop"]
+    assert go_on(weighing, -99) == ["away", "shop"]  # the clock was set back
     board.close()
 
 

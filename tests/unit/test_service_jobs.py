@@ -4,17 +4,24 @@ import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgkeep.config.sections import ClusterConfig
+from pgkeep.config.service import ScheduleConfig
+from pgkeep.config.whole import Config
+from pgkeep.health.forecast import Sample
+from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.schedule.due import Key
 from pgkeep.service.jobs.commands import KINDS, Kind, NotAJob, in_the_way, kind_of
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState, Progressed
-from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
+from pgkeep.service.jobs.ledger import FILE, KEPT, Ledger, NoSuchJob
 from pgkeep.service.judging import TELLING
+from pgkeep.service.planning import entries_of
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -58,6 +65,42 @@ def test_what_may_run_beside_what() -> None:
     expire = job("3", "expire")
     assert in_the_way(job("2", "restore", "--target-dir", "/x"), [expire]) is expire
     assert in_the_way(job("2", "drill"), [job("4", "verify")]) is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "repositories", "planned"),
+    [
+        pytest.param("expire", ("",), "expire: expire", id="the only one"),
+        pytest.param(
+            "expire",
+            ("near", "far", "cold"),
+            "expire: expire --repository near; expire far: expire --repository far; "
+            "expire cold: expire --repository cold",
+            id="each has its policy",
+        ),
+        pytest.param("copy", ("near",), "", id="nowhere to copy to"),
+        pytest.param("copy", ("near", "far"), "copy far: copy --to far", id="what expires stays"),
+        pytest.param(
+            "expire copy",
+            ("near", "far"),
+            "expire: expire --repository near; expire far: expire --repository far; "
+            "copy far: copy --to far --policy",
+            id="what has expired there is not brought back",
+        ),
+        pytest.param("verify", ("near", "far"), "verify: verify", id="the first alone"),
+    ],
+)
+def test_what_a_schedule_runs_where(
+    schedule: str, repositories: tuple[str, ...], planned: str
+) -> None:
+    times: dict[str, Any] = dict.fromkeys(schedule.split(), "daily 07:00")
+    config = Config(
+        repository=tuple(RepositoryConfig(url=f"/{n}", name=n) for n in repositories),
+        clusters={"shop": ClusterConfig(schedule=ScheduleConfig(**times))},
+    )
+    found = [f"{entry.kind}: {' '.join(entry.words)}" for entry in entries_of(config)]
+    assert "; ".join(found) == planned
+    assert all(kind_of(entry.words) for entry in entries_of(config))
 
 
 def test_a_run_is_remembered_as_it_was(tmp_path: Path) -> None:
@@ -129,6 +172,32 @@ def test_a_file_of_another_version_is_put_aside(tmp_path: Path) -> None:
     connection.close()
     assert "version 99" in Ledger(tmp_path).notes[0]
     assert (tmp_path / "jobs.damaged").exists()
+
+
+def test_sizes_are_remembered_for_a_year(tmp_path: Path) -> None:
+    def stored(days: float, size: int, free: int | None = None) -> Sample:
+        return Sample((NOW - timedelta(days=days)).timestamp(), size, free)
+
+    ledger = Ledger(tmp_path)
+    for cluster, repository, sample in (
+        ("shop", "/near", stored(395, 1)),
+        ("shop", "/near", stored(1, 2, 7)),
+        ("shop", "/far", stored(1, 1 << 60)),
+        ("web", "/near", stored(0, 3)),
+        ("shop", "/near", stored(0, 4)),
+    ):
+        ledger.add_size(cluster, repository, sample)
+    ledger.close()
+    ledger = Ledger(tmp_path)
+    found = ledger.sizes("shop", NOW - KEPT)
+    assert found["/near"] == [stored(395, 1), stored(1, 2, 7), stored(0, 4)]
+    assert found["/far"] == [stored(1, 1 << 60)]
+    assert ledger.sizes("shop", NOW) == {"/near": [stored(0, 4)]}
+    ledger.add_size("shop", "/far", stored(-6, 5))  # six days later
+    assert [one.size for one in ledger.sizes("shop", NOW - 2 * KEPT)["/near"]] == [2, 4]
+    ledger.close()
+    assert ledger.sizes("shop", NOW) == {}  # a face that is late
+    assert "cannot be read" in ledger.notes[0]
 
 
 def test_progress_is_followed() -> None:

@@ -31,11 +31,19 @@ class ScheduleConfig(Options, frozen=True, kw_only=True):
         str, Meta(description="`pgkeep drill`: a restore test.", examples=["monthly 1 06:00"])
     ] = ""
     verify: Annotated[str, Meta(description="`pgkeep verify`.", examples=["weekly sun 05:00"])] = ""
-    expire: Annotated[str, Meta(description="`pgkeep expire`.", examples=["daily 07:00"])] = ""
+    expire: Annotated[
+        str,
+        Meta(
+            description="`pgkeep expire` in each repository of this file, by the policy that it "
+            "has there.",
+            examples=["daily 07:00"],
+        ),
+    ] = ""
     copy: Annotated[
         str,
         Meta(
-            description="`pgkeep copy` from the first repository to each other one of this file.",
+            description="`pgkeep copy` from the first repository to each other one of this file; "
+            "with `--policy` where `expire` has a time.",
             examples=["every 6h"],
         ),
     ] = ""

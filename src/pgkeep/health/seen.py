@@ -1,5 +1,6 @@
 """What a look at one cluster saw: from its repositories and its server, nothing judged yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from pgkeep.coverage.listing import Listing
 from pgkeep.coverage.record import Record
 from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import RepositoryRoom
 from pgkeep.model.dump import Dump
 from pgkeep.model.lsn import Lsn
@@ -43,6 +45,7 @@ class PlaceSeen:
 
     room: RepositoryRoom
     backups: frozenset[str]  # ids of what it has
+    weighed: Sequence[Sample] = ()  # the oldest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,10 @@ from typing import Final, Protocol
 
 from pgkeep.app import App, Loaded
 from pgkeep.errors import PgkeepError
+from pgkeep.health.forecast import WEIGHED, Sample
 from pgkeep.health.health import Health
-from pgkeep.health.look import Look
+from pgkeep.health.look import Look, Sizes
+from pgkeep.places import Place
 from pgkeep.schedule.due import Decision, Key, decide
 from pgkeep.service.bell import Bell
 from pgkeep.service.board import Board
@@ -28,6 +30,7 @@ from pgkeep.service.judging import TELLING, with_jobs
 from pgkeep.service.planning import entries_of
 from pgkeep.service.systemd import Systemd
 from pgkeep.service.watching import Watch
+from pgkeep.service.weighing import Weighing
 
 LOCK: Final = "service.lock"
 _LONGEST_S: Final = 10.0  # between two rounds: a clock that is set, a queue that stalls
@@ -67,7 +70,11 @@ class Parts(Protocol):
 
     def runner(self, config: str, directory: Path) -> Runner: ...
 
-    def look(self, app: App) -> Health: ...
+    def look(self, app: App, sizes: Sizes) -> Health: ...
+
+    def weigh(self, app: App) -> Sequence[tuple[Place, Sample]]:
+        """Return how much is stored now, in each repository that answers; it may take long."""
+        ...
 
     def tells(self, loaded: Loaded, state_directory: Path) -> Tells: ...
 
@@ -100,6 +107,7 @@ class Service:
         self._decided = self._decide_again = self._there_since
         self._notes_said = 0
         self._watch = Watch(self.board, _looking(self.board, parts))
+        self._weighing = Weighing(self.board, parts.weigh)
         self._tells = parts.tells(self.board.config, state_directory)
         self._faces: list[Face] = []
 
@@ -141,6 +149,7 @@ class Service:
             self._start_due(now)
         self.board.start_waiting()
         look_at = self._watch.go_on(now)
+        self._weighing.go_on(now)
         self._tell(now)
         if now - self._cleaned >= _CLEAN_EVERY:
             self._cleaned = now
@@ -230,7 +239,8 @@ class Service:
 def _looking(board: Board, parts: Parts) -> Look:
     def look(cluster: str) -> Health:
         runs = board.ledger.newest_of_each(TELLING, cluster)
-        return with_jobs(parts.look(board.app(cluster)), runs)
+        sizes = board.ledger.sizes(cluster, board.now() - WEIGHED)
+        return with_jobs(parts.look(board.app(cluster), sizes), runs)
 
     return look
 

@@ -26,7 +26,10 @@ class Dialog(AbstractContextManager["Dialog"]):
         with self.box:
             self._card = ui.card().classes("pk-stack").style(f"width: {width}px; max-width: 94vw")
         with self._card:
-            pieces.heading(title)
+            with ui.row().classes("pk-row pk-spread top").style("flex-wrap: nowrap"):
+                pieces.heading(title).classes("pk-wrap")
+                close = ui.button(icon="close", on_click=self.box.close).classes("pk-icon")
+                close.props('flat dense round size="sm" aria-label="Close"')
             self.body = ui.element("div").classes("pk-stack")
         # It is made anew each time that it is opened.
         self.box.on("hide", self.box.delete)

@@ -177,12 +177,11 @@ def check(
     from pgkeep.units import parse_duration
 
     context: Context = here.obj
-    app = context.app
     if store:
         return _check_stores(context)
-    settings = app.settings
     if rule_321:
         return _check_321(context)
+    app, settings = context.app, context.app.settings
     first, *others = app.writing
     subject = Subject(
         cluster=app.cluster_name,

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from pgkeep.app import App, Loaded
 from pgkeep.cli.context import say
 from pgkeep.cli.text import safe
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import Health
+from pgkeep.health.look import Sizes
+from pgkeep.places import Place
 from pgkeep.service.asking import CommandSocket
 from pgkeep.service.board import Board
 from pgkeep.service.jobs.running import OwnProcesses, Runner
@@ -27,10 +30,15 @@ class ServiceParts:
     def runner(self, config: str, directory: Path) -> Runner:
         return OwnProcesses(config, directory)
 
-    def look(self, app: App) -> Health:
+    def look(self, app: App, sizes: Sizes) -> Health:
         from pgkeep.health.look import look
 
-        return look(app)
+        return look(app, sizes)
+
+    def weigh(self, app: App) -> Sequence[tuple[Place, Sample]]:
+        from pgkeep.health.look import weigh
+
+        return weigh(app)
 
     def tells(self, loaded: Loaded, state_directory: Path) -> Tells:
         from pgkeep.alerts.telling import Teller

@@ -1,7 +1,8 @@
-"""What became of jobs, in a small SQLite file that may be lost: the truth is in the repositories.
+"""What became of jobs, and how much was stored when: a small SQLite file that may be lost.
 
-A file that is damaged is put aside, and a new one begun; where none can be opened, the record is in
-memory until the service ends. All methods may be called by any thread.
+The truth is in the repositories. A file that is damaged is put aside, and a new one begun; where
+none can be opened, the record is in memory until the service ends. All methods may be called by any
+thread.
 """
 
 import contextlib
@@ -11,13 +12,14 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import RLock
 from typing import Final
 
 import msgspec
 
+from pgkeep.health.forecast import Sample
 from pgkeep.schedule.due import Key
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.job import JobRun, JobState
@@ -34,7 +36,12 @@ CREATE INDEX IF NOT EXISTS runs_by_kind ON runs (cluster, kind, state, asked_at)
 CREATE TABLE IF NOT EXISTS settled (
     cluster TEXT, kind TEXT, due_at REAL NOT NULL, PRIMARY KEY (cluster, kind)
 );
+CREATE TABLE IF NOT EXISTS sizes (
+    cluster TEXT, repository TEXT, at REAL, size INTEGER NOT NULL, free INTEGER,
+    PRIMARY KEY (cluster, repository, at)
+) WITHOUT ROWID;
 """
+KEPT: Final = timedelta(days=400)  # of sizes: a year, and the month before to compare with
 _REPORT_LIMIT: Final = 4 << 20  # bytes of a run that are kept; what is longer stays in its file
 
 
@@ -183,6 +190,28 @@ class Ledger:
             self._settled[key] = due_at
             row = (*key, due_at.timestamp())
             connection.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", row)
+
+    def add_size(self, cluster: str, repository: str, sample: Sample) -> None:
+        """Record how much was stored; what is older than KEPT goes."""
+        with self._writing() as connection:
+            row = (cluster, repository, *sample)
+            connection.execute("INSERT OR REPLACE INTO sizes VALUES (?, ?, ?, ?, ?)", row)
+            before = sample.at - KEPT.total_seconds()
+            connection.execute("DELETE FROM sizes WHERE at < ?", (before,))
+
+    def sizes(self, cluster: str, since: datetime) -> dict[str, list[Sample]]:
+        """Return how much was stored since then, by repository, the oldest first."""
+        wanted = "SELECT repository, at, size, free FROM sizes WHERE cluster = ? AND at >= ?"
+        found: dict[str, list[Sample]] = {}
+        with self._lock:
+            try:
+                given = (cluster, since.timestamp())
+                rows = self._connection.execute(f"{wanted} ORDER BY repository, at", given)
+                for repository, *sample in rows:
+                    found.setdefault(repository, []).append(Sample(*sample))
+            except sqlite3.Error as error:
+                self._note(f"what was stored cannot be read: {error}")
+        return found
 
     def forget_before(self, moment: datetime) -> list[str]:
         """Remove runs that were over before; return their ids."""

@@ -193,8 +193,6 @@ class _Backups:
             visit.load(
                 lambda: reading.inside_dump(visit.board.app(visit.cluster), row.id), _show_inside
             )
-            close = ui.button("Close", on_click=dialog.box.close).props("unelevated")
-            close.classes("pk-plain").style("align-self: flex-end; order: 9")
         dialog.open()
 
     def _delete(self, row: Row) -> None:
