@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from pgkeep.api.errors import ListeningRefused
 from pgkeep.api.rights import Role
@@ -111,6 +112,26 @@ def test_a_proxy_comes_by_a_socket(tmp_path: Path) -> None:
         assert answer.headers["set-cookie"].endswith("Secure")
         assert "198.51.100.9" in (tmp_path / "state" / "audit.log").read_text()
     assert path.stat().st_mode & 0o777 == 0o660
+    face.close()
+    board.close()
+
+
+def test_an_answer_to_a_bug_guards_its_reader(tmp_path: Path) -> None:
+    def mount(app: FastAPI, _board: Board, _users: Users) -> None:
+        @app.get("/broken")
+        def broken() -> None:
+            raise RuntimeError("secret detail")
+
+    board = open_board(tmp_path, 'listen = "127.0.0.1:0"')
+    face = HttpFace(board, mount=mount)
+    face.start()
+    assert face.where is not None
+    answer = httpx.get(f"{face.where.url}/broken", timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == (500, "bug")
+    assert "secret" not in answer.text
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
     face.close()
     board.close()
 

@@ -135,6 +135,17 @@ def test_the_newest_come_first_and_old_ones_go(tmp_path: Path) -> None:
     assert [run.job.id for run in ledger.not_over()] == ["w"]  # what runs is never forgotten
 
 
+def test_a_list_of_jobs_is_short_however_much_they_reported(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    run = JobRun(job("a", "undo", "find"), JobState.DONE, report={"rows": "x" * 1_000_000})
+    ledger.put(run)
+    (listed,) = ledger.newest()
+    assert listed == replace(run, report=None)
+    assert "report" not in listed.listed()
+    assert ledger.newest_of_each(TELLING) == [listed]
+    assert ledger.get("a") == run
+
+
 def test_of_each_cluster_and_kind_the_newest_that_tells_something(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for id, words, cluster, state in [

@@ -57,8 +57,7 @@ class ScheduleConfig(Options, frozen=True, kw_only=True):
     checklist: Annotated[
         str,
         Meta(
-            description="`pgkeep checklist --record`: keeps what it says and how much is stored. "
-            "While anything is due or failed it ends like a job that failed.",
+            description="`pgkeep checklist --record`: keeps what it says and how much is stored.",
             examples=["daily 08:00"],
         ),
     ] = ""

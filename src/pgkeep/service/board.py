@@ -111,7 +111,7 @@ class Board:
     # Jobs
 
     def jobs(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
-        """Return jobs, the newest first, those under way with their progress."""
+        """Return jobs, the newest first, those under way with their progress; job() has reports."""
         with self._lock:
             found = self.ledger.newest(cluster, limit)
             return [self._runs.get(run.job.id, run) for run in found]

@@ -132,15 +132,19 @@ class Ledger:
         raise NoSuchJob(f"find job {id}", why, "see: pgkeep jobs list")
 
     def newest(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
-        """Return runs, the newest first."""
+        """Return runs, the newest first, without their reports: each may have megabytes."""
         where = "WHERE cluster = ?" if cluster is not None else ""
         given = (cluster,) if cluster is not None else ()
-        return self._runs(f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?", (*given, limit))
+        order = f"{where} ORDER BY asked_at DESC, id DESC LIMIT ?"
+        return self._runs(order, (*given, limit), reports=False)
 
     def newest_of_each(
         self, states: Collection[JobState], cluster: str | None = None
     ) -> list[JobRun]:
-        """Return, of each cluster and kind, the newest run that is in one of these states."""
+        """Return, of each cluster and kind, the newest run that is in one of these states.
+
+        Without their reports.
+        """
         wanted = json.dumps([state.value for state in states])
         of = "cluster = ? AND" if cluster is not None else ""
         newest = (
@@ -148,24 +152,26 @@ class Ledger:
             "state IN (SELECT value FROM json_each(?)) GROUP BY cluster, kind"
         )
         given = (cluster, wanted) if cluster is not None else (wanted,)
-        return self._runs(f"WHERE id IN (SELECT id FROM ({newest}))", given)  # noqa: S608 - ours
+        where = f"WHERE id IN (SELECT id FROM ({newest}))"  # noqa: S608 - ours
+        return self._runs(where, given, reports=False)
 
     def not_over(self) -> list[JobRun]:
         """Return the runs that wait or run."""
         states = (JobState.WAITING.value, JobState.RUNNING.value)
         return self._runs("WHERE state IN (?, ?) ORDER BY asked_at", states)
 
-    def _runs(self, rest: str, given: tuple[object, ...]) -> list[JobRun]:
+    def _runs(self, rest: str, given: tuple[object, ...], *, reports: bool = True) -> list[JobRun]:
+        found = []
         with self._lock:
             try:
-                rows = self._connection.execute(f"SELECT run FROM runs {rest}", given).fetchall()  # noqa: S608 - our own words
+                # Row by row: all reports at once may be more than there is memory for.
+                for (content,) in self._connection.execute(f"SELECT run FROM runs {rest}", given):  # noqa: S608 - our own words
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        run = msgspec.json.decode(content, type=JobRun)
+                        found.append(run if reports else replace(run, report=None))
             except sqlite3.Error as error:
                 self._note(f"the record of jobs cannot be read: {error}")
                 return []
-        found = []
-        for (content,) in rows:
-            with contextlib.suppress(msgspec.MsgspecError):
-                found.append(msgspec.json.decode(content, type=JobRun))
         return found
 
     def settled(self) -> dict[Key, datetime]:
