@@ -160,7 +160,8 @@ def test_a_job_that_runs_is_there_again_after_a_reload(visit: Visit, kept: Kept)
     visitor = visit()
     with kept.pg.connect() as holder:
         holder.execute("BEGIN; LOCK TABLE words IN ACCESS EXCLUSIVE MODE")  # a dump waits for it
-        kept.run("jobs", "run", "--", "dump", "create", "--database", "postgres").ok()
+        waits = ("dump", "create", "--database", "postgres", "--lock-wait", "1h")
+        kept.run("jobs", "run", "--", *waits).ok()
         page = visitor.arrive("operator", "/backups?cluster=main", "Backups")
         job = page.get_by_role("group", name="Job").filter(has_text="dump create")
         expect(job).to_contain_text("running")
