@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 from playwright.sync_api import expect
 
 from pgkeep.app import App
 from pgkeep.health.forecast import Sample
+from pgkeep.server.scratch import ScratchCluster
 from pgkeep.service.jobs.ledger import Ledger
+from pgkeep.web.frame import PAGES
 from pgkeep.web.pages.settings import with_servers
 from pgkeep.web.rows import options
 from support.browsing import PATIENCE_MS, Kept, Visitor
+from support.clusters import require_binaries
 from support.command import write_config
+from support.service import config_text
 
 Visit = Callable[[], Visitor]
 expect.set_options(timeout=PATIENCE_MS)
@@ -75,6 +80,20 @@ def test_settings_show_servers_without_their_passwords(tmp_path: Path) -> None:
     assert "host=db1" in shown
     assert "user=keeper" in shown
     assert "never-shown" not in shown
+
+
+def test_no_page_breaks_before_there_is_a_cluster(tmp_path: Path) -> None:
+    fresh = Kept(ScratchCluster(require_binaries(18), tmp_path / "main"), tmp_path)
+    fresh.config.write_text(config_text(tmp_path / "repository", tmp_path / "state", {}))
+    fresh.serve()
+    try:
+        for path, _, _ in PAGES:
+            with urlopen(fresh.address + path) as answer:  # fails on 500
+                said = answer.read().decode()
+            needs_one = path not in ("/", "/adviser", "/jobs", "/settings", "/undo")
+            assert not needs_one or "The config describes no cluster yet" in said, path
+    finally:
+        fresh.stop()
 
 
 def test_settings_are_for_admins(visit: Visit) -> None:

@@ -48,9 +48,6 @@ def register(site: Site) -> None:
 
 
 def _timeline(visit: Visit) -> None:
-    if not visit.cluster:
-        ui.label("The config describes no cluster.").classes("pk-notice")
-        return
     board, cluster = visit.board, visit.cluster
     visit.load(lambda: read(board.app(cluster), board.now()), lambda facts: _show(visit, facts))
 
