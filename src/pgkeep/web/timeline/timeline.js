@@ -111,14 +111,15 @@ export default {
     choose(key) {
       const group = this.groups[key];
       if (group.length > 1 && this.to - this.from > SHORTEST * 2 &&
-          group.at(-1).at - group[0].at > (this.to - this.from) / 5000) {
+          group.at(-1).at - group[0].at > SHORTEST / 60) {  // closer, they lie apart
         const room = Math.max(SHORTEST, (group.at(-1).at - group[0].at) * 3);
         const middle = (group.at(-1).at + group[0].at) / 2;
         this.from = middle - room / 2; this.to = middle + room / 2;
         this.keep(); this.draw();
         return;
       }
-      const { at, target, before } = group.at(-1);
+      // Of accidents at one moment the first: what is before it is before them all.
+      const { at, target, before } = group.find((mark) => mark.before) ?? group.at(-1);
       this.$emit("mark", { at, target, before });
     },
     hover(x) {
