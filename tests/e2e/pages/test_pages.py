@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from pgkeep.server.scratch import ScratchCluster
 from support.browsing import PASSWORD, PATIENCE_MS, Kept, Visitor
+from support.wait import wait_for
 
 Visit = Callable[[], Visitor]
 expect.set_options(timeout=PATIENCE_MS)
@@ -82,6 +83,7 @@ def test_a_click_on_the_timeline_becomes_a_restore_that_holds(
     visitor.shoot("timeline")
     _restore(page, visitor, new_folder)
     with ScratchCluster.over(kept.pg.binaries, new_folder) as restored:
+        wait_for(lambda: not restored.value("SELECT pg_is_in_recovery()"), 60, "promotion")
         assert restored.sql("SELECT id FROM words ORDER BY id") == [(1,), (2,)]
 
 

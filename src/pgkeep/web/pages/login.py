@@ -46,7 +46,10 @@ def _form(way_on: str, *, none: bool) -> None:
     async def log_in() -> None:
         button.props("loading")
         given = f"{json.dumps(name.value or '')}, {json.dumps(password.value or '')}"
-        said = await ui.run_javascript(f"return await pgkeep.logIn({given})", timeout=_SLOW_S)
+        try:
+            said = await ui.run_javascript(f"return await pgkeep.logIn({given})", timeout=_SLOW_S)
+        except TimeoutError:
+            said = "the service has not answered in time: try again"
         button.props(remove="loading")
         if not said:
             ui.navigate.to(way_on)
