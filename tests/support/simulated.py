@@ -70,9 +70,10 @@ class Simulated:
 
 @dataclass
 class SimulatedParts:
-    """A service that looks at nothing and tells nobody."""
+    """A service that looks at nothing."""
 
     jobs: Simulated
+    teller: Callable[[], Tells]
 
     def runner(self, _config: str, _directory: Path) -> Simulated:
         return self.jobs
@@ -84,13 +85,15 @@ class SimulatedParts:
         return ()
 
     def tells(self, _loaded: Loaded, _state_directory: Path) -> Tells:
-        return _Nobody()
+        return self.teller()
 
     def faces(self, _board: Board) -> Sequence[Face]:
         return ()
 
 
-class _Nobody:
+class Nobody:
+    """Tells nobody."""
+
     def tell(self, healths: list[Health], now: datetime) -> None:
         pass
 
@@ -110,9 +113,10 @@ class World:
     clock: Clock
     jobs: Simulated
     said: list[str] = field(default_factory=list)
+    teller: Callable[[], Tells] = lambda: Nobody()  # noqa: PLW0108 - it stands below
 
     def service(self) -> Service:
-        parts = SimulatedParts(self.jobs)
+        parts = SimulatedParts(self.jobs, self.teller)
         self.state.mkdir(exist_ok=True)
         return Service(
             lambda: App(str(self.config)).loaded, self.state, parts, self.said.append, self.clock

@@ -259,6 +259,25 @@ def test_archiving_that_fails_tells_for_how_long_the_server_can_go_on() -> None:
     assert health.conditions[0].since == NOW - timedelta(hours=1)
 
 
+@pytest.mark.parametrize(
+    ("claimed", "said"),
+    [
+        pytest.param("000000010000000000000009", "", id="the newest here"),
+        pytest.param("000000010000000000000001", "", id="older: it may have expired"),
+        pytest.param("00000001000000000000000A", "critical archiving-fails", id="one that is not"),
+        pytest.param("000000020000000000000003", "critical archiving-fails", id="a new timeline"),
+        pytest.param("00000002.history", "", id="a history"),
+        pytest.param("00000001000000000000000A.partial", "", id="a partial one"),
+        pytest.param("", "", id="nothing yet"),
+    ],
+)
+def test_wal_that_the_server_believes_to_be_archived_is_here_or_elsewhere(
+    claimed: str, said: str
+) -> None:
+    stats = archiver(10, last=claimed or "-")
+    assert wrong(judged(seen(protected(), server=server(2, archiver=stats)))) == said
+
+
 def test_wal_that_goes_elsewhere_may_be_in_a_repository_that_is_away() -> None:
     claims = server(30, archiver=archiver(10, last="000000010000000000000020"))
     away = (Trouble("cellar", "not there", ""),)
@@ -337,6 +356,19 @@ def test_a_hole_at_the_end_is_where_protection_ends() -> None:
 def test_late_backups(backup: str, hours: float, expected: str) -> None:
     later = replace(seen(protected()), now=NOW + timedelta(hours=hours))
     assert wrong(judged(later, config(backup=backup))) == expected
+
+
+def test_what_is_dated_ahead_hides_nothing_that_is_late() -> None:
+    shelf = protected()
+    shelf.backup("e", -2000, 9)
+    what = with_drill(seen(shelf), Status.PASSED, -2000)
+    later = replace(what, now=NOW + timedelta(hours=63))
+    health = judged(later, config(backup="daily 00:00"))
+    assert wrong(health) == "critical backup-late, warning clock-off, warning drill-overdue"
+    assert [one.cause for one in health.conditions[1:]] == [
+        "backup e of 2031-08-22 11:59 UTC is dated later than now",
+        "the newest restore test that passed is dated 2031-08-22, which is not yet",
+    ]
 
 
 def test_nothing_is_late_in_a_maintenance_window() -> None:
@@ -434,6 +466,38 @@ def test_a_plan_that_no_longer_meets_the_goal(rto: int, expected: str) -> None:
             "your plan no longer meets the goal: before the next backup a restore takes 40 s; "
             "the objective is 30 s"
         )
+
+
+@pytest.mark.parametrize(
+    ("rto", "expected"),
+    [
+        pytest.param(2000, "", id="not in two months"),
+        pytest.param(260, "warning plan-drifted", id="in seventeen days"),
+        pytest.param(199, "critical rto-at-risk", id="broken now"),
+    ],
+)
+def test_a_plan_that_the_growth_of_the_cluster_breaks(rto: int, expected: str) -> None:
+    shelf = Shelf()
+    for number in range(5):  # one pack of 1,000 bytes more each week
+        start = 1 + 2 * number
+        shelf.backup("abcde"[number], 28.5 - 7 * number, start, packs="pqrstuvwxyz"[: 4 + number])
+    shelf.wal(1, LAST, 0)
+    # A thousand bytes take 25 s to be restored; WAL takes no time that counts.
+    measures = Measures(restored_bytes=1000, restore_s=25.0)
+    what = with_drill(seen(shelf), Status.PASSED, 2, measures=measures)
+    health = judged(what, config(rto=rto))
+    assert health.restore_s == pytest.approx(200.0, abs=1)
+    assert wrong(health) == expected
+    if rto == 260:
+        found = only_condition(health)
+        assert found.effect == (
+            "your plan meets the goal until about 2026-03-18: from then on a restore takes longer "
+            "than the objective of 4 min 20 s"
+        )
+        assert found.cause == (
+            "the cluster grows by 0.977 KiB a week and has 7.81 KiB; estimated by the newest drill"
+        )
+        assert found.key == "main/plan-drifted/growth"
 
 
 # Proofs

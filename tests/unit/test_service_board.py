@@ -218,6 +218,59 @@ def test_looks_that_hang_hold_up_no_other(
     board.close()
 
 
+def test_looks_go_on_after_the_clock_was_set_back(
+    open_board: Callable[..., Board], clock: Clock
+) -> None:
+    board = open_board("hangs", "shop")
+    looks = Looks("hangs")
+    watch = Watch(board, looks)
+    try:
+        clock.now += timedelta(days=1000)
+        watch.go_on(clock.now)
+        wait_for(lambda: cause(board, "shop") == "seen", what="the first look")
+        clock.now = NOW
+        watch.go_on(clock.now)
+        clock.now += HANGS
+        watch.go_on(clock.now)
+        wait_for(lambda: looks.begun.count("shop") == 2, what="the second look")
+        assert "has not answered for" in cause(board, "hangs")
+    finally:
+        looks.free.set()
+    board.close()
+
+
+def test_a_look_that_is_asked_for_during_another_is_made(
+    open_board: Callable[..., Board], clock: Clock
+) -> None:
+    board = open_board("slow")
+    looks = Looks("slow")
+    watch = Watch(board, looks)
+    try:
+        board.look_again("slow")
+        watch.go_on(clock.now)
+        assert board.asked_to_look() == set()
+        board.look_again("slow")
+    finally:
+        looks.free.set()
+    wait_for(lambda: cause(board, "slow") == "seen", what="the first look")
+    watch.go_on(clock.now)
+    wait_for(lambda: looks.begun == ["slow", "slow"], what="the second look")
+    board.close()
+
+
+def test_what_cannot_be_removed_stops_nothing(
+    open_board: Callable[..., Board], clock: Clock, tmp_path: Path
+) -> None:
+    board = open_board()
+    for name in ("a.log", "b.log"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)  # as root no file is safe
+        os.utime(tmp_path / "jobs" / name, (0, 0))
+    clock.now += timedelta(days=91)
+    board.forget_old()
+    assert len(list((tmp_path / "jobs").iterdir())) == 2
+    board.close()
+
+
 def test_each_cluster_is_weighed_four_times_a_day(
     open_board: Callable[..., Board], clock: Clock
 ) -> None:

@@ -177,7 +177,12 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
         Meta(description="How often each cluster's health is looked at.", examples=["30s"]),
     ] = Duration(60)
     keep_jobs: Annotated[
-        Duration, Meta(description="How long jobs and their logs stay.", examples=["90d"])
+        Duration,
+        Meta(
+            description="How long jobs and their logs stay; of one kind and cluster no more than "
+            "the newest 300.",
+            examples=["90d"],
+        ),
     ] = Duration(90 * 86400)
     keep_acts: Annotated[
         Duration,

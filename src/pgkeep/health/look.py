@@ -22,7 +22,12 @@ from pgkeep.server.session import Session
 from pgkeep.units import format_duration
 
 _SERVER = "server"
-_SIZE = "SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datallowconn"
+# Of databases that our role may not connect to nobody tells us the size.
+_SIZE = """
+SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
+WHERE datallowconn AND (has_database_privilege(oid, 'CONNECT')
+                        OR pg_has_role('pg_read_all_stats', 'USAGE'))
+"""
 _Found = TypeVar("_Found")
 Sizes = Mapping[str, Sequence[Sample]]  # what was weighed, by the repository's plain address
 NO_SIZES: Final[Sizes] = MappingProxyType({})

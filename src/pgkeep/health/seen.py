@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from pgkeep.coverage.listing import Listing
 from pgkeep.coverage.record import Record
@@ -14,6 +14,13 @@ from pgkeep.model.dump import Dump
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.wal_room import WalRoom
 from pgkeep.server.session import ArchiverStats
+
+_CLOCKS: Final = timedelta(days=1)  # by which the clocks of hosts may differ, to be believed
+
+
+def is_ahead(moment: datetime, now: datetime) -> bool:
+    """Tell whether a moment on record is of a clock that was wrong: it has not come yet."""
+    return moment - now > _CLOCKS
 
 
 class Trouble(NamedTuple):

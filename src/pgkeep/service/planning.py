@@ -1,6 +1,7 @@
 """The schedule that a config says, entry by entry. Pure."""
 
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,11 @@ def entries_of(config: Config) -> list[Entry]:
     return [
         entry for name, cluster in config.clusters.items() for entry in _of(name, cluster, config)
     ]
+
+
+def kinds_of(config: Config, cluster: str) -> set[str]:
+    """Return the kinds of jobs that are on a cluster's schedule."""
+    return {entry.kind for entry in _of(cluster, config.clusters[cluster], config)}
 
 
 def _of(name: str, cluster: ClusterConfig, config: Config) -> list[Entry]:
@@ -69,6 +75,7 @@ def _commands(
     return [(kind, _COMMANDS.get(kind, (kind,)))]
 
 
+@lru_cache(maxsize=256)  # one of each: calendars are kept by it
 def _zone(name: str) -> tzinfo:
     from pgkeep.zone import SessionZone
 
