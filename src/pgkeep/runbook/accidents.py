@@ -41,6 +41,9 @@ def database(c: Commands) -> Section:
         Step("Hear what will be done; then do it. It asks first; without a terminal add --yes.",
              (c.pgkeep("undo", "database", "DATABASE", "--dry-run"),
               c.pgkeep("undo", "database", "DATABASE")), c.drilled_in()),
+        Step("If no name is on record of it, because it was younger than the last backup: with the "
+             "XID of its line in that list.",
+             (c.pgkeep("undo", "database", "DATABASE", "--before", "xid:XID"),), c.drilled_in()),
         Step("Without WAL of that time: from the newest dump.",
              (c.pgkeep("dump", "restore", "latest", "--database", "DATABASE"),), UNMEASURED),
     ))  # fmt: skip

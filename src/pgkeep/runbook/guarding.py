@@ -65,7 +65,8 @@ def _behind_the_attack(c: Commands, place: Place) -> list[Block]:
 def repository(c: Commands) -> Section:
     places = c.facts.places
     steps: list[Block] = [
-        Step("Look at it: what is damaged, and which backups need it?",
+        Step("Look at it: what is damaged, and which backups need it? An error that it is not "
+             "there means that it is lost.",
              (c.pgkeep("verify", "--level", "bytes"), c.pgkeep("list")), UNMEASURED),
     ]  # fmt: skip
     if len(places) > 1:
@@ -106,8 +107,8 @@ def keys(c: Commands) -> Section:
             Step(f"Which slots does repository {place.name or place.address} have? Compare with "
                  "the list at the end of this page: who has what opens one of them?",
                  (c.bare(place.address, "key", "list"),), SECONDS),
-            Step("Type that key, it is not shown; then give the repository a new passphrase. It "
-                 "is asked for.",
+            Step("Type one of these, it is not shown; then give the repository a new "
+                 "passphrase, which is asked for twice.",
                  (ASK_FOR_KEY, c.bare(place.address, "key", "add")), SECONDS),
         ]  # fmt: skip
     if not steps:
@@ -117,9 +118,11 @@ def keys(c: Commands) -> Section:
         Words("One key slot is enough, passphrase or recovery key; each copy has its own. While "
               "any host's config still opens the repository, do this from there."),
         *steps,
-        Step("Write the new passphrase to where the config finds it. Does it open everything? Then "
-             "make a new recovery key, and print it.",
-             (c.pgkeep("check"), c.pgkeep("key", "recovery")), SECONDS),
+        Step("Write the new passphrase to where the config finds it; the section \"Where the "
+             "backups are\" says where. Does it open everything, in a new shell?", (c.pgkeep("check"),), SECONDS),
+        Step("Make a new recovery key for each repository, and print it.",
+             tuple(c.pgkeep("key", "recovery", repository=place.name)
+                   for place in c.facts.places if place.encrypted is not False), SECONDS),
         Words("If nobody has any of them, what is stored can never be read again. The server "
               "lives: give the config's [repository] another, empty url, then:"),
         Step("A new repository, and a backup at once. Print the recovery key.",
