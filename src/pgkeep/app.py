@@ -368,7 +368,7 @@ class App:
         if self.settings.data_directory:
             return self.settings.data_directory
         with self.connect() as session:
-            return session.facts().data_directory
+            return session.facts(lists=False).data_directory
 
     def refuse_strangers(self, cluster: ClusterFolder) -> None:
         """Raise UnknownGeneration when the server is not the one this cluster's folder knows.
@@ -381,7 +381,7 @@ class App:
         with Calls(cluster.store) as calls:
             listing = calls.begin(cluster.generation_ids)
             with self.connect() as session:
-                found = session.facts().generation.id
+                found = session.facts(lists=False).generation.id
             known = tuple(listing.result())
         if known and found not in known:
             what = f"back up cluster {self.cluster_name}"

@@ -1,6 +1,7 @@
 """The API as it is served: over sockets and TLS, with jobs that really run."""
 
 import http.client
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from pgkeep.api.errors import ListeningRefused
 from pgkeep.api.rights import Role
@@ -20,6 +22,7 @@ from pgkeep.service.jobs.running import OwnProcesses
 from support.apis import PASSWORD, serve
 from support.certificates import make_certificate
 from support.command import run_pgkeep
+from support.service import Service
 from support.wait import wait_for
 
 ID = "20260101T120000Z-6eb1"
@@ -113,6 +116,26 @@ def test_a_proxy_comes_by_a_socket(tmp_path: Path) -> None:
     board.close()
 
 
+def test_an_answer_to_a_bug_guards_its_reader(tmp_path: Path) -> None:
+    def mount(app: FastAPI, _board: Board, _users: Users) -> None:
+        @app.get("/broken")
+        def broken() -> None:
+            raise RuntimeError("secret detail")
+
+    board = open_board(tmp_path, 'listen = "127.0.0.1:0"')
+    face = HttpFace(board, mount=mount)
+    face.start()
+    assert face.where is not None
+    answer = httpx.get(f"{face.where.url}/broken", timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == (500, "bug")
+    assert "secret" not in answer.text
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    face.close()
+    board.close()
+
+
 def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
     board = open_board(tmp_path, "")
     with socket.socket() as taken:
@@ -125,3 +148,18 @@ def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
     with pytest.raises(ListeningRefused, match="there are no users"):
         HttpFace(board, "0.0.0.0:0").start()
     board.close()
+
+
+def test_without_what_the_page_needs_there_is_the_api_alone(tmp_path: Path) -> None:
+    serve(tmp_path, 'listen = "127.0.0.1:0"').board.close()
+    (tmp_path / "hidden").mkdir()
+    hiding = "import sys\nsys.modules['nicegui'] = None\n"
+    (tmp_path / "hidden/sitecustomize.py").write_text(hiding)
+    service = Service(tmp_path / "pgkeep.toml", tmp_path / "state")
+    try:
+        service.start(env={"PYTHONPATH": str(tmp_path / "hidden")}, page=True)
+        address = service.said.partition("/api and /metrics are at ")[2].split()[0]
+        assert "note: there is no page: install pgkeep[web] for it" in service.said
+        assert httpx.get(f"{address}/api/clusters").json()[0]["name"] == "main"
+    finally:
+        service.stop(signal.SIGKILL)

@@ -147,3 +147,8 @@ def test_the_kit_must_open_it_without_what_the_config_has(
     (tmp_path / "lost").rename(tmp_path / "secret")
     assert states(config)["recovery-kit"] == "ok"
     assert "no terminal to ask on" in run_pgkeep("key", "test", config=config).stderr
+
+    # A job of the schedule has done what it is for, although much is due.
+    recorded = run_pgkeep("checklist", "--record", "--json", config=config).ok().json
+    assert not recorded["ok"]
+    assert states(config)["storage-size"] == "ok"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pgkeep.alerts.channels import Delivering
 from pgkeep.alerts.memory import Queued
 from pgkeep.alerts.ping import Pinger, ping
 from pgkeep.alerts.sending import Delivery, Outbox, send
@@ -116,14 +117,14 @@ def test_what_failed_is_tried_again_and_told_as_one_message_the_worst_first() ->
     post = Post(fails=2)
     box = Outbox(channel("json://a"), UTC, (), post, first=0.3)
     box.put(queued("a digest", "digest"))
-    wait_for(lambda: "busy" in box.trouble)
-    assert box.trouble.startswith("since 2")
+    wait_for(lambda: box.delivering.why == "busy")
+    assert box.delivering.failing_since
     box.put(queued("a warning"))
     box.put(queued("the end", "critical"))
     wait_for(lambda: post.took)
     assert post.took == [("the end (and 2 more messages that waited)", "critical")]
     wait_for(lambda: not box.waiting)
-    assert box.trouble == ""
+    assert box.delivering == Delivering(has_taken=True)
     box.stop()
     box.join(10)
 
@@ -144,7 +145,7 @@ def test_what_is_a_day_old_is_news_no_longer() -> None:
     old = queued("old", at=datetime.now(UTC) - timedelta(days=2))
     box = Outbox(channel("json://a"), UTC, (old,), Post(fails=1), first=3600)
     wait_for(lambda: not box.waiting)
-    assert "busy" in box.trouble
+    assert box.delivering.why == "busy"
     box.stop()
     box.join(10)
 
@@ -198,6 +199,49 @@ def test_a_channel_that_fails_is_said(tmp_path: Path) -> None:
         teller.close()
     assert trouble.startswith("alert channel hook fails since ")
     assert SECRET not in trouble
+
+
+def test_a_channel_that_fails_is_told_of_by_the_others(tmp_path: Path) -> None:
+    """A webhook that answers 500, a mail server that works, a restart between, and the end."""
+    began = datetime.now(UTC)
+    found = [health(condition(), at=began)]
+    with mail_server() as box, webhook() as hook:
+        hook.status = 500
+        mail = f"mailto://127.0.0.1:{box.port}?from=pgkeep@example.com&to=dba@example.com"
+        channels = config(
+            channel(f"json://127.0.0.1:{hook.port}/{SECRET}", "hook"), channel(mail, "mail")
+        )
+
+        def told() -> list[str]:
+            wait_for(lambda: _waiting(teller)["mail"] == 0, 60)
+            return [str(one["Subject"]) for one in box.mails]
+
+        teller = Teller(channels, tmp_path, first=0.05)
+        teller.tell(found, began)
+        wait_for(lambda: teller._outboxes["hook"].delivering.tries >= 3, 60)
+        teller.tell(found, began + timedelta(minutes=10))
+        teller.tell(found, began + timedelta(minutes=12))
+        assert told()[1:] == [
+            "pgkeep: warning: alert channel hook takes no messages: whoever is told by it hears "
+            "nothing"
+        ]
+        teller.close()
+
+        teller = Teller(channels, tmp_path, first=0.05)
+        wait_for(lambda: teller._outboxes["hook"].delivering.tries >= 1, 60)
+        for minutes in (14, 16):  # what a new process does not know yet is not over
+            teller.tell(found, began + timedelta(minutes=minutes))
+        hook.status = 200
+        wait_for(lambda: _waiting(teller) == {"hook": 0, "mail": 0}, 60)
+        for minutes in (18, 20):
+            teller.tell(found, began + timedelta(minutes=minutes))
+        assert told()[2:] == ["pgkeep: over: channel-fails"]
+        teller.close()
+    body = box.mails[1].get_payload(decode=True)
+    assert isinstance(body, bytes)
+    assert b"do:    pgkeep alert test hook" in body
+    assert SECRET.encode() not in body
+    assert [post["title"] for post in hook.posts] == [box.mails[0]["Subject"]]
 
 
 def test_what_is_remembered_may_be_damaged_and_may_not_be_written(tmp_path: Path) -> None:

@@ -92,6 +92,24 @@ def test_from_a_new_cluster_to_a_proven_one(stage: Stage) -> None:
     assert "by drill in" in stage.status()[1]
 
 
+def test_a_database_that_our_role_may_not_enter_hides_nothing_else(stage: Stage) -> None:
+    role = Path(__file__).parents[2] / "docs" / "pgkeep-role.sql"
+    stage.cluster.sql(role.read_text())
+    stage.back_up()
+    stage.cluster.sql("CREATE DATABASE vault")
+    stage.cluster.sql("REVOKE CONNECT ON DATABASE vault FROM PUBLIC")
+    config = stage.config.read_text()
+    stage.config.write_text(
+        config.replace(conninfo := stage.cluster.conninfo, f"{conninfo} user=pgkeep")
+    )
+    found = stage.look()
+    assert kinds(found) <= {Kind.WAL_LATE}
+    assert found.cluster_bytes
+    stage.archive_with("/bin/false")
+    stage.write(1)
+    wait_for(lambda: Kind.ARCHIVING_FAILS in kinds(stage.look()))
+
+
 def test_archiving_that_breaks_in_two_ways(stage: Stage) -> None:
     stage.back_up()
     stage.archive_with("/bin/true")

@@ -44,6 +44,10 @@ def test_a_server_describes_itself(
     cluster.sql("CREATE DATABASE shop")
     with Session.connect(cluster.conninfo) as session:
         facts = session.facts()
+        short = session.facts(lists=False)
+    assert (short.generation, short.settings) == (facts.generation, facts.settings)
+    assert short.identity._replace(clock=facts.clock) == facts.identity
+    assert (short.included_files, short.databases, short.extensions) == ((), (), ())
     assert facts.version == cluster.binaries.version
     assert facts.major == postgres_version
     assert facts.system_identifier == cluster.value(

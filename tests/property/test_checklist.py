@@ -209,3 +209,12 @@ def test_nothing_is_ok_without_proof_and_whatever_is_not_says_what_to_do(known: 
 def test_of_what_nobody_knows_nothing_is_ok() -> None:
     states = {row.state for row in judge(Facts(cluster="main", repositories=2), NOW).rows}
     assert State.OK not in states
+
+
+@given(facts, st.timedeltas(timedelta(days=2), timedelta(days=4000)))
+def test_what_is_dated_ahead_of_the_clock_proves_nothing(found: Facts, ahead: timedelta) -> None:
+    wrong = Done(NOW + ahead, "a proof")
+    lying = replace(found, dump=wrong, backup=wrong, sizes=wrong, drill=wrong, drill_passed=wrong)
+    rows = {row.key: row.state for row in judge(lying, NOW).rows}
+    keys = ("logical-backup", "physical-backup", "storage-size", "test-restore")
+    assert {rows[key] for key in keys} == {State.DUE}

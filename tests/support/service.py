@@ -28,10 +28,11 @@ class Service:
     def said(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None) -> Self:
+    def start(self, *words: str, env: Mapping[str, str] | None = None, page: bool = False) -> Self:
+        face = () if page else ("--no-page",)
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
-                [str(PGKEEP), "--config", str(self.config), "serve", "--no-page", *words],
+                [str(PGKEEP), "--config", str(self.config), "serve", *face, *words],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(env or {})},

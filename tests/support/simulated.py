@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pgkeep.app import App, Loaded
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import Health
-from pgkeep.health.look import unknown
+from pgkeep.health.look import Sizes, unknown
+from pgkeep.places import Place
 from pgkeep.service.board import Board
 from pgkeep.service.jobs.commands import in_the_way
 from pgkeep.service.jobs.job import Job, JobRun, JobState
@@ -68,24 +70,30 @@ class Simulated:
 
 @dataclass
 class SimulatedParts:
-    """A service that looks at nothing and tells nobody."""
+    """A service that looks at nothing."""
 
     jobs: Simulated
+    teller: Callable[[], Tells]
 
     def runner(self, _config: str, _directory: Path) -> Simulated:
         return self.jobs
 
-    def look(self, app: App) -> Health:
+    def look(self, app: App, _sizes: Sizes) -> Health:
         return unknown(app.cluster_name, "nobody looks")
 
+    def weigh(self, _app: App) -> Sequence[tuple[Place, Sample]]:
+        return ()
+
     def tells(self, _loaded: Loaded, _state_directory: Path) -> Tells:
-        return _Nobody()
+        return self.teller()
 
     def faces(self, _board: Board) -> Sequence[Face]:
         return ()
 
 
-class _Nobody:
+class Nobody:
+    """Tells nobody."""
+
     def tell(self, healths: list[Health], now: datetime) -> None:
         pass
 
@@ -105,9 +113,10 @@ class World:
     clock: Clock
     jobs: Simulated
     said: list[str] = field(default_factory=list)
+    teller: Callable[[], Tells] = lambda: Nobody()  # noqa: PLW0108 - it stands below
 
     def service(self) -> Service:
-        parts = SimulatedParts(self.jobs)
+        parts = SimulatedParts(self.jobs, self.teller)
         self.state.mkdir(exist_ok=True)
         return Service(
             lambda: App(str(self.config)).loaded, self.state, parts, self.said.append, self.clock

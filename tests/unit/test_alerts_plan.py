@@ -30,6 +30,7 @@ class Story:
     digest: str = "never"
     now: datetime = NOW
     memory: Memory = field(default_factory=Memory)
+    own: tuple[Condition, ...] = ()  # what is wrong with the service itself
 
     def look(
         self, *conditions: Condition, after: float = 30, state: State | None = None
@@ -47,7 +48,7 @@ class Story:
             channels=self.channels, digest=self.digest, remind_every=Duration(14400)
         )
         rules = Rules(alerts, frozenset(self.clusters), ZoneInfo("Europe/Berlin"))
-        messages, self.memory = plan_messages(self.memory, healths, rules, self.now)
+        messages, self.memory = plan_messages(self.memory, healths, rules, self.now, self.own)
         return messages
 
 
@@ -271,3 +272,29 @@ def test_a_new_channel_is_told_what_is_wrong() -> None:
     story.look(condition())
     story.channels = (channel(), channel("chat"))
     assert told(story.look(condition())) == [("chat", Reason.NEW.value, "wal-hole")]
+
+
+def test_a_channel_that_fails_is_told_of_by_the_others_and_so_is_its_end() -> None:
+    office = channel("office", clusters=["crm"], levels=["warning"])
+    story = Story(
+        channels=(channel(), channel("chat"), office, channel("pager", levels=["critical"]))
+    )
+    story.own = (Condition("", Kind.CHANNEL_FAILS, Level.WARNING, "chat", "why", "todo", "chat"),)
+    assert story.look() == []
+    found = story.look(after=60)
+    assert told(found) == [("mail", "new", "channel-fails"), ("office", "new", "channel-fails")]
+    assert [story.look() for _ in range(9)] == [[]] * 9
+    story.own = ()
+    assert story.look() == []
+    found = story.look(after=60)
+    assert told(found) == [("mail", "over", "channel-fails"), ("office", "over", "channel-fails")]
+    assert story.memory.events == {}
+
+
+def test_a_channel_that_is_configured_no_longer_fails_no_longer() -> None:
+    story = Story(channels=(channel(), channel("chat")))
+    story.own = (Condition("", Kind.CHANNEL_FAILS, Level.CRITICAL, "chat", "why", "todo", "chat"),)
+    assert reasons(story.look()) == ["new"]
+    story.own, story.channels = (), (channel(),)
+    assert [story.look(after=90) for _ in range(3)] == [[]] * 3
+    assert story.memory.events == {}

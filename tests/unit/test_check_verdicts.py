@@ -9,7 +9,7 @@ from pgkeep.model.cluster import Generation
 from pgkeep.model.coverage import coverage
 from pgkeep.model.lsn import Lsn
 from pgkeep.setup import verdicts
-from pgkeep.setup.plan import plan_settings
+from pgkeep.setup.plan import Archiving, plan_settings
 from pgkeep.setup.verdicts import State, Verdict
 
 OURS = "pgkeep-wal push %p"
@@ -110,7 +110,7 @@ def test_room(free: int | None, has_backups: bool, state: State) -> None:
 
 
 def settings_verdicts(**settings: str) -> dict[str, Verdict]:
-    plan = plan_settings(settings, 18, OURS)
+    plan = plan_settings(settings, 18, Archiving(OURS))
     return {v.name: v for v in verdicts.of_settings(plan, settings, checksums=True)}
 
 

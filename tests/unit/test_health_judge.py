@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from pgkeep.config.sections import ClusterConfig, RetentionConfig
 from pgkeep.health.condition import Kind
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import RepositoryRoom, State
 from pgkeep.health.seen import PlaceSeen, Seen, Trouble
 from pgkeep.model.wal_room import WalRoom
 from pgkeep.repository.drills.report import Measures, Status
 from pgkeep.repository.drills.storing import Drills
+from pgkeep.units import Duration
 from support.drill_reports import a_report
 from support.dump_shelf import put_dump
 from support.healths import (
@@ -256,6 +259,25 @@ def test_archiving_that_fails_tells_for_how_long_the_server_can_go_on() -> None:
     assert health.conditions[0].since == NOW - timedelta(hours=1)
 
 
+@pytest.mark.parametrize(
+    ("claimed", "said"),
+    [
+        pytest.param("000000010000000000000009", "", id="the newest here"),
+        pytest.param("000000010000000000000001", "", id="older: it may have expired"),
+        pytest.param("00000001000000000000000A", "critical archiving-fails", id="one that is not"),
+        pytest.param("000000020000000000000003", "critical archiving-fails", id="a new timeline"),
+        pytest.param("00000002.history", "", id="a history"),
+        pytest.param("00000001000000000000000A.partial", "", id="a partial one"),
+        pytest.param("", "", id="nothing yet"),
+    ],
+)
+def test_wal_that_the_server_believes_to_be_archived_is_here_or_elsewhere(
+    claimed: str, said: str
+) -> None:
+    stats = archiver(10, last=claimed or "-")
+    assert wrong(judged(seen(protected(), server=server(2, archiver=stats)))) == said
+
+
 def test_wal_that_goes_elsewhere_may_be_in_a_repository_that_is_away() -> None:
     claims = server(30, archiver=archiver(10, last="000000010000000000000020"))
     away = (Trouble("cellar", "not there", ""),)
@@ -334,6 +356,19 @@ def test_a_hole_at_the_end_is_where_protection_ends() -> None:
 def test_late_backups(backup: str, hours: float, expected: str) -> None:
     later = replace(seen(protected()), now=NOW + timedelta(hours=hours))
     assert wrong(judged(later, config(backup=backup))) == expected
+
+
+def test_what_is_dated_ahead_hides_nothing_that_is_late() -> None:
+    shelf = protected()
+    shelf.backup("e", -2000, 9)
+    what = with_drill(seen(shelf), Status.PASSED, -2000)
+    later = replace(what, now=NOW + timedelta(hours=63))
+    health = judged(later, config(backup="daily 00:00"))
+    assert wrong(health) == "critical backup-late, warning clock-off, warning drill-overdue"
+    assert [one.cause for one in health.conditions[1:]] == [
+        "backup e of 2031-08-22 11:59 UTC is dated later than now",
+        "the newest restore test that passed is dated 2031-08-22, which is not yet",
+    ]
 
 
 def test_nothing_is_late_in_a_maintenance_window() -> None:
@@ -433,6 +468,38 @@ def test_a_plan_that_no_longer_meets_the_goal(rto: int, expected: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("rto", "expected"),
+    [
+        pytest.param(2000, "", id="not in two months"),
+        pytest.param(260, "warning plan-drifted", id="in seventeen days"),
+        pytest.param(199, "critical rto-at-risk", id="broken now"),
+    ],
+)
+def test_a_plan_that_the_growth_of_the_cluster_breaks(rto: int, expected: str) -> None:
+    shelf = Shelf()
+    for number in range(5):  # one pack of 1,000 bytes more each week
+        start = 1 + 2 * number
+        shelf.backup("abcde"[number], 28.5 - 7 * number, start, packs="pqrstuvwxyz"[: 4 + number])
+    shelf.wal(1, LAST, 0)
+    # A thousand bytes take 25 s to be restored; WAL takes no time that counts.
+    measures = Measures(restored_bytes=1000, restore_s=25.0)
+    what = with_drill(seen(shelf), Status.PASSED, 2, measures=measures)
+    health = judged(what, config(rto=rto))
+    assert health.restore_s == pytest.approx(200.0, abs=1)
+    assert wrong(health) == expected
+    if rto == 260:
+        found = only_condition(health)
+        assert found.effect == (
+            "your plan meets the goal until about 2026-03-18: from then on a restore takes longer "
+            "than the objective of 4 min 20 s"
+        )
+        assert found.cause == (
+            "the cluster grows by 0.977 KiB a week and has 7.81 KiB; estimated by the newest drill"
+        )
+        assert found.key == "main/plan-drifted/growth"
+
+
 # Proofs
 
 
@@ -490,6 +557,45 @@ def test_a_repository_that_fills_up_has_a_date() -> None:
     assert "main has 9.31 GiB free: full by 2026-03-13 at the present growth" in (
         only_condition(health).cause
     )
+
+
+def weighed(*, stored: float, free: float, more_room: float = 0) -> list[Sample]:
+    """Return samples of twelve days, by what changes in a day; at last there are 10 GB free."""
+    return [
+        Sample(
+            NOW.timestamp() - ago * 86400,
+            int((100 - ago * stored) * GB_A_DAY),
+            int((10 - ago * free - (more_room if ago > 4 else 0)) * GB_A_DAY),
+        )
+        for ago in range(12, -1, -1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        pytest.param([], None, id="never weighed"),
+        pytest.param(weighed(stored=1, free=-1)[-2:], None, id="for a day"),
+        pytest.param(weighed(stored=1, free=-1), 10, id="a gigabyte a day"),
+        pytest.param(weighed(stored=0, free=0), None, id="as much goes as comes"),
+        pytest.param(weighed(stored=-1, free=1), None, id="it shrinks"),
+        pytest.param(weighed(stored=1, free=-2), 5, id="others fill the disk too"),
+        pytest.param(weighed(stored=1, free=-1, more_room=50), 10, id="the disk was enlarged"),
+    ],
+)
+def test_what_lets_go_is_full_by_what_was_weighed(
+    history: list[Sample], expected: int | None
+) -> None:
+    keeping = ClusterConfig(retention=RetentionConfig(window=Duration(2 * 86400)))
+    place = replace(room(10 * GB_A_DAY), weighed=history)
+    (found,) = judged(replace(growing(), places=(place,)), keeping).repositories
+    days = None if found.full_at is None else round((found.full_at - NOW).total_seconds() / 86400)
+    assert days == expected
+
+
+def test_what_was_weighed_goes_before_what_came() -> None:
+    place = replace(room(10 * GB_A_DAY), weighed=weighed(stored=0, free=0))
+    assert wrong(judged(replace(growing(), places=(place,)))) == ""
 
 
 def test_a_copy_that_lacks_what_is_a_day_old_is_behind() -> None:

@@ -72,11 +72,16 @@ def test_conditions_are_counted_by_kind_and_level() -> None:
 
 def test_of_jobs_the_newest_of_each_kind_counts() -> None:
     found = samples(a_health(), ran=RAN)
-    backup = '{cluster="shop",job="backup"}'
+    backup = '{cluster="shop",kind="backup"}'
     assert found[f"pgkeep_job_good{backup}"] == 0.0
     assert found[f"pgkeep_job_duration_seconds{backup}"] == 95.0
     assert found[f"pgkeep_job_ended_timestamp_seconds{backup}"] == NOW.timestamp()
-    assert found['pgkeep_job_good{cluster="shop",job="drill"}'] == 1.0
+    assert found['pgkeep_job_good{cluster="shop",kind="drill"}'] == 1.0
+
+
+def test_no_label_has_a_name_that_prometheus_gives_itself() -> None:
+    for sample in samples(EVERYTHING, ran=RAN):
+        assert not re.search(r"\b(job|instance)=", sample), "it would become exported_..."
 
 
 def test_what_is_not_known_is_absent_and_never_zero() -> None:
@@ -121,7 +126,7 @@ def rules() -> list[dict[str, Any]]:
 def test_rules_name_only_metrics_labels_and_kinds_that_there_are() -> None:
     there = names(EVERYTHING, ran=RAN)
     for rule in rules():
-        assert named(rule["expr"]), rule
+        assert named(rule["expr"]) or "up{" in rule["expr"], rule  # `up` is Prometheus' own
         assert named(rule["expr"]) <= there, rule["alert"]
         assert rule["labels"]["severity"] in set(Level)
         assert rule["annotations"].keys() == {"summary", "description"}

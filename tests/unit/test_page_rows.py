@@ -15,7 +15,7 @@ from pgkeep.api.asking.values import Bounds
 from pgkeep.cli.advising.questions import wal_a_day
 from pgkeep.config.whole import read_config
 from pgkeep.costs.plan import Tally, cost_of_repository
-from pgkeep.health.forecast import Stored
+from pgkeep.health.forecast import Sample, Stored
 from pgkeep.model.lsn import Lsn
 from pgkeep.repository.metering.prices import FREE, LIST, Tariff
 from pgkeep.repository.store.base import BlobStat
@@ -315,6 +315,30 @@ def test_what_is_stored_only_grows_in_the_picture(came: list[tuple[float, int]])
         numbers = [float(n) for n in drawn.line.replace("L", " ").strip("M").split()]
         assert all(0 <= x <= storage.WIDTH for x in numbers[::2])
         assert all(0 <= y <= storage.HEIGHT for y in numbers[1::2])
+
+
+def test_what_was_weighed_is_drawn_up_and_down() -> None:
+    def weighed(*sizes: int, hours: int = 6) -> storage.Curve | None:
+        times = [NOON.timestamp() - 3600 * hours * ago for ago in range(len(sizes))][::-1]
+        samples = [Sample(at, size, None) for at, size in zip(times, sizes, strict=True)]
+        return storage.weighed_curve(samples, NOON)
+
+    assert weighed() is weighed(1) is weighed(1, 2, 3) is None
+    found = weighed(*range(10, 20), hours=24)
+    assert found is not None
+    assert found.ahead is not None
+    assert found.per_day is not None
+    assert [point.size for point in found.points] == list(range(10, 20))
+    assert (round(found.per_day, 6), found.ahead.size) == (1, 23)
+    # With what was let go; a year of it in as many points as can be seen.
+    year = weighed(*(1000 - 10 * (n % 4) for n in range(1460)))
+    assert year is not None
+    assert len(year.points) <= 240
+    assert year.points[-1] == (NOON.timestamp(), 970)
+    falling = weighed(*range(20, 10, -1), hours=24)
+    assert falling is not None
+    assert (falling.ahead, storage.growth_words(falling)) == (None, "nothing, of late")
+    assert storage.now_words(found) == "19 B, all that is there of the cluster"
 
 
 def test_growth_and_room_are_told_or_why_not() -> None:

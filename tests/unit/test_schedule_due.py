@@ -5,7 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgkeep.schedule.due import Decision, Due, Entry, Key, decide, upcoming
@@ -201,6 +201,34 @@ def test_windows_over_midnight_belong_to_the_day_on_which_they_begin() -> None:
     assert not is_within(parse_windows(["sat-sun"]), local("2026-06-08 00:00"), BERLIN)
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            ["22:00-07:00", "mon-fri", "sat,sun", "sun 01:30-03:30", "mon-sat 00:00-24:00"]
+        ),
+        min_size=1,
+        max_size=2,
+    ),
+    st.sampled_from(ZONES),
+    moments,
+)
+@example(["mon-sat 00:00-24:00"], "Europe/Berlin", datetime(2026, 3, 23, tzinfo=UTC))
+@example(["sun 01:30-03:30"], "America/New_York", datetime(2026, 11, 1, 5, 45, tzinfo=UTC))
+@settings(max_examples=40, deadline=None)
+def test_the_end_of_a_window_is_its_first_free_minute(
+    texts: list[str], zone: str, moment: datetime
+) -> None:
+    place = ZoneInfo(zone)
+    try:
+        windows = parse_windows(texts)
+    except ValueError:
+        return  # they leave no time at all
+    slow = moment
+    while is_within(windows, slow, place):
+        slow = slow.replace(second=0) + timedelta(minutes=1)
+    assert ends_at(windows, moment, place) == slow
+
+
 @given(st.integers(60, 7200), st.sampled_from(["every 5min", "daily 02:00", "*/7 * * * *"]))
 @settings(max_examples=30, deadline=None)
 def test_jitter_is_the_same_each_time_and_starves_nothing(jitter: int, times: str) -> None:
@@ -223,6 +251,16 @@ def test_upcoming_is_sorted() -> None:
         ("copy", MONDAY + timedelta(hours=1)),
         ("backup", MONDAY + timedelta(hours=3)),
     ]
+
+
+def test_what_waits_for_its_jitter_is_upcoming() -> None:
+    one = entry("daily 02:00", jitter_s=7200.0)
+    due = local("2026-06-01 02:00").astimezone(UTC)
+    assert one.delay > timedelta(minutes=1)
+    ((starts_at, _),) = upcoming([one], due + timedelta(minutes=1))
+    assert starts_at == due + one.delay
+    ((starts_at, _),) = upcoming([one], due + one.delay)
+    assert starts_at == due + timedelta(days=1) + one.delay
 
 
 @pytest.mark.parametrize("clusters", [200])

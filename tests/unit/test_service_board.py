@@ -12,14 +12,17 @@ import pytest
 from pgkeep.app import App
 from pgkeep.errors import PgkeepError
 from pgkeep.health.condition import Kind
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import Health, State
 from pgkeep.health.look import unknown
+from pgkeep.places import Place
 from pgkeep.schedule.due import Key
 from pgkeep.service.board import Board, NoSuchCluster
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.job import JobState
 from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
 from pgkeep.service.watching import AT_ONCE, HANGS, QUICK, Watch
+from pgkeep.service.weighing import Weighing
 from support.simulated import Clock, Simulated
 from support.wait import wait_for
 
@@ -212,6 +215,93 @@ def test_looks_that_hang_hold_up_no_other(
         assert board.clusters() == ["shop"]
     finally:
         looks.free.set()
+    board.close()
+
+
+def test_looks_go_on_after_the_clock_was_set_back(
+    open_board: Callable[..., Board], clock: Clock
+) -> None:
+    board = open_board("hangs", "shop")
+    looks = Looks("hangs")
+    watch = Watch(board, looks)
+    try:
+        clock.now += timedelta(days=1000)
+        watch.go_on(clock.now)
+        wait_for(lambda: cause(board, "shop") == "seen", what="the first look")
+        clock.now = NOW
+        watch.go_on(clock.now)
+        clock.now += HANGS
+        watch.go_on(clock.now)
+        wait_for(lambda: looks.begun.count("shop") == 2, what="the second look")
+        assert "has not answered for" in cause(board, "hangs")
+    finally:
+        looks.free.set()
+    board.close()
+
+
+def test_a_look_that_is_asked_for_during_another_is_made(
+    open_board: Callable[..., Board], clock: Clock
+) -> None:
+    board = open_board("slow")
+    looks = Looks("slow")
+    watch = Watch(board, looks)
+    try:
+        board.look_again("slow")
+        watch.go_on(clock.now)
+        assert board.asked_to_look() == set()
+        board.look_again("slow")
+    finally:
+        looks.free.set()
+    wait_for(lambda: cause(board, "slow") == "seen", what="the first look")
+    watch.go_on(clock.now)
+    wait_for(lambda: looks.begun == ["slow", "slow"], what="the second look")
+    board.close()
+
+
+def test_what_cannot_be_removed_stops_nothing(
+    open_board: Callable[..., Board], clock: Clock, tmp_path: Path
+) -> None:
+    board = open_board()
+    for name in ("a.log", "b.log"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)  # as root no file is safe
+        os.utime(tmp_path / "jobs" / name, (0, 0))
+    clock.now += timedelta(days=91)
+    board.forget_old()
+    assert len(list((tmp_path / "jobs").iterdir())) == 2
+    board.close()
+
+
+def test_each_cluster_is_weighed_four_times_a_day(
+    open_board: Callable[..., Board], clock: Clock
+) -> None:
+    asked: list[str] = []
+
+    def weigh(app: App) -> list[tuple[Place, Sample]]:
+        asked.append(app.cluster_name)
+        if app.cluster_name == "away":
+            raise ServiceFailed("weigh", "it is away")
+        return [(app.place, Sample(clock.now.timestamp(), 7, None))]
+
+    def go_on(weighing: Weighing, hours: float) -> list[str]:
+        """Return which clusters were weighed when it went on so much later."""
+        clock.now += timedelta(hours=hours)
+        asked.clear()
+        weighing.go_on(clock.now)
+        weighing.settle()
+        return asked
+
+    board = open_board("away", "shop")
+    weighing = Weighing(board, weigh)
+    assert go_on(weighing, 0) == ["away", "shop"]
+    assert go_on(weighing, 5.9) == []  # what is away has its turn, too
+    assert go_on(weighing, 0.1) == ["away", "shop"]
+    found = board.ledger.sizes("shop", NOW)
+    assert {url.rpartition("/")[2]: len(samples) for url, samples in found.items()} == {"none": 2}
+    # Another service goes by what is on record.
+    weighing = Weighing(board, weigh)
+    assert go_on(weighing, 1) == ["away"]
+    assert go_on(weighing, 5) == ["shop"]
+    assert go_on(weighing, -99) == ["away", "shop"]  # the clock was set back
     board.close()
 
 

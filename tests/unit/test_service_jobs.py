@@ -4,17 +4,27 @@ import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pgkeep.config.sections import ClusterConfig
+from pgkeep.config.service import ScheduleConfig
+from pgkeep.config.whole import Config
+from pgkeep.health.forecast import Sample
+from pgkeep.health.health import State
+from pgkeep.repository.store.access import RepositoryConfig
 from pgkeep.schedule.due import Key
 from pgkeep.service.jobs.commands import KINDS, Kind, NotAJob, in_the_way, kind_of
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState, Progressed
-from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
-from pgkeep.service.judging import TELLING
+from pgkeep.service.jobs.ledger import FILE, KEPT, Ledger, NoSuchJob
+from pgkeep.service.judging import TELLING, with_jobs
+from pgkeep.service.planning import entries_of
+from support.healths import a_health
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -60,6 +70,42 @@ def test_what_may_run_beside_what() -> None:
     assert in_the_way(job("2", "drill"), [job("4", "verify")]) is None
 
 
+@pytest.mark.parametrize(
+    ("schedule", "repositories", "planned"),
+    [
+        pytest.param("expire", ("",), "expire: expire", id="the only one"),
+        pytest.param(
+            "expire",
+            ("near", "far", "cold"),
+            "expire: expire --repository near; expire far: expire --repository far; "
+            "expire cold: expire --repository cold",
+            id="each has its policy",
+        ),
+        pytest.param("copy", ("near",), "", id="nowhere to copy to"),
+        pytest.param("copy", ("near", "far"), "copy far: copy --to far", id="what expires stays"),
+        pytest.param(
+            "expire copy",
+            ("near", "far"),
+            "expire: expire --repository near; expire far: expire --repository far; "
+            "copy far: copy --to far --policy",
+            id="what has expired there is not brought back",
+        ),
+        pytest.param("verify", ("near", "far"), "verify: verify", id="the first alone"),
+    ],
+)
+def test_what_a_schedule_runs_where(
+    schedule: str, repositories: tuple[str, ...], planned: str
+) -> None:
+    times: dict[str, Any] = dict.fromkeys(schedule.split(), "daily 07:00")
+    config = Config(
+        repository=tuple(RepositoryConfig(url=f"/{n}", name=n) for n in repositories),
+        clusters={"shop": ClusterConfig(schedule=ScheduleConfig(**times))},
+    )
+    found = [f"{entry.kind}: {' '.join(entry.words)}" for entry in entries_of(config)]
+    assert "; ".join(found) == planned
+    assert all(kind_of(entry.words) for entry in entries_of(config))
+
+
 def test_a_run_is_remembered_as_it_was(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     run = JobRun(
@@ -90,6 +136,54 @@ def test_the_newest_come_first_and_old_ones_go(tmp_path: Path) -> None:
     assert [run.job.id for run in ledger.not_over()] == ["w"]
     assert sorted(ledger.forget_before(NOW + timedelta(minutes=3))) == ["0", "1", "2"]
     assert [run.job.id for run in ledger.not_over()] == ["w"]  # what runs is never forgotten
+
+
+def test_of_many_runs_the_newest_stay(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for number in range(6):
+        for cluster in ("shop", "web"):
+            id = f"{cluster}{number}"
+            ledger.put(JobRun(job(id, "backup", cluster=cluster, minutes=number), JobState.DONE))
+    ledger.put(JobRun(job("x", "drill"), JobState.DONE))
+    assert sorted(ledger.forget_before(NOW, most=4)) == ["shop0", "shop1", "web0", "web1"]
+    assert len(ledger.newest()) == 9
+
+
+def test_a_run_of_a_clock_that_was_ahead_hides_no_newer_one(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.put(JobRun(job("ahead", "backup", minutes=10**7), JobState.DONE))
+    ledger.put(JobRun(job("now", "backup"), JobState.FAILED))
+    assert [run.job.id for run in ledger.newest_of_each(TELLING)] == ["now"]
+
+
+def test_what_the_disk_does_not_take_is_remembered_and_written_later(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.put(JobRun(job("a", "backup"), JobState.RUNNING))
+    with sqlite3.connect(tmp_path / FILE, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")  # nothing can be written now
+        ledger.put(JobRun(job("a", "backup"), JobState.DONE, report={"id": "x"}))
+        ledger.put(JobRun(job("b", "drill"), JobState.FAILED))
+        assert ledger.get("a").state is JobState.DONE
+        assert [run.state for run in ledger.newest()] == [JobState.FAILED, JobState.DONE]
+        assert {run.job.id for run in ledger.newest_of_each(TELLING)} == {"a", "b"}
+        other.execute("ROLLBACK")
+    other.close()
+    ledger.put(JobRun(job("c", "verify"), JobState.DONE))
+    ledger.close()
+    again = Ledger(tmp_path)
+    assert {run.job.id for run in again.newest()} == {"a", "b", "c"}
+    assert again.not_over() == []
+
+
+def test_a_list_of_jobs_is_short_however_much_they_reported(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    run = JobRun(job("a", "undo", "find"), JobState.DONE, report={"rows": "x" * 1_000_000})
+    ledger.put(run)
+    (listed,) = ledger.newest()
+    assert listed == replace(run, report=None)
+    assert "report" not in listed.listed()
+    assert ledger.newest_of_each(TELLING) == [listed]
+    assert ledger.get("a") == run
 
 
 def test_of_each_cluster_and_kind_the_newest_that_tells_something(tmp_path: Path) -> None:
@@ -131,6 +225,32 @@ def test_a_file_of_another_version_is_put_aside(tmp_path: Path) -> None:
     assert (tmp_path / "jobs.damaged").exists()
 
 
+def test_sizes_are_remembered_for_a_year(tmp_path: Path) -> None:
+    def stored(days: float, size: int, free: int | None = None) -> Sample:
+        return Sample((NOW - timedelta(days=days)).timestamp(), size, free)
+
+    ledger = Ledger(tmp_path)
+    for cluster, repository, sample in (
+        ("shop", "/near", stored(395, 1)),
+        ("shop", "/near", stored(1, 2, 7)),
+        ("shop", "/far", stored(1, 1 << 60)),
+        ("web", "/near", stored(0, 3)),
+        ("shop", "/near", stored(0, 4)),
+    ):
+        ledger.add_size(cluster, repository, sample)
+    ledger.close()
+    ledger = Ledger(tmp_path)
+    found = ledger.sizes("shop", NOW - KEPT)
+    assert found["/near"] == [stored(395, 1), stored(1, 2, 7), stored(0, 4)]
+    assert found["/far"] == [stored(1, 1 << 60)]
+    assert ledger.sizes("shop", NOW) == {"/near": [stored(0, 4)]}
+    ledger.add_size("shop", "/far", stored(-6, 5))  # six days later
+    assert [one.size for one in ledger.sizes("shop", NOW - 2 * KEPT)["/near"]] == [2, 4]
+    ledger.close()
+    assert ledger.sizes("shop", NOW) == {}  # a face that is late
+    assert "cannot be read" in ledger.notes[0]
+
+
 def test_progress_is_followed() -> None:
     follower = Follower()
     assert follower.take(
@@ -145,10 +265,15 @@ def test_progress_is_followed() -> None:
 
 
 @given(st.text() | st.text().map(lambda text: '{"progress": ' + text), st.floats(0, 1e9))
+@example('{"progress": ' + "[" * 100_000, 0)
+@example('{"progress": {"done": 1' + "0" * 400 + "}}", 5)
+@example('{"progress": {"phase": "a", "total": 1' + "0" * 400 + "}}", 5)
+@example('{"progress": {"detail": "a\\udcff"}}', 5)
 def test_no_line_disturbs_whoever_follows(line: str, clock: float) -> None:
     follower = Follower()
     text = follower.take(line, clock)
     assert text is None or isinstance(text, str)
+    msgspec.json.encode(follower.progress)
 
 
 def test_a_run_that_is_too_large_is_kept_without_its_report(tmp_path: Path) -> None:
@@ -156,3 +281,29 @@ def test_a_run_that_is_too_large_is_kept_without_its_report(tmp_path: Path) -> N
     run = JobRun(job("a", "backup"), JobState.DONE, report={"x": "y" * (5 << 20)})
     ledger.put(run)
     assert ledger.get("a") == replace(run, report=None)
+
+
+def test_what_jobs_of_the_schedule_tell_of_health() -> None:
+    error = {"message": "cannot open the repository: it is away", "hint": "pgkeep check"}
+    runs = [
+        JobRun(job("a", "backup"), JobState.FAILED, NOW, NOW, 80, error=error),
+        JobRun(job("b", "verify"), JobState.TIMED_OUT, NOW, NOW, 143),
+        JobRun(job("c", "drill"), JobState.NO, NOW, NOW, 3),  # health tells it by itself
+        JobRun(job("d", "restore"), JobState.FAILED, NOW, NOW, 2),  # somebody has tried it
+        JobRun(job("e", "expire"), JobState.FAILED, NOW, NOW, 2),  # on schedule once
+    ]
+    found = with_jobs(a_health(), runs, {"backup", "verify", "drill"})
+    assert found.state is State.AT_RISK
+    assert [(one.subject, one.cause, one.todo) for one in found.conditions] == [
+        (
+            "backup",
+            "the newest backup failed: cannot open the repository: it is away",
+            "pgkeep check",
+        ),
+        (
+            "verify",
+            "the newest verify took too long and was stopped: exit status 143",
+            "pgkeep jobs show b",
+        ),
+    ]
+    assert with_jobs(a_health(), runs[2:], {"backup", "drill"}) == a_health()

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
+import msgspec
 import pytest
 
 from pgkeep.service.jobs.job import Job, JobRun, JobState
-from pgkeep.service.jobs.running import OwnProcesses, log_path
+from pgkeep.service.jobs.running import OwnProcesses, _has_ended, _take_report, log_path
 from pgkeep.service.jobs.saying import lines_of
 from support.apis import GOLDEN
 from support.wait import wait_for
@@ -96,9 +98,91 @@ def test_a_full_disk_costs_the_log_and_not_the_job(ran: Ran) -> None:
     assert ran.end().state is JobState.DONE
 
 
-def test_a_program_that_cannot_be_started_fails(ran: Ran) -> None:
-    (ran.directory / "one.json").mkdir()
+def test_files_that_cannot_be_made_cost_their_content_and_not_the_job(ran: Ran) -> None:
+    for name in ("one.json", "one.log"):
+        (ran.directory / name).mkdir()
     ran.start("verify")
+    run = ran.end()
+    assert (run.state, run.report) == (JobState.DONE, None)
+
+
+def test_a_report_goes_into_the_record_and_leaves_no_file(ran: Ran) -> None:
+    ran.start("verify")
+    assert ran.end().report
+    assert [path.name for path in ran.directory.iterdir()] == ["one.log"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "kept", "stays"),
+    [
+        pytest.param(b"", None, False, id="nothing"),
+        pytest.param(b'{"file": "a\\udcff", "n": NaN}', None, True, id="no JSON"),
+        pytest.param(b'{"file": "a\\udcff"}', {"file": "a?"}, False, id="a name that is no UTF-8"),
+        pytest.param(b'{"n": 1' + b"0" * 5000 + b"}", None, True, id="a number without end"),
+        pytest.param(b'{"a": ' * 100_000, None, True, id="too deep"),
+        pytest.param(b"\xff", None, True, id="no text"),
+        pytest.param(b'["a"]', None, True, id="no object"),
+        pytest.param(b'{"a": "' + b"x" * (5 << 20) + b'"}', None, True, id="longer than is kept"),
+    ],
+)
+def test_whatever_a_job_prints_its_end_can_be_recorded(
+    tmp_path: Path, printed: bytes, kept: object, *, stays: bool
+) -> None:
+    path = tmp_path / "one.json"
+    path.write_bytes(printed)
+    found = _take_report(path)
+    assert found == kept
+    msgspec.json.encode(found)
+    assert path.exists() == stays
+
+
+def test_a_report_that_would_fill_the_disk_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    with open(path, "wb") as file:
+        file.truncate(1 << 30)
+    assert _take_report(path) is None
+    assert not path.exists()
+
+
+def test_a_job_that_prints_without_end_fills_no_disk(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    with (
+        open(path, "wb") as out,
+        subprocess.Popen(["head", "-c", "70000000", "/dev/zero"], stdout=out) as process,
+    ):
+        wait_for(lambda: _has_ended(process.pid, out), what="the end")
+        assert _has_ended(process.pid, out)
+    assert path.stat().st_blocks == 0
+    assert _take_report(path) is None
+
+
+def test_a_host_without_another_thread_leaves_no_job_running(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", none)
+    ran.start("verify")
+    run = ran.end()
+    assert run.state is JobState.FAILED
+    assert run.error
+    assert "can't start new thread" in run.error["message"]
+
+
+def test_a_listener_that_fails_leaves_no_job_running(tmp_path: Path, ran: Ran) -> None:
+    def heard(run: JobRun) -> None:
+        ran.heard.append(run)
+        if not run.state.is_over and len(ran.heard) > 1:
+            raise ZeroDivisionError("oops")
+
+    now = datetime.now(UTC)
+    ran.runner.start(Job("one", "main", "verify", ("verify",), "anna", now), heard)
+    assert ran.end().state is JobState.FAILED
+
+
+def test_a_program_that_cannot_be_started_fails(ran: Ran) -> None:
+    ran.start("verify", "x" * (1 << 20))  # longer than an argument may be
     run = ran.end()
     assert run.state is JobState.FAILED
     assert run.error

@@ -1,15 +1,19 @@
 """Weeks of the service by a clock that is set: clock changes, windows, downtime, kills."""
 
+import gc
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from pgkeep.health.health import Health
 from pgkeep.service.jobs.job import Job, JobState
 from pgkeep.service.serve import Service
-from support.simulated import Clock, Simulated, World
+from support.simulated import Clock, Nobody, Simulated, World
 
 BERLIN = ZoneInfo("Europe/Berlin")
 STEP = timedelta(minutes=5)
@@ -127,6 +131,21 @@ def test_what_the_end_of_the_service_interrupts_is_done_again(
     assert len(world.jobs.started) == 3
 
 
+def test_a_job_whose_end_is_missing_on_record_is_not_due_again(at: Callable[..., World]) -> None:
+    world = at("2026-06-01 00:00", 'backup = "daily 02:30"\nzone = "Europe/Berlin"')
+    service = world.service()
+    world.run(service, local("2026-06-02 12:00"), STEP)
+    second, first = service.board.jobs()
+    service.board.ledger.put(replace(first, state=JobState.RUNNING))  # as a full disk left it
+    world.kill(service)
+    world.jobs.started.clear()
+    service = world.service()
+    assert [run.state for run in service.board.jobs()] == [second.state, JobState.INTERRUPTED]
+    world.run(service, local("2026-06-02 18:00"), STEP)
+    world.stop(service)
+    assert world.jobs.started == []
+
+
 def test_a_config_that_is_read_again(at: Callable[..., World]) -> None:
     world = at("2026-06-06 00:00", 'backup = "never"')
     service = world.service()
@@ -134,12 +153,86 @@ def test_a_config_that_is_read_again(at: Callable[..., World]) -> None:
     world.config.write_text(good.replace("never", "at times"))
     service.reload()
     world.run(service, world.clock.now + STEP, STEP)
-    assert "error: the old config stays in force" in world.said[-1]
+    assert "error: the old config stays in force, but jobs fail by the new one" in world.said[-1]
+    assert service.board.troubles == [world.said[-1].removeprefix("error: ")]
     world.config.write_text(good.replace("never", "every 1h"))
     service.reload()
     world.run(service, world.clock.now + timedelta(hours=2), STEP)
     world.stop(service)
     assert [(job.kind, job.by) for _, job in world.jobs.started] == [("backup", "schedule")]
+    assert service.board.troubles == []
+
+
+def test_new_times_count_from_when_they_are_read(at: Callable[..., World]) -> None:
+    schedule = 'backup = "daily 02:30"\nzone = "Europe/Berlin"\n'
+    world = at("2026-06-06 00:00", schedule)
+    service = world.service()
+    world.run(service, local("2026-06-06 12:00"), STEP)
+    new = 'backup = "daily 10:00"\nverify = "weekly sat 05:00"\nzone = "America/New_York"\n'
+    world.config.write_text(world.config.read_text().replace(schedule, new))
+    service.reload()
+    world.run(service, local("2026-06-07 00:00"), STEP)
+    world.stop(service)
+    assert starts(world) == ["Sat 02:30 backup", "Sat 16:00 backup"]
+
+
+def test_what_is_overdue_stays_so_when_its_times_change(at: Callable[..., World]) -> None:
+    schedule = SCHEDULE.replace("mon-fri", "mon-sun")
+    world = at("2026-06-01 00:00", schedule)
+    service = world.service()
+    world.run(service, local("2026-06-01 07:30"), STEP)
+    assert starts(world) == ["Mon 02:30 backup", "Mon 04:30 dump"]  # expire waits for a window
+    world.config.write_text(world.config.read_text().replace("daily 07:00", "daily 06:00"))
+    service.reload()
+    world.run(service, local("2026-06-01 19:00"), STEP)
+    world.stop(service)
+    assert starts(world)[2:] == ["Mon 18:00 expire"]
+
+
+def test_a_cluster_may_leave_the_config_while_its_job_runs(at: Callable[..., World]) -> None:
+    more = '[clusters.web]\nconninfo = "host=/nowhere"\n'
+    world = at("2026-06-01 00:00", SCHEDULE, more)
+    service = world.service()
+    world.run(service, local("2026-06-01 03:00"), STEP)
+    assert [job.kind for job in world.jobs.running] == ["backup"]
+    world.config.write_text(world.config.read_text().replace("clusters.shop", "clusters.store"))
+    service.reload()
+    world.run(service, local("2026-06-01 05:00"), STEP)
+    assert [run.state for run in service.board.jobs("shop")] == [JobState.DONE]
+    assert starts(world, "store") == ["Mon 04:00 dump"]
+    world.stop(service)
+
+
+def test_a_clock_that_was_ahead_at_the_start_stops_nothing(at: Callable[..., World]) -> None:
+    world = at("2031-06-01 00:00", 'backup = "every 6h"')
+    service = world.service()
+    world.run(service, world.clock.now + timedelta(hours=12), STEP)
+    assert len(world.jobs.started) == 2
+    world.clock.now = local("2026-06-01 01:00")
+    world.jobs.started.clear()
+    world.run(service, world.clock.now + timedelta(hours=24), STEP)
+    world.stop(service)
+    assert len(world.jobs.started) == 4
+
+
+def test_a_round_that_fails_ends_no_service(at: Callable[..., World]) -> None:
+    world = at("2026-06-01 00:00")
+    rounds = 0
+
+    class Breaks(Nobody):
+        def tell(self, healths: list[Health], now: datetime) -> None:
+            nonlocal rounds
+            rounds += 1
+            service.board.wake()
+            if rounds > 1:
+                service.stop()
+            raise ZeroDivisionError("oops")
+
+    world.teller = Breaks
+    service = world.service()
+    service.run()
+    assert rounds == 2
+    assert "error: a round of the service failed: ZeroDivisionError: oops" in world.said
 
 
 def test_a_clock_that_is_set_back_stops_nothing(at: Callable[..., World]) -> None:
@@ -177,3 +270,32 @@ def test_a_job_that_hangs_holds_up_no_other_cluster(at: Callable[..., World]) ->
     assert starts(world) == ["Sat 02:40 backup"]
     assert starts(world, "c1") == ["Sat 02:30 backup", "Sun 02:30 backup"]
     assert starts(world, "c2")[1:] == ["Sun 02:30 backup"]
+
+
+def test_many_clusters_for_many_days_take_no_more_memory(at: Callable[..., World]) -> None:
+    more = "".join(
+        f'[clusters.c{number}]\nconninfo = "host=/nowhere"\n'
+        f'[clusters.c{number}.schedule]\nbackup = "daily 02:00"\njitter = "1h"\n'
+        for number in range(199)
+    )
+    world = at("2026-06-01 00:00", SCHEDULE, more)
+    text = world.config.read_text().replace('look_every = "1h"', 'look_every = "6h"\njobs = 64')
+    world.config.write_text(text.replace("[service]", '[service]\nkeep_jobs = "1d"'))
+    world.jobs.takes = lambda _: timedelta()
+    service = world.service()
+    world.run(service, local("2026-06-03 00:00"), timedelta(hours=1))
+    taken = []
+    tracemalloc.start()
+    try:
+        for day in (4, 5, 6):
+            world.run(service, local(f"2026-06-{day:02} 00:00"), timedelta(hours=1))
+            world.jobs.started.clear()
+            world.said.clear()
+            gc.collect()
+            taken.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert len(service.board.ledger.newest(limit=10_000)) < 2.5 * 200
+    assert service.board.under_way() == []
+    assert taken[-1] - taken[0] < 200_000  # less than 500 bytes for each job that was run
+    world.stop(service)

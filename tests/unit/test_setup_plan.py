@@ -3,7 +3,7 @@
 import pytest
 
 from pgkeep.model.cluster import Generation
-from pgkeep.setup.plan import Identity, plan_generation, plan_settings
+from pgkeep.setup.plan import Archiving, Identity, plan_generation, plan_settings
 
 OURS = "/usr/bin/pgkeep-wal --config /etc/pgkeep/pgkeep.toml --cluster main push %p"
 READY = {
@@ -17,7 +17,7 @@ READY = {
 
 
 def needed(changed: dict[str, str]) -> dict[str, str]:
-    plan = plan_settings({**READY, **changed}, 18, OURS)
+    plan = plan_settings({**READY, **changed}, 18, Archiving(OURS))
     return {change.name: change.wanted for change in plan.needed}
 
 
@@ -47,15 +47,23 @@ def test_settings(changed: dict[str, str], wanted: dict[str, str]) -> None:
     assert list(needed(changed).items()) == list(wanted.items())
 
 
+@pytest.mark.parametrize(("rpo", "timeout"), [(0, "60"), (3600, "60"), (60, "30"), (1, "1")])
+def test_the_timeout_leaves_half_of_the_objective_for_the_way(rpo: int, timeout: str) -> None:
+    plan = plan_settings({**READY, "archive_timeout": "0"}, 18, Archiving(OURS, rpo))
+    assert [(change.name, change.wanted) for change in plan.needed] == [
+        ("archive_timeout", timeout)
+    ]
+
+
 def test_another_programs_archive_is_named() -> None:
-    plan = plan_settings({**READY, "archive_command": "cp %p /mnt/%f"}, 18, OURS)
+    plan = plan_settings({**READY, "archive_command": "cp %p /mnt/%f"}, 18, Archiving(OURS))
     assert plan.foreign == "archive_command = 'cp %p /mnt/%f'"
-    plan = plan_settings({**READY, "archive_library": "basic_archive"}, 18, OURS)
+    plan = plan_settings({**READY, "archive_library": "basic_archive"}, 18, Archiving(OURS))
     assert plan.foreign == "archive_library = 'basic_archive'"
 
 
 def test_our_own_command_with_another_config_is_not_foreign() -> None:
-    plan = plan_settings({**READY, "archive_command": "pgkeep-wal push %p"}, 18, OURS)
+    plan = plan_settings({**READY, "archive_command": "pgkeep-wal push %p"}, 18, Archiving(OURS))
     assert plan.foreign == ""
     assert [change.name for change in plan.needed] == ["archive_command"]
 
@@ -63,20 +71,20 @@ def test_our_own_command_with_another_config_is_not_foreign() -> None:
 def test_what_waits_for_a_restart_is_not_set_again() -> None:
     settings = {**READY, "archive_mode": "off", "archive_command": "(disabled)"}
     files = {"archive_command": OURS}
-    plan = plan_settings(settings, 18, OURS, pending={"archive_mode"}, in_files=files)
+    plan = plan_settings(settings, 18, Archiving(OURS), pending={"archive_mode"}, in_files=files)
     assert plan.unset == ()
     assert plan.needs_restart
 
 
 @pytest.mark.parametrize(("major", "offered"), [(16, []), (17, ["summarize_wal"])])
 def test_summaries_are_offered_from_17_on(major: int, offered: list[str]) -> None:
-    plan = plan_settings({**READY, "summarize_wal": "off"}, major, OURS)
+    plan = plan_settings({**READY, "summarize_wal": "off"}, major, Archiving(OURS))
     assert [change.name for change in plan.offers] == offered
     assert plan.needed == ()
 
 
 def test_statements_quote_their_values() -> None:
-    plan = plan_settings({**READY, "archive_command": ""}, 18, "it's %p")
+    plan = plan_settings({**READY, "archive_command": ""}, 18, Archiving("it's %p"))
     assert plan.needed[0].statement == "ALTER SYSTEM SET archive_command = 'it''s %p';"
 
 

@@ -120,7 +120,7 @@ def settings_text(plan: Plan, wishes: Wishes) -> str:
         return ""
     lines = [
         f"ALTER SYSTEM SET archive_timeout = '{plan.archive_timeout}s';",
-        "  -- a quiet server hands over what it has this often; pgkeep init alone would set 60 s",
+        "  -- a quiet server hands over what it has this often",
     ]
     if wishes.major >= 17:
         lines += [

@@ -16,11 +16,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from pgkeep.alerts.channels import hears
 from pgkeep.alerts.events import has_eased, holds, is_over, order, passed, renewed
 from pgkeep.alerts.memory import Event, Memory, Told
 from pgkeep.config.service import AlertsConfig, ChannelConfig
-from pgkeep.health.condition import Level
-from pgkeep.health.health import Health
+from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.health import Health, State
 from pgkeep.schedule.times import newest_until
 from pgkeep.schedule.windows import is_within, parse_windows
 from pgkeep.schedule.words import parse_times
@@ -77,20 +78,29 @@ class Rules:
 
 
 def plan_messages(
-    memory: Memory, healths: Sequence[Health], rules: Rules, now: datetime
+    memory: Memory,
+    healths: Sequence[Health],
+    rules: Rules,
+    now: datetime,
+    own: tuple[Condition, ...] = (),
 ) -> tuple[list[Message], Memory]:
     """Return what to tell now and what to remember; told is what is in these messages.
 
-    A cluster that is configured and not among the healths has not been looked at yet.
+    A cluster that is configured and not among the healths has not been looked at yet. `own` is
+    what is wrong with the service itself.
     """
     known = [health for health in healths if health.cluster in rules.clusters]
-    events = renewed(memory.events, known, rules.clusters)
+    names = {channel.name for channel in rules.alerts.channels}
+    before = {key: event for key, event in memory.events.items() if not _is_gone(event, names)}
+    itself = Health("", State.AT_RISK if own else State.PROTECTED, now, None, None, None, own)
+    events = renewed(before, [*known, itself], {*rules.clusters, itself.cluster})
+    looked_at = frozenset({itself.cluster, *(health.cluster for health in known)})
     digests = dict(memory.digests)
     messages = []
     for channel in rules.alerts.channels:
         quiet = is_within(parse_windows(channel.quiet), now, rules.zone)
         view = _View(events, channel, rules.alerts, quiet, now)
-        items = _gathered(view, frozenset(health.cluster for health in known))
+        items = _gathered(view, looked_at)
         for item in items:
             key = item.event.condition.key
             events[key] = _with_told(events[key], channel, item.reason, now)
@@ -99,7 +109,6 @@ def plan_messages(
         complete = len(known) == len(rules.clusters) and not quiet
         if _digest_is_due(digests, channel, rules, now, complete=complete):
             messages.append(Message(channel.name, digest=_relevant(known, channel)))
-    names = {channel.name for channel in rules.alerts.channels}
     kept = {key: event for key, event in events.items() if not _is_done(event, names, now)}
     return messages, Memory(kept, {name: at for name, at in digests.items() if name in names})
 
@@ -135,7 +144,7 @@ class _View:
             return Reason.OVER if told is not None and is_over(event, self.now) else None
         if told is not None and told.level is Level.CRITICAL and level is Level.WARNING:
             return Reason.EASED if has_eased(event, self.now) else None
-        if not _hears(self.channel, event.condition.cluster, level.value):
+        if not hears(self.channel, event.condition):
             return None
         if told is None:
             return Reason.NEW if level is Level.CRITICAL or holds(event, self.now) else None
@@ -172,19 +181,20 @@ def _gathered(view: _View, clusters: frozenset[str]) -> tuple[Item, ...]:
     return tuple(sorted(found, key=lambda item: item.reason is Reason.OVER))
 
 
-def _hears(channel: ChannelConfig, cluster: str, level: str) -> bool:
-    of_level = not channel.levels or level in channel.levels
-    return of_level and (not channel.clusters or cluster in channel.clusters)
-
-
 def _with_told(event: Event, channel: ChannelConfig, reason: Reason, now: datetime) -> Event:
     level, name = event.condition.level, channel.name
     others = {other: told for other, told in event.told.items() if other != name}
-    if reason is Reason.OVER or not _hears(channel, event.condition.cluster, level.value):
+    if reason is Reason.OVER or not hears(channel, event.condition):
         return replace(event, told=others)
     before = event.told.get(name)
     times = before.times + 1 if before is not None and reason is Reason.STILL else 1
     return replace(event, told={**others, name: Told(level, now, times)})
+
+
+def _is_gone(event: Event, channels: set[str]) -> bool:
+    """Tell whether it is about a channel that the config has no longer."""
+    condition = event.condition
+    return condition.kind is Kind.CHANNEL_FAILS and condition.subject not in channels
 
 
 def _is_done(event: Event, channels: set[str], now: datetime) -> bool:

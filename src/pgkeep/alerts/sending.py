@@ -1,7 +1,7 @@
 """Brings messages to channels, each in a thread of its own: one that hangs holds up no other.
 
-What cannot be delivered is tried again, later and later, and then as one message; a channel that
-fails is told of.
+What cannot be delivered is tried again, later and later, and then as one message; the other
+channels tell of one that fails.
 """
 
 import json
@@ -9,20 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from threading import Condition, Event, Thread
 from typing import Final, NamedTuple
 
 from pgkeep import config_file
+from pgkeep.alerts.channels import Delivering
 from pgkeep.alerts.memory import Queued
 from pgkeep.alerts.text import Text, merged
 from pgkeep.config.service import ChannelConfig
 from pgkeep.health.condition import Level
-from pgkeep.zone import in_both_zones
 
 SECONDS: Final = 60.0  # for one delivery; mail servers that greylist take long
 _LOOK_S: Final = 0.2  # how soon a delivery that is to end does
-_FIRST_S: Final = 15.0  # until the second try
+FIRST_S: Final = 15.0  # until the second try
 _LONGEST_S: Final = 900.0
 _KEEP: Final = timedelta(days=1)  # how long a message is tried: then it is no news
 _WAITING: Final = 100  # messages of one channel
@@ -97,7 +98,7 @@ class Outbox:
         zone: tzinfo,
         waiting: Sequence[Queued] = (),
         deliver: Callable[..., Delivery] = send,
-        first: float = _FIRST_S,
+        first: float = FIRST_S,
     ) -> None:
         self.channel = channel
         self._zone = zone
@@ -106,8 +107,7 @@ class Outbox:
         self._waiting = list(waiting)
         self._changed = Condition()
         self._stop = Event()
-        self._trouble = ""
-        self._failing_since: datetime | None = None
+        self._delivering = Delivering()
         self._thread = Thread(target=self._run, name=f"alerts to {channel.name}", daemon=True)
         self._thread.start()
 
@@ -127,12 +127,10 @@ class Outbox:
             return tuple(self._waiting)
 
     @property
-    def trouble(self) -> str:
-        """Say since when and why it fails; '' when it does not."""
+    def delivering(self) -> Delivering:
+        """Tell how well it takes messages."""
         with self._changed:
-            if self._failing_since is None:
-                return ""
-            return f"since {in_both_zones(self._failing_since, self._zone)}: {self._trouble}"
+            return self._delivering
 
     def stop(self) -> None:
         """Have it end soon; what waits may still be tried."""
@@ -153,7 +151,7 @@ class Outbox:
                 if not self._waiting:
                     return
                 # After a failure all that has come meanwhile is one message.
-                several = self._failing_since is not None
+                several = self._delivering.failing_since is not None
                 batch = tuple(self._waiting) if several else (self._waiting[0],)
             text, level = merged(batch, self._zone)
             outcome = self._deliver(self.channel, text, level, stop=self._stop)
@@ -174,9 +172,12 @@ class Outbox:
             # By identity: the same words may be told twice.
             gone = {id(one) for one in batch}
             self._waiting = [one for one in self._waiting if id(one) not in gone]
-            self._trouble, self._failing_since = "", None
+            self._delivering = Delivering(has_taken=True)
             return
         self._waiting = [one for one in self._waiting if now - one.at < _KEEP]
         if not self._stop.is_set():  # what we broke off ourselves is no failure
-            self._trouble = outcome.why
-            self._failing_since = self._failing_since or now
+            how = self._delivering
+            since = how.failing_since or now
+            self._delivering = replace(
+                how, failing_since=since, tries=how.tries + 1, why=outcome.why
+            )

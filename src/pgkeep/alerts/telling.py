@@ -8,15 +8,16 @@ from typing import Any, Final
 
 import msgspec
 
+from pgkeep.alerts.channels import failing
 from pgkeep.alerts.memory import Kept, Memory, Queued
 from pgkeep.alerts.ping import Pinger
 from pgkeep.alerts.plan import DIGEST, Rules, plan_messages
-from pgkeep.alerts.sending import Outbox
+from pgkeep.alerts.sending import FIRST_S, Outbox
 from pgkeep.alerts.text import text_of
 from pgkeep.config.whole import Config
 from pgkeep.health.health import Health, State
 from pgkeep.repository.store.durable import replace_file
-from pgkeep.zone import zone_named
+from pgkeep.zone import in_both_zones, zone_named
 
 FILE: Final = "alerts.json"
 _PATIENCE_S: Final = 2.0  # with all channels together, at the end
@@ -27,7 +28,7 @@ _STALE_LOOKS: Final = 5
 class Teller:
     """Who tells people. tell() returns at once; one thread calls it."""
 
-    def __init__(self, config: Config, state_directory: Path) -> None:
+    def __init__(self, config: Config, state_directory: Path, first: float = FIRST_S) -> None:
         zone = zone_named(config.timezone)
         self._rules = Rules(config.alerts, frozenset(config.clusters), zone)
         look_every = timedelta(seconds=config.service.look_every)
@@ -37,7 +38,7 @@ class Teller:
         self._memory = self._kept.memory
         waiting = self._kept.waiting
         self._outboxes = {
-            channel.name: Outbox(channel, zone, waiting.get(channel.name, ()))
+            channel.name: Outbox(channel, zone, waiting.get(channel.name, ()), first=first)
             for channel in config.alerts.channels
         }
         every = timedelta(seconds=config.alerts.ping_every)
@@ -45,7 +46,9 @@ class Teller:
 
     def tell(self, healths: Sequence[Health], now: datetime) -> None:
         """Tell whom it concerns what is new in the health of clusters."""
-        messages, self._memory = plan_messages(self._memory, healths, self._rules, now)
+        delivering = {name: outbox.delivering for name, outbox in self._outboxes.items()}
+        own = failing(self._rules.alerts.channels, delivering, self._memory.events, now)
+        messages, self._memory = plan_messages(self._memory, healths, self._rules, now, own)
         for message in messages:
             level = message.level.value if message.level else DIGEST
             title, body = text_of(message, now, self._rules.zone)
@@ -56,11 +59,12 @@ class Teller:
 
     def troubles(self) -> list[str]:
         """Say which channels fail, and why."""
-        found = [
-            f"alert channel {name} fails {outbox.trouble}"
-            for name, outbox in self._outboxes.items()
-            if outbox.trouble
-        ]
+        found = []
+        for name, outbox in self._outboxes.items():
+            how = outbox.delivering
+            if how.failing_since is not None:
+                since = in_both_zones(how.failing_since, self._rules.zone)
+                found.append(f"alert channel {name} fails since {since}: {how.why}")
         ping = self._pinger.trouble
         return [*found, f"the ping outside fails: {ping}"] if ping else found
 

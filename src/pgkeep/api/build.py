@@ -11,6 +11,7 @@ from pgkeep import __version__
 from pgkeep.api.errors import BadRequest
 from pgkeep.api.gate import answers
 from pgkeep.api.gate.access import Access
+from pgkeep.api.gate.headers import guarded
 from pgkeep.api.listening import Listening
 from pgkeep.api.parts import parts
 from pgkeep.api.routes import advising, clusters, jobs, people, service, session
@@ -89,10 +90,14 @@ def _answer_errors(app: FastAPI) -> None:
         return JSONResponse(body, error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
-    def broken(_request: Request, _error: Exception) -> JSONResponse:
+    def broken(request: Request, _error: Exception) -> JSONResponse:
         # What it is goes to the service's log, and to nobody else.
         hint = "the service's log has more"
-        return JSONResponse(answers.said("bug", "pgkeep has a bug", hint), 500)
+        answer = JSONResponse(answers.said("bug", "pgkeep has a bug", hint), 500)
+        # Starlette answers what nobody expected outside of all middleware, and so of the gate.
+        is_tls = request.url.scheme == "https"
+        answer.raw_headers = guarded(answer.raw_headers, api=True, tls=is_tls)
+        return answer
 
 
 def _answer(error: PgkeepError) -> JSONResponse:

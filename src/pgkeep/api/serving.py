@@ -78,7 +78,8 @@ class HttpFace:
         self._thread = Thread(target=self._serve, args=(bound,), name="http", daemon=True)
         self._thread.start()
         self._app.state.pgkeep.audit.start()
-        self._say(f"the page and /api are at {self.where.url}")
+        what = "the page and /api" if self._mount is not None else "/api and /metrics"
+        self._say(f"{what} are at {self.where.url}")
         if not users.users():
             self._say(f"note: {_NO_USERS}")
 

@@ -278,6 +278,9 @@ def _periodic(done: Done | None, every: timedelta, now: datetime, todo: str) -> 
     next_due = done.at + every
     if done.wrong:
         return Answer(State.FAILED, f"{done.proof}: {done.wrong}", done.at, now, todo)
+    if done.at - now > DAY:
+        says = f"{done.proof}; dated ahead of the clock, so it proves nothing"
+        return Answer(State.DUE, says, done.at, now, todo)
     if now > next_due + _GRACE.get(every, every / 20):
         late = format_duration((now - next_due).total_seconds())
         return Answer(State.DUE, f"{done.proof}; late by {late}", done.at, next_due, todo)

@@ -1,8 +1,9 @@
 """Looks at everything the checklist is judged from: repositories, acts, server and config."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from pgkeep.app import App
 from pgkeep.checklist.facts import Archive, Channel, CopyRule, Done, Facts, Kit, Rotation, Server
@@ -10,10 +11,11 @@ from pgkeep.checklist.judge import judge
 from pgkeep.checklist.row import Checklist
 from pgkeep.config.sections import RetentionConfig
 from pgkeep.config.shown import fingerprint
+from pgkeep.coverage.claims import claimed_elsewhere
 from pgkeep.coverage.listing import Listing, list_cluster
 from pgkeep.errors import PgkeepError
+from pgkeep.model.cluster import GenerationId
 from pgkeep.model.dump import Dump, Origin
-from pgkeep.model.wal_file import kind_of
 from pgkeep.places import Place
 from pgkeep.repository import dumps
 from pgkeep.repository.acts.act import (
@@ -30,7 +32,6 @@ from pgkeep.repository.acts.storing import acts, newest_of_each
 from pgkeep.repository.drills.report import Report, Status
 from pgkeep.repository.keys import RECOVERY, list_slots
 from pgkeep.repository.repository import ClusterFolder
-from pgkeep.repository.wal_archive import WalArchive
 from pgkeep.server.session import Session
 from pgkeep.setup.check import CheckReport
 from pgkeep.setup.copies import Kept, look_at_copies
@@ -52,10 +53,10 @@ def checklist(app: App, now: datetime | None = None) -> Checklist:
 
 def look(app: App, now: datetime) -> Facts:
     """Ask for all facts, each once."""
+    asked, server_trouble = _server(app)  # first: see coverage/claims.py
     folder = app.cluster_to_read
     listing = list_cluster(folder)
     own = newest_of_each(folder.repository, folder.name)
-    server, server_trouble = _server(app, listing)
     rules, rules_trouble = _rules(app, now)
     passed = listing.drills.last_passed
     return Facts(
@@ -63,7 +64,7 @@ def look(app: App, now: datetime) -> Facts:
         dump=_dump(folder),
         backup=_backup(listing),
         archive=_archive(listing),
-        server=server,
+        server=None if asked is None else _judged(asked, app, listing),
         server_trouble=server_trouble,
         sizes=_act(own.get(CHECKLIST), lambda act: act.facts.get("stored", "")),
         checked=_checked(own.get(CHECKLIST)),
@@ -96,25 +97,29 @@ def copies_of(app: App, now: datetime) -> CheckReport:
     return look_at_copies(name, directory, [kept(place) for place in app.places], now)
 
 
-def _server(app: App, listing: Listing) -> tuple[Server | None, str]:
+class _Asked(NamedTuple):
+    """What the server said, and what that has to be judged by."""
+
+    server: Server
+    generation: GenerationId
+    archived: str | None  # the newest file
+
+
+def _server(app: App) -> tuple[_Asked | None, str]:
     try:
         with app.connect() as session:
-            return _seen(session, app, listing), ""
+            return _seen(session), ""
     except PgkeepError as error:
         return None, str(error)
 
 
-def _seen(session: Session, app: App, listing: Listing) -> Server:
+def _seen(session: Session) -> _Asked:
     facts, stats = session.facts(), session.archiver_stats()
     archived = None
     if stats.last_archived_wal is not None and stats.last_archived_time is not None:
-        at, file = stats.last_archived_time, stats.last_archived_wal
-        archive = app.cluster_to_read.wal(facts.generation.id)
-        # In a repository that is away it may be all the same.
-        elsewhere = not app.copies.away and not _is_here(file, archive, listing)
-        wrong = "it is not in the repository: the server archives elsewhere" if elsewhere else ""
-        archived = Done(at, f"{file} archived {_utc(at)}", wrong)
-    return Server(
+        at = stats.last_archived_time
+        archived = Done(at, f"{stats.last_archived_wal} archived {_utc(at)}")
+    server = Server(
         asked_at=facts.clock,
         checksums=facts.data_checksums,
         archives=facts.archiving,
@@ -124,19 +129,18 @@ def _seen(session: Session, app: App, listing: Listing) -> Server:
         failing=stats.last_failed_wal or "" if stats.failed_at else "",
         waiting=session.ready_count(),
     )
+    return _Asked(server, facts.generation.id, stats.last_archived_wal)
 
 
-def _is_here(file: str, archive: WalArchive, listing: Listing) -> bool:
-    """Tell whether what the server archived last is in the repository.
-
-    WAL from before the newest backup may have expired, and other files are few.
-    """
-    if not listing.backups or kind_of(file) != "segment":
-        return True
-    last = listing.backups[-1].last_segment.name
-    if file[:8] != last[:8] or file <= last:
-        return True
-    return archive.has(file)
+def _judged(asked: _Asked, app: App, listing: Listing) -> Server:
+    """Say of what the server has archived whether it is in a repository."""
+    found = [one for one in listing.record.generations if one.generation.id == asked.generation]
+    here = any(claimed_elsewhere(asked.archived, record) is None for record in found)
+    # In a repository that is away it may be all the same.
+    if asked.server.archived is None or here or app.copies.away:
+        return asked.server
+    wrong = "it is not in the repository: the server archives elsewhere"
+    return replace(asked.server, archived=replace(asked.server.archived, wrong=wrong))
 
 
 def _dump(folder: ClusterFolder) -> Done | None:

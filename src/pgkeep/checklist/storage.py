@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from pgkeep.app import App
-from pgkeep.errors import PgkeepError
-from pgkeep.repository import names
+from pgkeep.health.look import weigh
 from pgkeep.units import format_size
 
 
@@ -13,15 +12,7 @@ def stored_bytes(app: App) -> dict[str, int]:
 
     A repository that cannot be listed is left out. Goes through the names of everything stored.
     """
-    found = {}
-    for place in app.places:
-        try:
-            store = place.open().store
-            prefix = names.cluster_prefix(app.cluster_name)
-            found[place.title] = sum(blob.size for blob in store.list(prefix))
-        except PgkeepError:
-            continue  # the checklist's other rows tell of it
-    return found
+    return {place.title: sample.size for place, sample in weigh(app)}
 
 
 def stored_words(sizes: Mapping[str, int]) -> str:

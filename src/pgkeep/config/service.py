@@ -31,11 +31,19 @@ class ScheduleConfig(Options, frozen=True, kw_only=True):
         str, Meta(description="`pgkeep drill`: a restore test.", examples=["monthly 1 06:00"])
     ] = ""
     verify: Annotated[str, Meta(description="`pgkeep verify`.", examples=["weekly sun 05:00"])] = ""
-    expire: Annotated[str, Meta(description="`pgkeep expire`.", examples=["daily 07:00"])] = ""
+    expire: Annotated[
+        str,
+        Meta(
+            description="`pgkeep expire` in each repository of this file, by the policy that it "
+            "has there.",
+            examples=["daily 07:00"],
+        ),
+    ] = ""
     copy: Annotated[
         str,
         Meta(
-            description="`pgkeep copy` from the first repository to each other one of this file.",
+            description="`pgkeep copy` from the first repository to each other one of this file; "
+            "with `--policy` where `expire` has a time.",
             examples=["every 6h"],
         ),
     ] = ""
@@ -49,8 +57,7 @@ class ScheduleConfig(Options, frozen=True, kw_only=True):
     checklist: Annotated[
         str,
         Meta(
-            description="`pgkeep checklist --record`: keeps what it says and how much is stored. "
-            "While anything is due or failed it ends like a job that failed.",
+            description="`pgkeep checklist --record`: keeps what it says and how much is stored.",
             examples=["daily 08:00"],
         ),
     ] = ""
@@ -170,7 +177,12 @@ class ServiceConfig(Options, frozen=True, kw_only=True):
         Meta(description="How often each cluster's health is looked at.", examples=["30s"]),
     ] = Duration(60)
     keep_jobs: Annotated[
-        Duration, Meta(description="How long jobs and their logs stay.", examples=["90d"])
+        Duration,
+        Meta(
+            description="How long jobs and their logs stay; of one kind and cluster no more than "
+            "the newest 300.",
+            examples=["90d"],
+        ),
     ] = Duration(90 * 86400)
     keep_acts: Annotated[
         Duration,

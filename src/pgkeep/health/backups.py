@@ -8,7 +8,7 @@ from typing import Final
 from pgkeep.config.sections import ClusterConfig
 from pgkeep.health.condition import Condition, Kind
 from pgkeep.health.forecast import Late, late
-from pgkeep.health.seen import Seen
+from pgkeep.health.seen import Seen, is_ahead
 from pgkeep.model.coverage import Coverage, Hole
 from pgkeep.units import format_duration, format_size
 
@@ -22,17 +22,41 @@ def of_backups(seen: Seen, config: ClusterConfig, zone: tzinfo) -> Iterator[Cond
     if seen.listing is None:
         return
     yield from _of_protection(seen)
+    yield from _of_dates(seen)
     backups, schedule = seen.listing.backups, config.schedule
-    done = [backup.started_at for backup in backups]
+    # One of a clock that was wrong must not be the newest until its date has come.
+    done = [one.started_at for one in backups if not is_ahead(one.started_at, seen.now)]
     yield from _of_late(
         seen, Kind.BACKUP_LATE, late(schedule.backup, schedule, done, seen.now, zone)
     )
-    taken = sorted(dump.started_at for dump in seen.dumps)
+    taken = sorted(d.started_at for d in seen.dumps if not is_ahead(d.started_at, seen.now))
     yield from _of_late(seen, Kind.DUMP_LATE, late(schedule.dump, schedule, taken, seen.now, zone))
     yield from _of_sizes(seen)
     yield from _of_pages(seen)
     yield from _of_dumps(seen)
     yield from _of_holes(seen)
+
+
+def _of_dates(seen: Seen) -> Iterator[Condition]:
+    """Tell of what was made while a clock was ahead; or this host's is behind now."""
+    assert seen.listing is not None
+    ahead = [
+        *((backup.started_at, f"backup {backup.id}") for backup in seen.listing.backups),
+        *((dump.started_at, f"dump {dump.id}") for dump in seen.dumps),
+    ]
+    ahead = [(at, what) for at, what in ahead if is_ahead(at, seen.now)]
+    if not ahead:
+        return
+    latest, what = max(ahead)
+    more = f" and {len(ahead) - 1} more are" if len(ahead) > 1 else " is"
+    yield seen.warning(
+        Kind.CLOCK_OFF,
+        "retention and schedules go by dates: what is dated ahead counts as the newest until then",
+        f"{what} of {latest:%Y-%m-%d %H:%M} UTC{more} dated later than now",
+        "set the clocks by NTP; if this host's is right, back up anew, then pgkeep delete what is "
+        "dated ahead",
+        subject="dates",
+    )
 
 
 def _of_protection(seen: Seen) -> Iterator[Condition]:

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     RTO_AT_RISK = "rto-at-risk"
     JOB_FAILED = "job-failed"
     PLAN_DRIFTED = "plan-drifted"
+    CHANNEL_FAILS = "channel-fails"  # of the service itself: one way to tell people is broken
     UNKNOWN = "unknown"  # health itself could not be told
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -17,7 +17,9 @@ from pgkeep.schedule.words import parse_times
 _GRACE: Final = timedelta(hours=2)  # for a job that is due to be done
 _ENOUGH: Final = 4  # backups that make a rhythm
 _RECENT: Final = timedelta(days=30)  # of which growth is taken
-_LEAST: Final = timedelta(days=2)  # of backups, before anything can be said of growth
+_LEAST: Final = timedelta(days=2)  # of backups or sizes, before anything can be said of growth
+# Of sizes: two of every weekly round of full backups and expiry, and soon over a change of policy.
+WEIGHED: Final = timedelta(days=14)
 _COUNTED: Final = 10  # missed times: more say no more
 
 
@@ -121,6 +123,50 @@ def growth_per_s(backups: Sequence[Backup], wal: Iterable[Stored], now: datetime
     came = sum(backup.stored for backup in recent[1:])
     came += sum(file.size for file in wal if file.at > since.timestamp())
     return came / (now - since).total_seconds()
+
+
+class Sample(NamedTuple):
+    """What was stored of a cluster in a repository at a moment, and what was free there."""
+
+    at: float  # seconds since 1970
+    size: int
+    free: int | None  # None: the store does not tell
+
+
+def slope(points: Sequence[tuple[float, int]]) -> float:
+    """Return the median of the slopes between all pairs of points (Theil-Sen).
+
+    What is out of line for a while moves it little: a backup before what it replaces has expired.
+    """
+    steps = [(y - x) / (b - a) for (a, x), (b, y) in combinations(points, 2) if a != b]
+    return median(steps) if steps else 0.0
+
+
+def spans(samples: Sequence[Sample]) -> bool:
+    """Tell whether samples, the oldest first, are enough to say anything."""
+    return bool(samples) and samples[-1].at - samples[0].at >= _LEAST.total_seconds()
+
+
+def weighed_growth_per_s(samples: Sequence[Sample], now: datetime) -> float | None:
+    """Return by how many bytes a second what is stored grew of late; None: too few samples."""
+    recent = _recent(samples, now)
+    return slope([(one.at, one.size) for one in recent]) if spans(recent) else None
+
+
+def filling_per_s(samples: Sequence[Sample], now: datetime) -> float | None:
+    """Return by how many bytes a second room is taken, by this cluster or whoever is there too.
+
+    None: too few samples. Where more room was given, what is stored tells alone.
+    """
+    growth = weighed_growth_per_s(samples, now)
+    room = [(one.at, -one.free) for one in _recent(samples, now) if one.free is not None]
+    return growth if growth is None else max(growth, slope(room))
+
+
+def _recent(samples: Sequence[Sample], now: datetime) -> list[Sample]:
+    """Leave out what a clock that was wrong has written, too."""
+    begins, ends = (now - WEIGHED).timestamp(), now.timestamp()
+    return [one for one in samples if begins <= one.at <= ends]
 
 
 def full_at(free: int | None, growth: float | None, now: datetime) -> datetime | None:

@@ -4,13 +4,14 @@ From coverage, never from exit codes. Idle, empty and brand-new are normal; unkn
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from pgkeep.config.sections import ClusterConfig
 from pgkeep.health.backups import of_backups
 from pgkeep.health.condition import Condition, Kind, Level
-from pgkeep.health.forecast import RestoreTime, Stored, full_at, growth_per_s
+from pgkeep.health.forecast import RestoreTime, Stored, filling_per_s, full_at, growth_per_s
 from pgkeep.health.health import Health, Proven, RepositoryRoom, State
 from pgkeep.health.objectives import (
     Exposure,
@@ -109,23 +110,22 @@ def _proven(seen: Seen) -> Proven | None:
 
 
 def _rooms(seen: Seen, config: ClusterConfig) -> tuple[RepositoryRoom, ...]:
-    """Return how full each repository is, and when it will be full."""
+    """Return how full each repository is, and when it will be full.
+
+    By what was weighed; where that is not enough, by what has come while nothing had to go.
+    """
     backups = seen.listing.backups if seen.listing else []
     retention = config.retention
     window = timedelta(seconds=retention.window)
     kept = retention.daily or retention.weekly or retention.monthly or retention.yearly
     settled = bool(kept or window) and bool(backups) and seen.now - backups[0].started_at > window
     growth = None if settled else growth_per_s(backups, _archived(seen), seen.now)
-    return tuple(
-        RepositoryRoom(
-            place.room.name,
-            place.room.address,
-            place.room.bytes,
-            place.room.free,
-            full_at(place.room.free, growth, seen.now),
-        )
-        for place in seen.places
-    )
+    found = []
+    for place in seen.places:
+        weighed = filling_per_s(place.weighed, seen.now)
+        full = full_at(place.room.free, growth if weighed is None else weighed, seen.now)
+        found.append(replace(place.room, full_at=full))
+    return tuple(found)
 
 
 def _archived(seen: Seen) -> list[Stored]:

@@ -1,33 +1,59 @@
 """Looks at one cluster: repositories, server, pg_wal. Whatever fails is part of what is seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 from pgkeep.app import App
 from pgkeep.coverage.listing import Listing, list_cluster
 from pgkeep.errors import PgkeepError
 from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import Health, RepositoryRoom, State
 from pgkeep.health.judge import judge
 from pgkeep.health.seen import PlaceSeen, Seen, ServerSeen, Trouble
 from pgkeep.places import Place
-from pgkeep.repository import catalog, dumps
+from pgkeep.repository import catalog, dumps, names
 from pgkeep.repository.repository import ClusterFolder
 from pgkeep.server.pg_wal import look_at_pg_wal
 from pgkeep.server.session import Session
 from pgkeep.units import format_duration
 
 _SERVER = "server"
-_SIZE = "SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datallowconn"
+# Of databases that our role may not connect to nobody tells us the size.
+_SIZE = """
+SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
+WHERE datallowconn AND (has_database_privilege(oid, 'CONNECT')
+                        OR pg_has_role('pg_read_all_stats', 'USAGE'))
+"""
 _Found = TypeVar("_Found")
+Sizes = Mapping[str, Sequence[Sample]]  # what was weighed, by the repository's plain address
+NO_SIZES: Final[Sizes] = MappingProxyType({})
 Look = Callable[[str], Health]  # of a cluster; it may take long, and raise
 
 
-def look(app: App) -> Health:
+def look(app: App, sizes: Sizes = NO_SIZES) -> Health:
     """Return the health of the app's cluster. What cannot be told is a condition, never raised."""
-    return judge(see(app), app.settings, app.zone)
+    return judge(see(app, sizes), app.settings, app.zone)
+
+
+def weigh(app: App) -> list[tuple[Place, Sample]]:
+    """Return how much is stored of the app's cluster now, in each repository that can be listed.
+
+    Goes through the names of everything stored: where that is much and far away, for minutes.
+    """
+    found = []
+    for place in app.places:
+        try:
+            store = place.open().store
+            size = sum(blob.size for blob in store.list(names.cluster_prefix(app.cluster_name)))
+            sample = Sample(datetime.now(UTC).timestamp(), size, store.free_space())
+        except PgkeepError:
+            continue  # a look tells of it
+        found.append((place, sample))
+    return found
 
 
 def unknown(cluster: str, cause: str, hint: str = "", last: Health | None = None) -> Health:
@@ -64,7 +90,7 @@ def looked(look_at: Look, cluster: str, last: Health | None = None) -> Health:
         return unknown(cluster, why, last=last)
 
 
-def see(app: App) -> Seen:
+def see(app: App, sizes: Sizes = NO_SIZES) -> Seen:
     """Ask everything that can be asked. Raise only what is wrong with the config."""
     troubles: list[Trouble] = []
     cluster, now = app.cluster_name, datetime.now(UTC)
@@ -91,7 +117,7 @@ def see(app: App) -> Seen:
         server=server,
         has_server=has_server,
         room=look_at_pg_wal(directory) if directory else None,
-        places=tuple(_places(app, listing)),
+        places=tuple(_places(app, listing, sizes)),
         troubles=tuple(dict.fromkeys(troubles)),
     )
 
@@ -114,7 +140,7 @@ def _ask(app: App) -> tuple[ServerSeen, str]:
     """Ask the server; return with it where its data is."""
     with app.connect() as session:
         before = datetime.now(UTC)
-        facts = session.facts()
+        facts = session.facts(lists=False)
         after = datetime.now(UTC)
         ours = before + (after - before) / 2
         return ServerSeen(
@@ -134,7 +160,7 @@ def _size(session: Session) -> int:
     return int(session.query(_SIZE, doing="ask for the size of all databases")[0][0])
 
 
-def _places(app: App, listing: Listing | None) -> list[PlaceSeen]:
+def _places(app: App, listing: Listing | None, sizes: Sizes) -> list[PlaceSeen]:
     """Return each repository that answers, with its room; what does not is among the troubles."""
     if listing is None:
         return []
@@ -144,7 +170,7 @@ def _places(app: App, listing: Listing | None) -> list[PlaceSeen]:
         if place.address not in away:
             seen = _tried(place.title, [], lambda place=place: _place(app, place, listing))  # type: ignore[misc]
             if seen is not None:
-                found.append(seen)
+                found.append(replace(seen, weighed=sizes.get(place.plain_address, ())))
     return found
 
 

@@ -196,7 +196,7 @@ def _jobs(ran: Sequence[Ran]) -> Iterator[Metric]:
     newest: dict[tuple[str, str], Ran] = {}
     for run in sorted(ran, key=lambda one: one.ended_at):
         newest[run.cluster, run.kind] = run
-    labels = ["cluster", "job"]
+    labels = ["cluster", "kind"]  # `job` is Prometheus' own name of what it scrapes
     yield _gauge(
         "job_good",
         "1: the newest job of this kind succeeded; 0: it did not, or its answer was no.",

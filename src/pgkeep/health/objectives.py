@@ -1,8 +1,10 @@
 """What would be lost, how long a restore takes, and what that says of the objectives. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import combinations
+from statistics import median
 from typing import Final
 
 from pgkeep.config.sections import ClusterConfig
@@ -17,6 +19,10 @@ from pgkeep.repository.drills.report import Measures
 from pgkeep.units import format_duration, format_size
 
 _NEAR: Final = 0.8  # of an objective: it is at risk before it breaks
+_AHEAD: Final = timedelta(days=60)  # within which growth is told of: disks are not bought in a day
+_WEEKS: Final = timedelta(days=35)  # of backups by which growth is told: five weekly ones
+_LEAST: Final = timedelta(days=14)  # from the first to the last of them
+_ENOUGH: Final = 5  # of them
 _KEEPS_UP: Final = 2  # segments that are not archived: the one in use, and one on its way
 
 
@@ -134,20 +140,25 @@ def _of_rto(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> I
     goal = config.objectives.rto
     if not goal or restore is None or restore.seconds <= goal * _NEAR:
         return
-    basis = (
-        "by the newest drill" if restore.measured else "by rates not measured here: pgkeep drill"
-    )
     yield (seen.critical if restore.seconds > goal else seen.warning)(
         Kind.RTO_AT_RISK,
         f"a restore would take {format_duration(restore.seconds)}; "
         f"the objective is {format_duration(goal)}",
-        f"estimated {basis}, from the size of the cluster and the WAL since the newest backup",
+        f"estimated {_basis(restore)}, from the size of the cluster and the WAL since the newest "
+        "backup",
         "pgkeep backup: less WAL to replay; then pgkeep drill to measure again",
     )
 
 
+def _basis(restore: RestoreTime) -> str:
+    return "by the newest drill" if restore.measured else "by rates not measured here: pgkeep drill"
+
+
 def _of_plan(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> Iterator[Condition]:
-    """Tell when the objective holds after a backup and not before the next one any more."""
+    """Tell when the objective holds after a backup and not before the next one any more.
+
+    Or when it will be so soon, as the cluster grows.
+    """
     goal, base = config.objectives.rto, _base(seen)
     record = seen.record
     if not goal or restore is None or restore.seconds > goal or base is None or record is None:
@@ -164,3 +175,57 @@ def _of_plan(seen: Seen, config: ClusterConfig, restore: RestoreTime | None) -> 
             f"from one backup to the next come {format_size(between)} of WAL to replay",
             f"back up more often: backup in [clusters.{seen.cluster}.schedule] of pgkeep.toml",
         )
+    else:
+        yield from _of_growth(seen, float(goal), between, base)
+
+
+def _of_growth(seen: Seen, goal: float, between: int, base: Backup) -> Iterator[Condition]:
+    assert seen.record is not None
+    growth = growth_per_day(seen.record.backups, seen.now)
+    left = days_left(base.size, growth, between, _measures(seen), goal)
+    if left is None:
+        return
+    drill = restore_time(base.size, between, _measures(seen))
+    yield seen.warning(
+        Kind.PLAN_DRIFTED,
+        f"your plan meets the goal until about {seen.now + timedelta(days=left):%Y-%m-%d}: from "
+        f"then on a restore takes longer than the objective of {format_duration(goal)}",
+        f"the cluster grows by {format_size(int(growth * 7))} a week and has "
+        f"{format_size(base.size)}; estimated {_basis(drill)}",
+        "faster disks, a nearer repository, or data to let go of; then pgkeep drill to measure "
+        f"again; else a longer rto in [clusters.{seen.cluster}.objectives] of pgkeep.toml",
+        subject="growth",
+    )
+
+
+def growth_per_day(backups: Sequence[Backup], now: datetime) -> float:
+    """Return by how many bytes a day a cluster grows; 0: it does not, or too few backups tell.
+
+    The median of the rates between any two of them, so that one that is odd says nothing; and no
+    more than that of their newer half, so that data loaded once is no growth.
+    """
+    recent = [backup for backup in backups if now - backup.started_at <= _WEEKS]
+    newest_of_day = {backup.started_at.date(): backup for backup in recent}
+    sizes = [(b.started_at.timestamp() / 86400, b.size) for b in newest_of_day.values()]
+    if len(sizes) < _ENOUGH or sizes[-1][0] - sizes[0][0] < _LEAST.days:
+        return 0.0
+    return max(0.0, min(_rate(sizes), _rate(sizes[len(sizes) // 2 :])))
+
+
+def _rate(sizes: Sequence[tuple[float, int]]) -> float:
+    pairs = combinations(sizes, 2)
+    return median((later - size) / (then - day) for (day, size), (then, later) in pairs)
+
+
+def days_left(
+    size: int, growth: float, wal: int, drill: Measures | None, goal: float
+) -> float | None:
+    """Return how long a restore stays within the goal; None: longer than can be said, or no more.
+
+    `wal` is what there is to replay, `growth` the bytes by which the cluster grows in a day.
+    """
+    today = restore_time(size, wal, drill).seconds
+    then = restore_time(int(size + growth * _AHEAD.days), wal, drill).seconds
+    if not today <= goal < then:
+        return None
+    return _AHEAD.days * (goal - today) / (then - today)

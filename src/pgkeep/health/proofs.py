@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pgkeep.config.sections import ClusterConfig
 from pgkeep.health.condition import Condition, Kind
-from pgkeep.health.seen import Seen
+from pgkeep.health.seen import Seen, is_ahead
 from pgkeep.repository.drills.report import Status
 from pgkeep.units import format_duration
 
@@ -61,11 +61,13 @@ def _of_overdue(seen: Seen, every: timedelta) -> Iterator[Condition]:
     if not backups or not every:
         return
     since = passed.finished_at if passed else backups[0].stopped_at
-    if seen.now - since <= every:
+    if seen.now - since <= every and not is_ahead(since, seen.now):
         return
-    age = format_duration((seen.now - since).total_seconds())
+    age = format_duration(max(0.0, (seen.now - since).total_seconds()))
     cause = (
         f"the newest restore test that passed is {age} old"
+        if passed and not is_ahead(since, seen.now)
+        else f"the newest restore test that passed is dated {since:%Y-%m-%d}, which is not yet"
         if passed
         else f"there are backups since {age}, and none was ever restored to see"
     )

@@ -1,17 +1,26 @@
 """What a look at one cluster saw: from its repositories and its server, nothing judged yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from pgkeep.coverage.listing import Listing
 from pgkeep.coverage.record import Record
 from pgkeep.health.condition import Condition, Kind, Level
+from pgkeep.health.forecast import Sample
 from pgkeep.health.health import RepositoryRoom
 from pgkeep.model.dump import Dump
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.wal_room import WalRoom
 from pgkeep.server.session import ArchiverStats
+
+_CLOCKS: Final = timedelta(days=1)  # by which the clocks of hosts may differ, to be believed
+
+
+def is_ahead(moment: datetime, now: datetime) -> bool:
+    """Tell whether a moment on record is of a clock that was wrong: it has not come yet."""
+    return moment - now > _CLOCKS
 
 
 class Trouble(NamedTuple):
@@ -43,6 +52,7 @@ class PlaceSeen:
 
     room: RepositoryRoom
     backups: frozenset[str]  # ids of what it has
+    weighed: Sequence[Sample] = ()  # the oldest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
+from pgkeep.coverage.claims import claimed_elsewhere
 from pgkeep.coverage.record import Record
 from pgkeep.health.condition import Condition, Kind
 from pgkeep.health.seen import Seen, ServerSeen
-from pgkeep.model.segment import BadSegmentName, Segment
 from pgkeep.units import format_duration, format_size
 
 _CLOCK: Final = 60.0  # seconds: times that people type would mean other moments
-_IN_PASSING: Final = 2  # segments that may have come between two questions
 _PATIENCE: Final = timedelta(minutes=5)  # for a failure that mends itself
 
 
@@ -96,27 +95,18 @@ def _of_failures(seen: Seen, server: ServerSeen) -> Iterator[Condition]:
 
 
 def _of_claims(seen: Seen, server: ServerSeen, record: Record) -> Iterator[Condition]:
-    """Tell of WAL that the server believes to be archived and that is not here.
-
-    As with archive_command = '/bin/true', or one that stores elsewhere: the server sees no failure.
-    """
+    """Tell of WAL that the server believes to be archived and that is not here."""
     if seen.room is not None and seen.room.given_up:
         return  # said already
-    name, size = server.archiver.last_archived_wal or "", record.generation.segment_size
-    try:
-        claimed = Segment.parse(name, size)
-    except BadSegmentName:
-        return  # a history, or the label of a backup
-    newest = max(record.listing.segments.get(claimed.timeline, ()), default=-1)
-    if claimed.number - newest <= _IN_PASSING:
+    found = claimed_elsewhere(server.archiver.last_archived_wal, record)
+    if found is None:
         return
     away = " and ".join(trouble.what for trouble in seen.troubles if trouble.what != "server")
     perhaps = f", unless it is in {away}" if away else ""
-    there = "nothing" if newest < 0 else f"nothing after {Segment(claimed.timeline, newest, size)}"
     yield seen.critical(
         Kind.ARCHIVING_FAILS,
         "what is written now cannot be restored, although the server sees no failure",
-        f"it believes that it has archived {claimed}, and {there} of that timeline is here"
+        f"it believes that it has archived {found.claimed}, and {found} of that timeline is here"
         f"{perhaps}",
         "pgkeep check: does archive_command store WAL elsewhere, or nowhere?",
         subject="elsewhere",

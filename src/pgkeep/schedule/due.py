@@ -9,6 +9,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -71,7 +72,7 @@ class Decision:
 
     start: tuple[Due, ...]  # the longest overdue first
     passed_over: tuple[Due, ...]  # was missed and will not be made up for: to be recorded as done
-    look_again: datetime | None  # when the next one may be due; None: never
+    look_again: datetime | None  # when the next one may be due, but for those that are busy
 
 
 def decide(
@@ -91,13 +92,21 @@ def decide(
     passed: list[Due] = []
     later: list[datetime] = []
     for entry in entries:
+        if entry.key in busy:
+            continue
         since = _since(entry, settled, there_since, now)
         come = now - entry.delay  # what was due by then, its jitter has passed
-        due_at = newest_until(entry.times, since, come, entry.zone)
-        following = next_after(entry.times, max(since, come), entry.zone)
+        first = _first_after(entry.times, since, entry.zone)
+        if first is None:
+            continue
+        if first > come:
+            later.append(entry.start_of(first))
+            continue
+        following = next_after(entry.times, come, entry.zone)
         if following is not None:
             later.append(entry.start_of(following))
-        if due_at is None or entry.key in busy:
+        due_at = newest_until(entry.times, since, come, entry.zone)
+        if due_at is None:
             continue
         missed = due_at + entry.delay < there_since
         found = Due(entry, due_at, "catch-up" if missed else "schedule")
@@ -113,12 +122,43 @@ def decide(
     return Decision(tuple(start), tuple(passed), min(later, default=None))
 
 
+def newly_timed(
+    before: Sequence[Entry],
+    after: Sequence[Entry],
+    settled: Mapping[Key, datetime],
+    there_since: datetime,
+    now: datetime,
+) -> list[Entry]:
+    """Return the entries that count from now on, as one config takes another's place.
+
+    Those that are new, and those with other times unless they are overdue by the old ones. A backup
+    that is moved to 10:00 at noon waits for tomorrow.
+    """
+    old = {entry.key: entry for entry in before}
+    found = []
+    for entry in after:
+        was = old.get(entry.key)
+        if was is not None and (was.times, was.zone) == (entry.times, entry.zone):
+            continue
+        since = _since(entry, settled, there_since, now)
+        first = _first_after(was.times, since, was.zone) if was is not None else None
+        if was is None or first is None or first > now - was.delay:
+            found.append(entry)
+    return found
+
+
+# Most entries are not due, and of each the same is asked until it is: with 1,000 clusters the
+# calendar's sums would take seconds, every ten seconds.
+_first_after = lru_cache(maxsize=1 << 14)(next_after)
+
+
 def upcoming(entries: Sequence[Entry], now: datetime) -> list[tuple[datetime, Entry]]:
     """Return when each entry starts next, the soonest first."""
     found = [
         (entry.start_of(moment), entry)
         for entry in entries
-        if (moment := next_after(entry.times, now, entry.zone)) is not None
+        # What is due already and waits for its jitter comes, too.
+        if (moment := next_after(entry.times, now - entry.delay, entry.zone)) is not None
     ]
     return sorted(found, key=lambda pair: (pair[0], pair[1].key))
 

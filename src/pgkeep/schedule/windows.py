@@ -1,6 +1,7 @@
 """Times of day and week in which something must not be: `mon-fri 08:00-18:00`, `22:00-07:00`."""
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -47,21 +48,43 @@ def _parse_all(texts: tuple[str, ...]) -> Windows:
 
 def is_within(windows: Windows, moment: datetime, zone: tzinfo) -> bool:
     """Tell whether one of the windows is on."""
-    local = moment.astimezone(zone)
-    minute = local.weekday() * _DAY + local.hour * 60 + local.minute
-    return _covered(windows, minute)
+    return _left(windows)[_minute_of_week(moment, zone)] > 0
 
 
 def ends_at(windows: Windows, moment: datetime, zone: tzinfo) -> datetime:
     """Return the first moment from `moment` on that no window covers, to the minute, in UTC."""
     found = moment.astimezone(UTC)
-    if not is_within(windows, found, zone):
+    if not windows or not is_within(windows, found, zone):
         return found
     found = found.replace(second=0, microsecond=0)
-    # Every minute of real time, so that clock changes need no thought; a week at the most.
-    while is_within(windows, found, zone):
-        found += _STEP
+    while left := _left(windows)[_minute_of_week(found, zone)]:
+        found += _unchanged(found, left, zone)
     return found
+
+
+def _unchanged(moment: datetime, left: int, zone: tzinfo) -> timedelta:
+    """Return how far one may go of what is left by the wall's clock before that clock changes."""
+    offset = moment.astimezone(zone).utcoffset()
+    for minutes in (left, min(left, 60)):
+        span = timedelta(minutes=minutes)
+        if (moment + span).astimezone(zone).utcoffset() == offset:
+            return span
+    return _STEP
+
+
+def _minute_of_week(moment: datetime, zone: tzinfo) -> int:
+    local = moment.astimezone(zone)
+    return local.weekday() * _DAY + local.hour * 60 + local.minute
+
+
+@lru_cache(maxsize=1024)
+def _left(windows: Windows) -> Sequence[int]:
+    """Return, for each minute of the week, how many it is to one without a window."""
+    left, ahead = [0] * _WEEK, 0
+    for minute in reversed(range(2 * _WEEK)):  # twice: the week goes on after its end
+        ahead = ahead + 1 if _covered(windows, minute % _WEEK) else 0
+        left[minute % _WEEK] = ahead
+    return array("H", left)
 
 
 def _covered(windows: Windows, minute: int) -> bool:

@@ -19,16 +19,16 @@ from pgkeep.server.privileges import Privilege
 # A backup's session is silent for hours: nothing may end it but us. Newer settings are left out
 # where the server does not know them.
 _HARDENED: Final[tuple[tuple[int, LiteralString], ...]] = (
-    (0, "SET statement_timeout = 0"),
-    (0, "SET lock_timeout = 0"),
-    (0, "SET idle_in_transaction_session_timeout = 0"),
-    (14, "SET idle_session_timeout = 0"),
-    (17, "SET transaction_timeout = 0"),
+    (0, "statement_timeout = 0"),
+    (0, "lock_timeout = 0"),
+    (0, "idle_in_transaction_session_timeout = 0"),
+    (14, "idle_session_timeout = 0"),
+    (17, "transaction_timeout = 0"),
     # No object of a user's may stand in for one of the catalog's.
-    (0, "SET search_path = pg_catalog, pg_temp"),
-    (0, "SET DateStyle = 'ISO'"),
-    (0, "SET TimeZone = 'UTC'"),
-    (0, "SET client_encoding = 'UTF8'"),
+    (0, "search_path = pg_catalog, pg_temp"),
+    (0, "DateStyle = 'ISO'"),
+    (0, "TimeZone = 'UTC'"),
+    (0, "client_encoding = 'UTF8'"),
 )
 _LABEL_LIMIT: Final = 1024  # bytes; xlogbackup.h: MAXPGPATH
 
@@ -160,9 +160,8 @@ class Session:
             info = self._connection.info
             number = info.server_version
             raise UnsupportedVersion(f"the server at {info.host}:{info.port}", str(number // 10000))
-        for since, statement in _HARDENED:
-            if self.major >= since:
-                self.query(statement, doing="prepare the session")
+        settings = [f"SET {setting}" for since, setting in _HARDENED if self.major >= since]
+        self.query("; ".join(settings).encode(), doing="prepare the session")  # one way there
         self.role = str(self.query("SELECT current_user")[0][0])  # ALTER ROLE ... SET role counts
 
     def __enter__(self) -> Self:
@@ -225,12 +224,18 @@ class Session:
         """Return which cluster this is, and in which state."""
         return Identity(*self.query(facts.IDENTITY)[0])
 
-    def facts(self) -> ServerFacts:
-        """Return what the server tells of itself. Needs pg_read_all_settings."""
+    def facts(self, *, lists: bool = True) -> ServerFacts:
+        """Return what the server tells of itself. Needs pg_read_all_settings.
+
+        Without `lists` those of files, databases, extensions and tablespaces are empty: whoever
+        looks each minute has no use for them, and does not have pg_hba.conf read each time.
+        """
         identity = self.identity()
         settings: dict[str, str] = dict(self.query(facts.SETTINGS))
         if "data_directory" not in settings:
             raise privileges.READ_SETTINGS.missing(self.role, self.database)
+        if not lists:
+            return ServerFacts(identity, settings, (), (), (), ())
         databases = self.query(facts.databases_query(self.major))
         return ServerFacts(
             identity=identity,

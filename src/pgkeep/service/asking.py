@@ -144,7 +144,7 @@ def _troubles(board: Board) -> list[str]:
 
 
 def _jobs(board: Board, cluster: str | None = None, limit: int = 100) -> list[Any]:
-    return [run.to_dict() for run in board.jobs(cluster, limit)]
+    return [run.listed() for run in board.jobs(cluster, limit)]
 
 
 def _job(board: Board, id: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ All methods may be called by any thread and return at once; only app() reads rep
 import contextlib
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,7 @@ class Board:
         self._runs: dict[str, JobRun] = {}  # that are not over
         self._heard: dict[str, datetime] = {}  # when those that run last said something
         self._asked_to_look: set[str] = set()
+        self._starting = False  # what waits: a job may end before its start returns
         self.wake: Callable[[], None] = lambda: None  # the loop, when something is to be done
         self.troubles: list[str] = []  # of the service itself: alert channels that fail
         self.ledger = Ledger(state_directory)
@@ -82,7 +84,6 @@ class Board:
     def put_health(self, health: Health) -> None:
         with self._lock:
             self._healths[health.cluster] = health
-            self._asked_to_look.discard(health.cluster)
 
     def look_again(self, cluster: str) -> None:
         """Have a cluster looked at soon."""
@@ -95,6 +96,11 @@ class Board:
         with self._lock:
             return set(self._asked_to_look)
 
+    def looking(self, cluster: str) -> None:
+        """Hear that a look begins: whoever asks from now on wants another."""
+        with self._lock:
+            self._asked_to_look.discard(cluster)
+
     def app(self, cluster: str | None = None) -> App:
         """Return a freshly wired application, for reading."""
         if cluster is not None:
@@ -106,12 +112,13 @@ class Board:
         with self._lock:
             self.config = loaded
             self._healths = {c: h for c, h in self._healths.items() if c in loaded.config.clusters}
+            self._asked_to_look &= loaded.config.clusters.keys()
         self.wake()
 
     # Jobs
 
     def jobs(self, cluster: str | None = None, limit: int = 100) -> list[JobRun]:
-        """Return jobs, the newest first, those under way with their progress."""
+        """Return jobs, the newest first, those under way with their progress; job() has reports."""
         with self._lock:
             found = self.ledger.newest(cluster, limit)
             return [self._runs.get(run.job.id, run) for run in found]
@@ -148,10 +155,13 @@ class Board:
         self._check_cluster(cluster)
         kind = kind_of(words)
         limit = float(self.config.config.clusters[cluster].schedule.time_limit)
-        return self._add(Job("", cluster, kind.name, tuple(words), by, self.now(), None, limit))
+        job = self._add(Job("", cluster, kind.name, tuple(words), by, self.now(), None, limit))
+        self.start_waiting()
+        self.wake()
+        return job
 
     def start_due(self, due: Due) -> Job:
-        """Have a job of the schedule run, and settle its entry."""
+        """Have a job of the schedule run with the next start_waiting(), and settle its entry."""
         entry = due.entry
         now, limit = self.now(), entry.time_limit_s
         job = Job("", entry.cluster, entry.kind, entry.words, due.by, now, due.due_at, limit)
@@ -176,34 +186,57 @@ class Board:
     def start_waiting(self) -> None:
         """Start what waits and may run now."""
         with self._lock:
-            for run in list(self._runs.values()):
-                if run.state is JobState.WAITING and self._may_start(run.job):
-                    self._heard[run.job.id] = self.now()
-                    self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
-                    self._runner.start(run.job, self._changed)
+            if self._starting:
+                return  # a job has ended while it was started
+            self._starting = True
+            try:
+                self._start_what_may()
+            finally:
+                self._starting = False
 
-    def _may_start(self, job: Job) -> bool:
+    def _start_what_may(self) -> None:
+        """Go through all that waits once: after downtime it may be a thousand jobs."""
+        running: dict[str, list[Job]] = defaultdict(list)  # by cluster
+        for run in self._runs.values():
+            if run.state is JobState.RUNNING:
+                running[run.job.cluster].append(run.job)
+        free = self._free_places()
+        for run in [run for run in self._runs.values() if run.state is JobState.WAITING]:
+            job = run.job
+            counts = job.by in BY_ITSELF
+            if (counts and free <= 0) or in_the_way(job, running[job.cluster]):
+                continue
+            self._heard[job.id] = self.now()
+            self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
+            self._runner.start(job, self._changed)
+            running[job.cluster].append(job)
+            free -= counts
+
+    def _free_places(self) -> int:
+        """Return how many jobs of the schedule may begin now, of all clusters."""
+        # A job that hangs, as its server or disk does, must not take a place from other clusters;
+        # one that was heard of by a clock that was ahead has to be heard of again.
+        now = self.now()
         running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
-        if in_the_way(job, running):
-            return False
-        if job.by not in BY_ITSELF:
-            return True
-        # A job that hangs, as its server or disk does, must not take a place from other clusters.
-        since = self.now() - _SILENT
-        counted = [one for one in running if one.by in BY_ITSELF and self._heard[one.id] > since]
-        return len(counted) < self.config.config.service.jobs
+        counted = sum(
+            one.by in BY_ITSELF and timedelta() <= now - self._heard[one.id] < _SILENT
+            for one in running
+        )
+        return self.config.config.service.jobs - counted
 
     def forget_old(self) -> None:
-        """Remove what is older than [service] keep_jobs, with its logs."""
+        """Remove what is older than [service] keep_jobs, and of many the oldest, with the logs."""
         before = self.now() - timedelta(seconds=self.config.config.service.keep_jobs)
-        self.ledger.forget_before(before)
+        gone = set(self.ledger.forget_before(before))
         kept = {run.job.id for run in self.under_way()}
-        # By their age, not by the record: that may have been lost.
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._jobs_directory) as files:
+        # Also by their age: the record may have been lost. What cannot be removed stays.
+        with contextlib.suppress(OSError), os.scandir(self._jobs_directory) as files:
             for file in files:
-                is_old = file.stat(follow_symlinks=False).st_mtime < before.timestamp()
-                if is_old and Path(file.name).stem not in kept:
-                    os.unlink(file)
+                id = Path(file.name).stem
+                with contextlib.suppress(OSError):
+                    is_old = file.stat(follow_symlinks=False).st_mtime < before.timestamp()
+                    if id in gone or (is_old and id not in kept):
+                        os.unlink(file)
 
     def close(self) -> None:
         """Stop all jobs and wait for their end."""
@@ -225,8 +258,6 @@ class Board:
         job = replace(job, id=id)
         with self._lock:
             self._record(JobRun(job, JobState.WAITING))
-            self.start_waiting()
-        self.wake()
         return job
 
     def _changed(self, run: JobRun) -> None:
@@ -243,9 +274,11 @@ class Board:
         if not keep:
             self.ledger.put(run)
         if run.state is JobState.INTERRUPTED and run.job.due_at is not None:
-            # It is due again: a backup goes on with what the interrupted one has stored.
+            # It is due again: a backup goes on with what the interrupted one has stored. Unless a
+            # later one was started: of this one only the end is missing on record.
             key = Key(run.job.cluster, run.job.kind)
-            self.ledger.settle(key, run.job.due_at - timedelta(seconds=1))
+            if self.ledger.settled().get(key, run.job.due_at) <= run.job.due_at:
+                self.ledger.settle(key, run.job.due_at - timedelta(seconds=1))
         if run.state.is_over:
             self._runs.pop(run.job.id, None)
             self._heard.pop(run.job.id, None)

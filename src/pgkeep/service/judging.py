@@ -1,6 +1,6 @@
 """What jobs say about health: those of the schedule that ended badly. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,9 +14,14 @@ _BAD: Final = (JobState.FAILED, JobState.TIMED_OUT)
 _WORD: Final = {JobState.FAILED: "failed", JobState.TIMED_OUT: "took too long and was stopped"}
 
 
-def with_jobs(health: Health, runs: Sequence[JobRun]) -> Health:
-    """Add what the newest run of each kind tells: `runs` are those of the health's cluster."""
-    found = tuple(_condition(run) for run in runs if run.state in _BAD)
+def with_jobs(health: Health, runs: Sequence[JobRun], kinds: Collection[str]) -> Health:
+    """Add what the newest run of each kind tells: `runs` are those of the health's cluster.
+
+    Only of `kinds`, which are on schedule: what somebody has tried once needs no success, and what
+    is on schedule no more never comes to one.
+    """
+    bad = [run for run in runs if run.state in _BAD and run.job.kind in kinds]
+    found = tuple(_condition(run) for run in bad)
     if not found:
         return health
     conditions = sorted((*health.conditions, *found), key=lambda one: one.level is Level.WARNING)

@@ -17,17 +17,20 @@ from typing import Final, Protocol
 
 from pgkeep.app import App, Loaded
 from pgkeep.errors import PgkeepError
+from pgkeep.health.forecast import WEIGHED, Sample
 from pgkeep.health.health import Health
-from pgkeep.health.look import Look
-from pgkeep.schedule.due import Decision, Key, decide
+from pgkeep.health.look import Look, Sizes
+from pgkeep.places import Place
+from pgkeep.schedule.due import Decision, Entry, Key, decide, newly_timed
 from pgkeep.service.bell import Bell
 from pgkeep.service.board import Board
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.running import Runner
 from pgkeep.service.judging import TELLING, with_jobs
-from pgkeep.service.planning import entries_of
+from pgkeep.service.planning import entries_of, kinds_of
 from pgkeep.service.systemd import Systemd
 from pgkeep.service.watching import Watch
+from pgkeep.service.weighing import Weighing
 
 LOCK: Final = "service.lock"
 _LONGEST_S: Final = 10.0  # between two rounds: a clock that is set, a queue that stalls
@@ -67,7 +70,11 @@ class Parts(Protocol):
 
     def runner(self, config: str, directory: Path) -> Runner: ...
 
-    def look(self, app: App) -> Health: ...
+    def look(self, app: App, sizes: Sizes) -> Health: ...
+
+    def weigh(self, app: App) -> Sequence[tuple[Place, Sample]]:
+        """Return how much is stored now, in each repository that answers; it may take long."""
+        ...
 
     def tells(self, loaded: Loaded, state_directory: Path) -> Tells: ...
 
@@ -99,7 +106,9 @@ class Service:
         self._cleaned = self._there_since - _CLEAN_EVERY
         self._decided = self._decide_again = self._there_since
         self._notes_said = 0
+        self._refused = ""  # why a new config is not in force
         self._watch = Watch(self.board, _looking(self.board, parts))
+        self._weighing = Weighing(self.board, parts.weigh)
         self._tells = parts.tells(self.board.config, state_directory)
         self._faces: list[Face] = []
 
@@ -111,7 +120,7 @@ class Service:
                 self._faces.append(face)
             self._ready()
             while not self._stopping:
-                self._bell.wait(self.go_on())
+                self._bell.wait(self._round())
         finally:
             self._close()
 
@@ -131,18 +140,32 @@ class Service:
         count = sum(bool(entry.times) for entry in self._entries)
         self._say(f"pgkeep serves: {len(clusters)} clusters, {count} schedules")
 
+    def _round(self) -> float:
+        """Go on, whatever goes wrong: jobs that run must not end for it.
+
+        A round that fails tells systemd's watchdog nothing, so if none succeeds it starts us anew.
+        """
+        try:
+            return self.go_on()
+        except Exception as error:
+            self._say(f"error: a round of the service failed: {type(error).__name__}: {error}")
+            return _LONGEST_S
+
     def go_on(self) -> float:
         """Do what is to be done now; return the seconds until there may be more."""
         self._say_notes()
         if self._reloading:
             self._reload()
         now = self._clock()
+        # Of a clock that was ahead when we started: nothing would be due until then.
+        self._there_since = min(self._there_since, now)
         if not self._decided <= now < self._decide_again:  # the clock may have been set back
             self._start_due(now)
         self.board.start_waiting()
         look_at = self._watch.go_on(now)
+        self._weighing.go_on(now)
         self._tell(now)
-        if now - self._cleaned >= _CLEAN_EVERY:
+        if not timedelta() <= now - self._cleaned < _CLEAN_EVERY:
             self._cleaned = now
             self.board.forget_old()
         self._systemd.say("WATCHDOG=1")
@@ -194,9 +217,9 @@ class Service:
 
     def _tell(self, now: datetime) -> None:
         self._tells.tell(self.board.healths(), now)
-        troubles = self._tells.troubles()
+        troubles = [*filter(None, [self._refused]), *self._tells.troubles()]
         for trouble in troubles:
-            if trouble not in self.board.troubles:
+            if trouble not in (*self.board.troubles, self._refused):
                 self._say(f"error: {trouble}")
         self.board.troubles = troubles
 
@@ -208,9 +231,13 @@ class Service:
             loaded = self._load()
             entries = entries_of(loaded.config)
         except PgkeepError as error:
-            self._say(f"error: the old config stays in force: {error}")
+            # Jobs are processes that read the file themselves.
+            self._refused = f"the old config stays in force, but jobs fail by the new one: {error}"
+            self._say(f"error: {self._refused}")
             self._systemd.say("READY=1", "STATUS=the new config was refused")
             return
+        self._refused = ""
+        self._count_from_now(entries)
         self.board.reload(loaded)
         self._entries = entries
         self._decide_again = self._decided
@@ -219,18 +246,28 @@ class Service:
         self._say(f"the config was read again: {len(self.board.clusters())} clusters")
         self._systemd.say("READY=1", f"STATUS=watching {len(self.board.clusters())} clusters")
 
+    def _count_from_now(self, entries: list[Entry]) -> None:
+        """Settle what a config that is read now would have had done earlier."""
+        now = self._clock()
+        settled = self._settled()
+        for entry in newly_timed(self._entries, entries, settled, self._there_since, now):
+            self.board.ledger.settle(entry.key, now)
+
     def _close(self) -> None:
         self._systemd.say("STOPPING=1")
-        for face in reversed(self._faces):
-            face.close()
-        self.board.close()
-        self._tells.close()
+        with contextlib.ExitStack() as last_first:  # each, whatever becomes of the others
+            last_first.callback(self._tells.close)
+            last_first.callback(self.board.close)
+            for face in self._faces:
+                last_first.callback(face.close)
 
 
 def _looking(board: Board, parts: Parts) -> Look:
     def look(cluster: str) -> Health:
         runs = board.ledger.newest_of_each(TELLING, cluster)
-        return with_jobs(parts.look(board.app(cluster)), runs)
+        sizes = board.ledger.sizes(cluster, board.now() - WEIGHED)
+        health = parts.look(board.app(cluster), sizes)
+        return with_jobs(health, runs, kinds_of(board.config.config, cluster))
 
     return look
 

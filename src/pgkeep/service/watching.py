@@ -36,6 +36,7 @@ class Watch:
         asked = self._board.asked_to_look()
         due = []
         with self._lock:
+            self._keep_behind(now)
             self._give_up(now)
             never = datetime.min.replace(tzinfo=now.tzinfo)
             for cluster in self._board.clusters():
@@ -49,10 +50,18 @@ class Watch:
             for cluster in chosen:
                 self._under_way[cluster] = _UnderWay(now)
                 self._looked[cluster] = now
+                self._board.looking(cluster)
         for cluster in chosen:
             Thread(target=self._run, args=(cluster,), name=f"look {cluster}", daemon=True).start()
         # The end of a look rings the bell; until then there is nothing to begin.
         return now + (timedelta(seconds=1) if len(due) > len(chosen) else every)
+
+    def _keep_behind(self, now: datetime) -> None:
+        """Have nothing lie ahead of a clock that was set back: no look would be due for so long."""
+        for one in self._under_way.values():
+            one.since = min(one.since, now)
+        known = self._board.clusters()
+        self._looked = {one: min(self._looked[one], now) for one in known if one in self._looked}
 
     def _give_up(self, now: datetime) -> None:
         for cluster, one in self._under_way.items():

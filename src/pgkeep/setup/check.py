@@ -28,7 +28,7 @@ from pgkeep.server.session import Session
 from pgkeep.setup import verdicts
 from pgkeep.setup.init import look_at_settings, user_name
 from pgkeep.setup.other_places import Opened, Other, look_at_others
-from pgkeep.setup.plan import plan_generation
+from pgkeep.setup.plan import Archiving, plan_generation
 from pgkeep.setup.store_test import store_test
 from pgkeep.setup.verdicts import State, Verdict, failed, not_checked, note, ok
 from pgkeep.units import format_duration
@@ -86,7 +86,7 @@ class Subject:
     cluster: str
     connect: Callable[[], AbstractContextManager[Session]]
     open_cluster: Callable[[], ClusterFolder]
-    archive_command: Callable[[], str]
+    archiving: Callable[[], Archiving]
     secret_is_only_here: Callable[[], bool] = lambda: False
     server_name: str = ""  # what the archive calls this server, if not by its host
     data_directory: str = ""  # if not where the server says
@@ -254,7 +254,7 @@ def _server(
         _tried("given up", found, lambda: _given_up(folder, facts))
     _tried("tools", found, lambda: _tools(subject, facts))
     found.append(_clock(session))
-    plan = look_at_settings(session, facts, subject.archive_command())
+    plan = look_at_settings(session, facts, subject.archiving())
     found.extend(verdicts.of_settings(plan, facts.settings, checksums=facts.data_checksums))
     if folder is None or places is None:
         found.append(not_checked("delivery", "the repository cannot be used"))

@@ -13,6 +13,7 @@ from pgkeep.repository.repository import Repository, UnknownGeneration
 from pgkeep.server.facts import ServerFacts
 from pgkeep.server.session import QueryFailed, Session
 from pgkeep.setup.plan import (
+    Archiving,
     Change,
     GenerationPlan,
     SettingsPlan,
@@ -168,7 +169,7 @@ class InitOptions:
     """What init is to do, and with what."""
 
     cluster: str
-    archive_command: str
+    archiving: Archiving
     encrypt: bool
     apply: bool = False
     offers: bool = True  # apply what is merely better too
@@ -192,7 +193,7 @@ def init(session: Session, place: Place, options: InitOptions) -> InitReport:
     # The server first: where it cannot be reached, or is not ours to set up, nothing is made.
     facts = session.facts()
     _refuse_strangers(facts.data_directory)
-    settings = look_at_settings(session, facts, options.archive_command)
+    settings = look_at_settings(session, facts, options.archiving)
     if options.apply and settings.foreign and not options.replace_archiver:
         raise ArchiverInUse(settings.foreign)
     repository, made = _make(place, options)
@@ -251,7 +252,7 @@ def _make(place: Place, options: InitOptions) -> tuple[Repository, RepositoryRep
     return repository, report
 
 
-def look_at_settings(session: Session, facts: ServerFacts, archive_command: str) -> SettingsPlan:
+def look_at_settings(session: Session, facts: ServerFacts, archiving: Archiving) -> SettingsPlan:
     """Ask the server what it is set to, in memory and in its files, and plan the rest."""
     pending = session.query("SELECT name FROM pg_settings WHERE pending_restart")
     try:
@@ -265,9 +266,7 @@ def look_at_settings(session: Session, facts: ServerFacts, archive_command: str)
         rows = []
     in_files = {name: setting or "" for name, setting in rows}  # the last one counts
     waiting = {row[0] for row in pending}
-    return plan_settings(
-        facts.settings, facts.major, archive_command, pending=waiting, in_files=in_files
-    )
+    return plan_settings(facts.settings, facts.major, archiving, pending=waiting, in_files=in_files)
 
 
 def apply_settings(

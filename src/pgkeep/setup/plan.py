@@ -4,16 +4,28 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from pgkeep.model.cluster import Generation
 
 # What pg_settings shows for archive_command while archive_mode is off (show_archive_command).
 DISABLED: Final = "(disabled)"
-ARCHIVE_TIMEOUT: Final = "60"  # seconds; an idle minute costs a few KiB once it is compressed
+ARCHIVE_TIMEOUT: Final = 60  # seconds; an idle minute costs a few KiB once it is compressed
 PROGRAM: Final = "pgkeep-wal"
 _ARCHIVING: Final = {"wal_level", "archive_mode", "archive_library", "archive_command"}
 RESTART: Final = {"wal_level", "archive_mode"}  # the others are read again at a reload
+
+
+class Archiving(NamedTuple):
+    """How a server is to hand over its WAL."""
+
+    command: str  # the archive_command
+    rpo: int = 0  # seconds that may be lost, of the objectives; 0: none is set
+
+    @property
+    def timeout(self) -> int:
+        """The archive_timeout: it leaves half of the objective for a segment's way."""
+        return min(ARCHIVE_TIMEOUT, max(1, self.rpo // 2)) if self.rpo else ARCHIVE_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +76,22 @@ class SettingsPlan:
 def plan_settings(
     settings: Mapping[str, str],
     major: int,
-    archive_command: str,
+    archiving: Archiving,
     *,
     pending: Collection[str] = (),
     in_files: Mapping[str, str] | None = None,
 ) -> SettingsPlan:
-    """Return what must change for WAL to be archived by `archive_command`.
+    """Return what must change for WAL to be archived as wanted.
 
     `settings` as pg_settings shows them; `pending` wait for a restart; `in_files` has the last
     values of the configuration files where the role may read them.
     """
     in_files = in_files or {}
-    needed = [*_levels(settings, pending), *_archiver(settings, in_files, archive_command)]
+    needed = [*_levels(settings, pending), *_archiver(settings, in_files, archiving.command)]
     if settings.get("archive_timeout") == "0":
-        reason = "so that a quiet server's last transactions are archived within a minute too"
-        needed.append(Change("archive_timeout", "0", ARCHIVE_TIMEOUT, reason))
+        timeout = str(archiving.timeout)
+        reason = f"so that a quiet server's last transactions are archived within {timeout} s too"
+        needed.append(Change("archive_timeout", "0", timeout, reason))
     offers = []
     if major >= 17 and settings.get("summarize_wal") == "off":
         reason = "incremental backups then read only the pages that changed"

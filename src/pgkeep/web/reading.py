@@ -9,6 +9,7 @@ from pgkeep.costs.survey import Priced, look_at_costs
 from pgkeep.coverage.listing import list_cluster
 from pgkeep.errors import PgkeepError
 from pgkeep.health.forecast import Stored
+from pgkeep.health.look import Sizes
 from pgkeep.logical.largest import CountedTable, largest_tables
 from pgkeep.repository.drills.storing import read_reports
 from pgkeep.repository.dumps import dumps, read_facts
@@ -58,13 +59,16 @@ def inside_dump(app: App, id: str) -> DumpInside:
 class Storage(NamedTuple):
     """What a cluster stores, and what each repository costs."""
 
-    curve: storage.Curve
+    curves: list[tuple[str, storage.Curve]]  # by the names of repositories; '': of all
     costs: list[tuple[str, RepositoryCost]]  # by the names of repositories
     troubles: list[tuple[str, str]]  # those that cannot be listed, and why
 
 
-def storage_of(app: App, now: datetime) -> Storage:
-    """Return it. Goes through the names of everything stored. Raise what is wrong."""
+def storage_of(app: App, now: datetime, sizes: Sizes) -> Storage:
+    """Return it, with the help of all that was weighed.
+
+    Goes through the names of everything stored. Raise what is wrong.
+    """
     cluster = app.cluster_to_read
     listing = list_cluster(cluster)
     wal = [
@@ -80,5 +84,11 @@ def storage_of(app: App, now: datetime) -> Storage:
             troubles.append((place.title, str(error)))
             continue
         costs += [(place.title, one) for one in found]
-    curve = storage.curve(listing.backups, dumps(cluster).dumps, wal, now)
-    return Storage(curve, costs, troubles)
+    curves = [
+        (place.title, curve)
+        for place in app.places
+        if (curve := storage.weighed_curve(sizes.get(place.plain_address, ()), now)) is not None
+    ]
+    if not curves:
+        curves = [("", storage.curve(listing.backups, dumps(cluster).dumps, wal, now))]
+    return Storage(curves, costs, troubles)

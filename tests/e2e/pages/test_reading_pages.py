@@ -1,9 +1,12 @@
 """Checklist, storage and settings, as somebody at a browser reads them."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import expect
 
+from pgkeep.health.forecast import Sample
+from pgkeep.service.jobs.ledger import Ledger
 from support.browsing import PATIENCE_MS, Kept, Visitor
 
 Visit = Callable[[], Visitor]
@@ -23,13 +26,22 @@ def test_the_checklist_shows_proof_and_is_put_on_record(visit: Visit, kept: Kept
     expect(page.get_by_role("group", name="Job")).to_contain_text("On record")
 
 
-def test_storage_shows_what_came_when_and_what_it_costs(visit: Visit) -> None:
+def test_storage_shows_what_was_stored_when_and_what_it_costs(visit: Visit, kept: Kept) -> None:
     visitor = visit()
     page = visitor.arrive("viewer", "/storage?cluster=main", "Storage")
     over_time = page.get_by_role("region", name="Over time")
     expect(over_time).to_contain_text("Grows by")
     expect(over_time.locator("svg.pk-curve")).to_be_visible()
     expect(page.get_by_role("region", name="Cost of")).to_contain_text("Costs a month")
+    ledger = Ledger(kept.folder / "state")
+    for days in range(20):
+        at = (datetime.now(UTC) - timedelta(days=days + 1)).timestamp()
+        sample = Sample(at, 4 << 20 if days % 7 else 6 << 20, None)
+        ledger.add_size("main", str(kept.folder / "repository"), sample)
+    ledger.close()
+    page.reload()
+    expect(over_time).to_contain_text("As the service has weighed it")
+    expect(over_time.locator("svg.pk-curve")).to_be_visible()
     visitor.shoot("storage")
 
 

@@ -84,13 +84,14 @@ class Undo(Moment):
 @router.get("/jobs", **needs("look"))
 def jobs(
     shared: Shared,
-    who: Who,
     cluster: Annotated[str | None, Query(max_length=63)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[dict[str, Any]]:
-    """Return jobs, the newest first; those under way with their progress."""
-    runs = shared.board.jobs(cluster, limit)
-    return [shared.acting.seen(who, run).to_dict() for run in runs]
+    """Return jobs, the newest first; those under way with their progress.
+
+    What one reported is in GET /api/jobs/{id}.
+    """
+    return [run.listed() for run in shared.board.jobs(cluster, limit)]
 
 
 @router.get("/jobs/upcoming", **needs("look"))

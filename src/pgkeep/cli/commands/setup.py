@@ -81,6 +81,7 @@ def init(  # noqa: PLR0913 - the options of the command
     from pgkeep.cli.render import setup as render_setup
     from pgkeep.setup.init import InitOptions
     from pgkeep.setup.init import init as run
+    from pgkeep.setup.plan import Archiving
 
     context: Context = here.obj
     if write_config or conninfo or url or encrypt:
@@ -90,7 +91,7 @@ def init(  # noqa: PLR0913 - the options of the command
     app = context.app
     options = InitOptions(
         cluster=app.cluster_name,
-        archive_command=app.archive_command(),
+        archiving=Archiving(app.archive_command(), app.settings.objectives.rpo),
         encrypt=app.place.section.encryption != "none",
         apply=apply,
         offers=offers,
@@ -172,21 +173,21 @@ def check(
     from pgkeep.setup.check import Subject
     from pgkeep.setup.check import check as run
     from pgkeep.setup.other_places import Other
+    from pgkeep.setup.plan import Archiving
     from pgkeep.units import parse_duration
 
     context: Context = here.obj
-    app = context.app
     if store:
         return _check_stores(context)
-    settings = app.settings
     if rule_321:
         return _check_321(context)
+    app, settings = context.app, context.app.settings
     first, *others = app.writing
     subject = Subject(
         cluster=app.cluster_name,
         connect=app.connect,
         open_cluster=lambda: app.cluster_in(first),
-        archive_command=app.archive_command,
+        archiving=lambda: Archiving(app.archive_command(), settings.objectives.rpo),
         secret_is_only_here=lambda: app.secret_is_only_here,
         server_name=settings.server_name,
         data_directory=settings.data_directory,

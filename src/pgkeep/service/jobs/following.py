@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from pgkeep.service.jobs.job import Progressed
 
 MARK: Final = '{"progress": '  # as cli/progress.py begins its lines
+_MOST: Final = 1 << 63
 _TEXT: Final = 200  # characters of a phase's or detail's name
 
 
@@ -23,7 +24,7 @@ class Follower:
             return line
         try:
             said = json.loads(line)["progress"]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, RecursionError):
             return line
         if not isinstance(said, dict):
             return line
@@ -32,9 +33,9 @@ class Follower:
         if "phase" in said:
             total = said.get("total")
             self.progress = Progressed(
-                phase=str(said["phase"])[:_TEXT],
-                total=total if isinstance(total, int) and total > 0 else None,
-                unit=str(said.get("unit", "bytes"))[:_TEXT],
+                phase=_words(said["phase"]),
+                total=total if _counts(total) and total else None,
+                unit=_words(said.get("unit", "bytes")),
             )
             self._began = clock
             return self.progress.phase
@@ -43,11 +44,21 @@ class Follower:
 
     def _advance(self, said: dict[str, Any], clock: float) -> None:
         done = said.get("done")
-        if isinstance(done, int) and done >= 0:
+        if _counts(done):
             total, seconds = self.progress.total, clock - self._began
             left = None
             if total and done and seconds >= 1:
                 left = max(0, total - done) * seconds / done
             self.progress = replace(self.progress, done=done, left_s=left)
         if "detail" in said:
-            self.progress = replace(self.progress, detail=str(said["detail"])[:_TEXT])
+            self.progress = replace(self.progress, detail=_words(said["detail"]))
+
+
+def _counts(found: object) -> TypeGuard[int]:
+    """Tell whether it is a number that can be counted with, and sent on."""
+    return isinstance(found, int) and 0 <= found < _MOST
+
+
+def _words(found: object) -> str:
+    """Return a short text without halves of characters, as names that are no UTF-8 have."""
+    return str(found)[:_TEXT].encode(errors="replace").decode()

@@ -68,3 +68,7 @@ class JobRun:
     def to_dict(self) -> dict[str, Any]:
         """Return it as documented for --json and /api."""
         return asdict(self)
+
+    def listed(self) -> dict[str, Any]:
+        """Return it as lists of jobs have it: without what it reported."""
+        return {name: value for name, value in asdict(self).items() if name != "report"}

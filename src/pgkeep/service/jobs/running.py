@@ -1,6 +1,7 @@
 """Runs jobs. Here: each in a process of its own on this host; a queue for workers fits the seam."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 from threading import Lock, Thread, Timer
 from typing import IO, Any, Final, Protocol
 
+import msgspec
+
 from pgkeep import config_file
 from pgkeep.service.jobs.following import Follower
 from pgkeep.service.jobs.job import Job, JobRun, JobState
@@ -23,7 +26,8 @@ Changed = Callable[[JobRun], object]
 
 _PATIENCE_S: Final = 30.0  # between SIGTERM and SIGKILL: a job cleans up after itself
 _LOG_LIMIT: Final = 16 << 20  # bytes of a log
-_REPORT_LIMIT: Final = 64 << 20  # bytes of a report
+_REPORT_LIMIT: Final = 4 << 20  # bytes of a report: the ledger keeps no more
+_LEFT_LIMIT: Final = 64 << 20  # bytes of one that is longer and so stays in its file
 _EVERY_S: Final = 0.5  # between two words of progress
 _NO: Final = 3  # exit status: the answer is "no"
 
@@ -56,7 +60,15 @@ class OwnProcesses:
         process = _Process(job, self._config, self._directory, changed, self._ended)
         with self._lock:
             self._running[job.id] = process
-        process.thread.start()
+        try:
+            process.thread.start()
+        except RuntimeError as error:  # the host gives us no more threads
+            self._ended(job.id)
+            now = datetime.now(UTC)
+            failed = _not_run(
+                JobRun(job, JobState.FAILED, now, now), f"cannot run the job: {error}"
+            )
+            changed(failed)
 
     def cancel(self, id: str) -> bool:
         with self._lock:
@@ -138,26 +150,29 @@ class _Process:
             self._changed(run)
             run = self._follow(run)
         except OSError as error:
-            problem = {"code": "job-not-started", "message": f"cannot run the job: {error}"}
-            run = replace(run, state=JobState.FAILED, error={**problem, "hint": ""})
-        finally:
+            run = _not_run(run, f"cannot run the job: {error}")
+        except Exception as error:  # else it would be on record as running for ever
+            run = _not_run(run, f"pgkeep has a bug: {type(error).__name__}: {error}")
+        self._forget_timers()
+        try:
             self._changed(replace(run, ended_at=datetime.now(UTC), progress=None))
+        finally:
             # Only now: who waits for the end of all jobs waits until theirs is on record.
             self._ended(self._job.id)
 
     def _follow(self, run: JobRun) -> JobRun:
         report = report_path(self._directory, self._job.id)
         with (
-            open(report, "wb", opener=_private) as out,
+            _opened(report) as out,
             _log(log_path(self._directory, self._job.id)) as log,
         ):
             _write(log, f"$ {typed(self._job)}")
             child = self._start(out)
             try:
-                self._listen(child, run, log)
+                self._listen(child, run, log, out)
             finally:
                 status = self._reap(child)
-        found = _read_report(report)
+        found = _take_report(report)
         error = found.get("error") if found else None
         return replace(
             run,
@@ -169,6 +184,8 @@ class _Process:
 
     def _start(self, out: IO[bytes]) -> "subprocess.Popen[bytes]":
         command = job_command(self._config, self._job)
+        # First: a host without another thread must not have a process that nobody stops.
+        self._after(self._job.time_limit_s, self.stop, JobState.TIMED_OUT)
         with self._lock:
             child = subprocess.Popen(
                 command,
@@ -179,7 +196,6 @@ class _Process:
                 start_new_session=True,  # so that a signal reaches all that it starts
             )
             self._child = child
-            self._after(self._job.time_limit_s, self.stop, JobState.TIMED_OUT)
             if self._why is not None:
                 self._ask_to_end()
         return child
@@ -191,16 +207,21 @@ class _Process:
             if self._why is not None:  # what it has started itself and left behind
                 self._signal(signal.SIGKILL)
             self._child = None  # from wait() on its number may be another's
-            for timer in self._timers:
-                timer.cancel()
             return child.wait()
 
-    def _listen(self, child: "subprocess.Popen[bytes]", run: JobRun, log: IO[str]) -> None:
+    def _forget_timers(self) -> None:
+        with self._lock:
+            for timer in self._timers:
+                timer.cancel()
+
+    def _listen(
+        self, child: "subprocess.Popen[bytes]", run: JobRun, log: IO[str], out: IO[bytes]
+    ) -> None:
         follower = Follower()
         told, written = time.monotonic(), 0
         assert child.stderr is not None
         with child.stderr as said:
-            for line in lines_of(said.fileno(), lambda: _has_ended(child.pid)):
+            for line in lines_of(said.fileno(), lambda: _has_ended(child.pid, out)):
                 now = time.monotonic()
                 text = follower.take(line, now)
                 if text is not None and written < _LOG_LIMIT:
@@ -240,15 +261,40 @@ def _state_of(status: int) -> JobState:
     return JobState.NO if status == _NO else JobState.FAILED
 
 
-def _read_report(path: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        if path.stat().st_size <= _REPORT_LIMIT:
-            found = json.loads(path.read_bytes())
-            return found if isinstance(found, dict) else None
+def _not_run(run: JobRun, why: str) -> JobRun:
+    sayable = why.encode(errors="replace").decode()  # a name of a file may be no UTF-8
+    error = {"code": "job-not-started", "message": sayable, "hint": ""}
+    return replace(run, state=JobState.FAILED, error=error)
+
+
+def _take_report(path: Path) -> dict[str, Any] | None:
+    """Return what a job has printed, and remove the file; what is no report to keep may stay."""
+    with contextlib.suppress(OSError):
+        size = path.stat().st_size
+        found = _plain(path.read_bytes()) if size <= _REPORT_LIMIT else None
+        if found is not None or size == 0 or size > _LEFT_LIMIT:
+            os.unlink(path)
+        return found
     return None
 
 
-def _has_ended(pid: int) -> bool:
+def _plain(content: bytes) -> dict[str, Any] | None:
+    """Return an object of JSON that can be encoded again; None: it is none.
+
+    A name that is no UTF-8 is printed with halves of characters, which no encoder takes.
+    """
+    try:
+        text = json.dumps(json.loads(content), ensure_ascii=False)
+        found = msgspec.json.decode(text.encode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _has_ended(pid: int, out: IO[bytes]) -> bool:
+    """Tell whether a job has ended; meanwhile take the disk back from one that prints no end."""
+    if os.fstat(out.fileno()).st_size > _LEFT_LIMIT:
+        os.ftruncate(out.fileno(), 0)  # it goes on writing where it was: what was before is a hole
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -260,9 +306,17 @@ def _write(log: IO[str], text: str) -> int:
     return len(text) + 1
 
 
+def _opened(path: Path) -> IO[bytes]:
+    """Open a file to write to. A disk that is full or read-only costs the file, never the job."""
+    try:
+        return open(path, "wb", opener=_private)
+    except OSError:
+        return open(os.devnull, "wb")
+
+
 @contextlib.contextmanager
 def _log(path: Path) -> Iterator[IO[str]]:
-    log = open(path, "w", opener=_private, encoding="utf-8", errors="replace")  # noqa: SIM115
+    log = io.TextIOWrapper(_opened(path), encoding="utf-8", errors="replace")
     try:
         yield log
     finally:

@@ -6,7 +6,7 @@ from nicegui import ui
 
 from pgkeep.checklist.row import Checklist, Row, State
 from pgkeep.checklist.rows import checklist
-from pgkeep.service.jobs.job import JobRun
+from pgkeep.service.jobs.job import JobRun, JobState
 from pgkeep.web import pieces
 from pgkeep.web.dialogs import Act, Dialog, offer
 from pgkeep.web.following import Work
@@ -93,6 +93,9 @@ class _Checklist:
         dialog.open()
 
     def _over(self, run: JobRun) -> None:
+        if run.state is not JobState.DONE:
+            ui.label("It is not on record: the job's log says why.").classes("pk-strong")
+            return
         wanting = [row for row in (run.report or {}).get("rows", ()) if _wants_action(row)]
         said = f"On record, with {len(wanting)} to do." if wanting else "On record: nothing to do."
         ui.label(said).classes("pk-strong")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from nicegui import ui
 
 from pgkeep.config.shown import harmless
+from pgkeep.service.jobs.ledger import KEPT
 from pgkeep.units import format_size
 from pgkeep.web import pieces, reading
 from pgkeep.web.reading import Storage
@@ -19,10 +20,9 @@ def register(site: Site) -> None:
 
 async def _storage(visit: Visit) -> None:
     _room(visit)
-    app = visit.board.app(visit.cluster)
-    await visit.load(
-        lambda: reading.storage_of(app, visit.board.now()), lambda found: _show(visit, found)
-    )
+    app, now = visit.board.app(visit.cluster), visit.board.now()
+    sizes = visit.board.ledger.sizes(visit.cluster, now - KEPT)
+    await visit.load(lambda: reading.storage_of(app, now, sizes), lambda found: _show(visit, found))
 
 
 def _room(visit: Visit) -> None:
@@ -44,7 +44,10 @@ def _room(visit: Visit) -> None:
 def _show(visit: Visit, found: Storage) -> None:
     with ui.element("section").classes("pk-card").props('aria-label="Over time"'):
         pieces.heading("Stored over time")
-        _curve(visit, found.curve)
+        for name, curve in found.curves:
+            if len(found.curves) > 1:
+                ui.label(harmless(name)).classes("pk-strong")
+            _curve(visit, curve)
     for name, why in found.troubles:
         said = f"Repository {name} cannot be listed: {why}"
         ui.label(said).classes("pk-notice bad pk-wrap")
@@ -73,14 +76,9 @@ def _curve(visit: Visit, curve: rows.Curve) -> None:
     with ui.row().classes("pk-row pk-spread pk-muted pk-small"):
         for moment in (drawn.first, drawn.last):
             ui.label(visit.short(datetime.fromtimestamp(moment, UTC)))
-    now = curve.points[-1]
-    facts = [
-        ("Now", f"{format_size(now.size)}, of backups, dumps and WAL that are there"),
-        ("Grows by", rows.growth_words(curve)),
-    ]
+    facts = [("Now", rows.now_words(curve)), ("Grows by", rows.growth_words(curve))]
     if curve.ahead is not None:
         at = visit.short(datetime.fromtimestamp(curve.ahead.at, UTC))
         facts.append(("At that rate", f"{format_size(curve.ahead.size)} on {at} (dashed)"))
     pieces.facts(facts)
-    said = "What has expired is not in the picture: it shows when that came which is stored now."
-    ui.label(said).classes("pk-muted pk-small")
+    ui.label(rows.source_words(curve)).classes("pk-muted pk-small")

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from pgkeep.costs.plan import RepositoryCost
-from pgkeep.health.forecast import Stored, growth_per_s
+from pgkeep.health.forecast import Sample, Stored, growth_per_s, spans, weighed_growth_per_s
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump
 from pgkeep.units import format_size
@@ -19,18 +19,29 @@ _AHEAD: Final = 0.5  # of what is known, that a forecast reaches
 
 
 class Point(NamedTuple):
-    """How much was stored at a moment, of what is there now."""
+    """How much was stored at a moment; of a curve that nobody weighed, of what is there now."""
 
     at: float  # seconds since 1970
     size: int
 
 
 class Curve(NamedTuple):
-    """What came when, of what is stored now, and where it leads."""
+    """What was stored when, and where it leads."""
 
     points: tuple[Point, ...]  # the oldest first
     ahead: Point | None  # at the present rate; None: nobody can tell
     per_day: float | None
+    weighed: bool = False  # False: what came when, of what is stored now
+
+
+def weighed_curve(samples: Sequence[Sample], now: datetime) -> Curve | None:
+    """Return what was stored over time, as it was weighed; None: since too short a time."""
+    if not spans(samples):
+        return None
+    step = -(-len(samples) // _POINTS)
+    # From the newest back, which must be in it.
+    points = [Point(one.at, one.size) for one in samples[::-1][::step]][::-1]
+    return _leading(points, weighed_growth_per_s(samples, now), weighed=True)
 
 
 def stored_by(
@@ -56,11 +67,16 @@ def curve(
     step = (last - first) / _POINTS or 1.0
     moments = sorted({*(first + step * n for n in range(_POINTS)), last})
     points = [Point(at, sums[bisect_right(times, at) - 1]) for at in moments]
+    return _leading(points, per_s)
+
+
+def _leading(points: Sequence[Point], per_s: float | None, *, weighed: bool = False) -> Curve:
     if per_s is None:
-        return Curve(tuple(points), None, None)
-    later = (last - first) * _AHEAD
-    ahead = Point(last + later, int(points[-1].size + per_s * later))
-    return Curve(tuple(points), ahead, per_s * _DAY_S)
+        return Curve(tuple(points), None, None, weighed)
+    first, last = points[0], points[-1]
+    later = (last.at - first.at) * _AHEAD
+    ahead = Point(last.at + later, int(last.size + per_s * later)) if per_s > 0 else None
+    return Curve(tuple(points), ahead, per_s * _DAY_S, weighed)
 
 
 class Drawn(NamedTuple):
@@ -99,9 +115,29 @@ def draw(found: Curve) -> Drawn | None:
 
 def growth_words(found: Curve) -> str:
     """Return how fast it grows, or why nobody can tell."""
+    if found.per_day is None and found.weighed:
+        return "not known: nothing was weighed in the last days"
     if found.per_day is None:
         return "not known: it takes two days of backups, of a repository that lets nothing go yet"
+    if found.per_day <= 0:
+        return "nothing, of late"
     return f"{format_size(found.per_day)} a day"
+
+
+def now_words(found: Curve) -> str:
+    """Return how much is stored, and what that is."""
+    what = "all that is there of the cluster" if found.weighed else "of backups, dumps and WAL"
+    return f"{format_size(found.points[-1].size)}, {what}"
+
+
+def source_words(found: Curve) -> str:
+    """Return what the picture shows, and what it does not."""
+    if found.weighed:
+        return "As the service has weighed it, four times a day. The rate is that of two weeks."
+    return (
+        "What has expired is not in the picture: it shows when that came which is stored now. "
+        "What was stored at each moment it shows when the service has weighed it for two days."
+    )
 
 
 def full_words(free: int | None, full_at: datetime | None, now: datetime) -> str:
