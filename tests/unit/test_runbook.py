@@ -1,8 +1,10 @@
 """The runbook: nothing in it is invented or secret, and it says what is not known."""
 
+import re
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -155,6 +157,13 @@ def test_the_html_page_needs_nothing_else_and_names_cannot_become_markup() -> No
     assert "a|b`*&lt;i&gt;" in page
     assert "safe &lt;A&gt;" in page
     assert "default-src 'none'" in page
+
+
+def test_commands_in_html_are_those_of_the_page_one_to_a_line() -> None:
+    page = runbook(RICH)
+    lines = re.findall(r"<code>(.*?)</code>", html(page))
+    assert [unescape(re.sub("</?b>", "", line)) for line in lines] == list(page.commands())
+    assert "<b>--dry-run</b>" in html(page)  # no line ends with its hyphens
 
 
 def test_in_markdown_neither() -> None:

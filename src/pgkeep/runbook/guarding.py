@@ -119,7 +119,8 @@ def keys(c: Commands) -> Section:
               "any host's config still opens the repository, do this from there."),
         *steps,
         Step("Write the new passphrase to where the config finds it; the section \"Where the "
-             "backups are\" says where. Does it open everything, in a new shell?", (c.pgkeep("check"),), SECONDS),
+             "backups are\" says where. Does it open everything, in a new shell?",
+             (c.pgkeep("check"),), SECONDS),
         Step("Make a new recovery key for each repository, and print it.",
              tuple(c.pgkeep("key", "recovery", repository=place.name)
                    for place in c.facts.places if place.encrypted is not False), SECONDS),

@@ -54,8 +54,9 @@ def _intro(facts: Facts) -> list[Block]:
               f"changes, and by {facts.written_at + GOOD_FOR:%Y-%m-%d} at the latest, after a "
               "drill; keep it where none of these hosts is."),
         Words("Commands can be typed as they stand, one after the other; words in CAPITALS are to "
-              "be replaced. Times with a drill's date are what that drill measured, not what is "
-              "promised; where it says \"a guess\" or \"not measured\", nobody has measured it."),
+              "be replaced. What is too long for a line goes on in the next, without a space where "
+              "a path or an address is broken. Times with a drill's date are what that drill "
+              "measured, not what is promised; where it says \"a guess\" or \"not measured\", nobody has measured it."),
         Words(f"Run them as the user that owns the data directory: {_owner(facts)}. Where systemd "
               "or another tool runs the server, let that tool stop and start it instead of pg_ctl."
               ),
