@@ -53,7 +53,7 @@ class Paper:
     def enter(self, line: str, **more: str) -> Result:
         """Type one command line."""
         for capitals, meaning in {**self.put, **more}.items():
-            line = re.sub(rf"\b{capitals}\b", lambda _, text=meaning: text, line)
+            line = re.sub(rf"\b{capitals}\b", meaning.replace("\\", r"\\"), line)
         words = shlex.split(line)
         if words[0] == "read":
             assert line == "read -rs PGKEEP_PASSPHRASE && export PGKEEP_PASSPHRASE"

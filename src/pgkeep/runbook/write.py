@@ -56,7 +56,8 @@ def _intro(facts: Facts) -> list[Block]:
         Words("Commands can be typed as they stand, one after the other; words in CAPITALS are to "
               "be replaced. What is too long for a line goes on in the next, without a space where "
               "a path or an address is broken. Times with a drill's date are what that drill "
-              "measured, not what is promised; where it says \"a guess\" or \"not measured\", nobody has measured it."),
+              "measured, not what is promised; where it says \"a guess\" or \"not measured\", "
+              "nobody has measured it."),
         Words(f"Run them as the user that owns the data directory: {_owner(facts)}. Where systemd "
               "or another tool runs the server, let that tool stop and start it instead of pg_ctl."
               ),
