@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,24 @@ def told(done: Result) -> list[str]:
     lines = done.stderr.splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("error: "))
     return lines[first:]
+
+
+def test_a_question_that_gets_no_answer_is_no_bug(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "pgkeep.toml", tmp_path / "repository")
+    ours, theirs = pty.openpty()
+    command = [str(PGKEEP), "--config", str(config), "--cluster", "main", "key", "test"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        seen = ""
+        for awaited, answer in (("passphrase: ", b"\x04"), ("stopped: no answer", b"")):
+            while awaited not in seen:
+                assert select.select([ours], [], [], 60)[0], seen
+                seen += os.read(ours, 4096).decode()
+            os.write(ours, answer)  # Ctrl-D
+        assert process.wait(60) == 130
+    os.close(ours)
 
 
 # The config

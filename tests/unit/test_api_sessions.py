@@ -73,6 +73,17 @@ def test_looking_whether_it_lasts_does_not_make_it_last(users: Users, clock: Clo
     assert not sessions.is_current(found[0])
 
 
+def test_waiting_at_a_page_makes_it_last(users: Users, clock: Clock) -> None:
+    sessions = Sessions(users, clock)
+    secret = begin(sessions, users)
+    found = sessions.find(secret)
+    assert found is not None
+    clock.now += IDLE_S - 1
+    sessions.use(found[0])
+    clock.now += IDLE_S - 1
+    assert sessions.is_current(found[0])
+
+
 def test_logging_out_ends_this_session_alone(users: Users, clock: Clock) -> None:
     sessions = Sessions(users, clock)
     one, other = begin(sessions, users), begin(sessions, users)

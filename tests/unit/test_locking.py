@@ -168,6 +168,11 @@ def test_only_what_a_lock_held_was_tampered_with() -> None:
     assert found.deed is Deed.OVERWRITTEN
     assert list(suspects([version(name, 20), marker, original])) == []  # it is back
     assert list(suspects([version(name, 5), original])) == []  # the same was stored twice
+    back = version(name, 20)
+    assert list(suspects([back, over, original])) == []  # what had been put over it was removed
+    again = version(name, 30, tag="c")
+    deeds = [Suspect(original, over), Suspect(back, again)]
+    assert list(suspects([again, back, over, original])) == deeds  # and then a second attack
 
 
 @pytest.mark.parametrize(

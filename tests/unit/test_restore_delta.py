@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import RecoveryTarget, parse_target
+from pgkeep.model.timeline import Branch, History
 from pgkeep.restore.delta.compare import DeltaWriter, OldFiles, differing_runs
 from pgkeep.restore.delta.plan import LocalSegment, LocalWalAtRisk, WalChoice, choose_wal
 from pgkeep.restore.plan import RestorePlan
@@ -102,7 +105,7 @@ def plan_to(number: int, timeline: int = 1) -> RestorePlan:
         backup=backup,
         target_dir="/data",
         asked="latest",
-        timeline=timeline,
+        history=History(timeline),
         action=RecoveryTarget().action,
         stop=None,
         settings=(),
@@ -140,17 +143,42 @@ def test_wal_that_is_not_archived(local: str, target: str, discard: bool, kept: 
     recovery = RecoveryTarget(parse_target(target, UTC))
 
     def choose() -> WalChoice:
-        return choose_wal(sketch(local), plan_to(4), recovery, "/data/pg_wal", discard=discard)
+        return choose_wal(sketch(local), plan_to(4), recovery, "/wal", discard=discard)
 
     if kept and not kept[0].isdigit():
         with pytest.raises(LocalWalAtRisk) as caught:
             choose()
         assert kept in str(caught.value)
-        assert "pgkeep wal push /data/pg_wal/0000000" in caught.value.hint
+        assert "pgkeep wal push /wal/0000000" in caught.value.hint
         return
     choice = choose()
     assert [segment.number for segment in choice.kept] == [int(word) for word in kept.split()]
     assert bool(choice.given_up) == discard
+
+
+@pytest.mark.parametrize(
+    ("local", "lost"),
+    [
+        pytest.param("1:1!", "", id="the new primary has replayed it"),
+        pytest.param("1:2!", "000000010000000000000002", id="written after it was left"),
+        pytest.param("1:2", "", id="nothing in it"),
+    ],
+)
+def test_what_an_old_primary_alone_has_is_in_no_later_backup(local: str, lost: str) -> None:
+    """The backup, from segment 4 of timeline 2 on, has nothing of what timeline 1 did later."""
+    backup = some_facts(start_lsn="0/400028", stop_lsn="0/400158", timeline=2).backup()
+    history = History(2, (Branch(1, Lsn.parse("0/200000")),))
+    plan = replace(plan_to(4, timeline=2), backup=backup, history=history, standby=True)
+
+    def choose(*, discard: bool) -> WalChoice:
+        return choose_wal(sketch(local), plan, RecoveryTarget(), "/wal", discard=discard)
+
+    if lost:
+        with pytest.raises(LocalWalAtRisk, match=f"{lost}.*of timeline 1, while"):
+            choose(discard=False)
+    else:
+        choose(discard=False)
+    assert [segment.name for segment in choose(discard=True).given_up] == lost.split()
 
 
 def test_the_words_for_local_wal() -> None:

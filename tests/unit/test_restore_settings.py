@@ -9,6 +9,7 @@ from pgkeep.model.backup import BackupId
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import Action
+from pgkeep.model.timeline import History
 from pgkeep.postgres.backup_label import BadBackupLabel
 from pgkeep.postgres.conf import parse_conf
 from pgkeep.repository.manifest.facts import Facts, Tablespace
@@ -38,7 +39,7 @@ def plan_of(*named: tuple[str, str], standby: bool = False) -> RestorePlan:
         backup=replace(backup, id=BackupId("b1")),
         target_dir="/new",
         asked="xid:9",
-        timeline=1,
+        history=History(1),
         action=Action.PROMOTE,
         stop=None,
         settings=named or (("recovery_target_timeline", "1"), ("recovery_target_xid", "9")),

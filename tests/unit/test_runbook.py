@@ -1,21 +1,25 @@
 """The runbook: nothing in it is invented or secret, and it says what is not known."""
 
+import re
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from pgkeep.app import App
+from pgkeep.checklist.judge import QUARTER
 from pgkeep.config.shown import fingerprint, toml, without_secrets
 from pgkeep.config.whole import read_config
 from pgkeep.runbook.facts import Facts, Measured, Place, Server, Slot, Thing
 from pgkeep.runbook.html import html
 from pgkeep.runbook.look import look
 from pgkeep.runbook.markdown import markdown
-from pgkeep.runbook.write import runbook
+from pgkeep.runbook.page import Step
+from pgkeep.runbook.write import GOOD_FOR, runbook
 from pgkeep.server.connecting import redacted
 from support.typed import demand_valid
 
@@ -39,6 +43,7 @@ RICH = Facts(
         "18.1",
         "/srv/pg data/18",
         5433,
+        config_file="/etc/pg/18/postgresql.conf",
         programs="/usr/lib/postgresql/18/bin",
         owner="postgres",
         databases=("shop", "a|b`*<i>"),
@@ -83,15 +88,17 @@ def test_an_invented_option_would_be_noticed() -> None:
 def test_there_is_a_section_for_every_kind_of_disaster() -> None:
     page = runbook(RICH)
     assert [section.key for section in page.sections] == [
-        "what-happened", "table-dropped", "bad-migration", "data-directory-lost", "server-dead",
-        "site-lost", "ransomware", "repository-damaged", "promotion", "upgrade", "needed", "config",
+        "what-happened", "table-dropped", "database-dropped", "bad-migration",
+        "data-directory-lost", "pages-corrupt", "server-dead", "site-lost", "ransomware",
+        "repository-damaged", "key-lost", "config-lost", "promotion", "upgrade", "needed", "config",
         "repositories", "state", "people",
     ]  # fmt: skip
     text = markdown(page)
     for told in (
         "/srv/pg data/18", "5433", "18.1", "'/etc/pgkeep/pg keep.toml'", "Oslo", "0c29a1f2",
         "s3://backups/shop?region=eu-central-1&versions=before:MOMENT",
-        "mv /fast/ts /fast/ts.broken", "44 GiB",
+        "mv /fast/ts /fast/ts.broken", "44 GiB", "by 2027-02-28 at the latest",
+        "-o '-c config_file=/etc/pg/18/postgresql.conf' start",
         "4 min 12 s for 44 GiB at the drill of 2026-11-02 (writing 3 min 20 s, replaying WAL 50 s)",
         "20261102T060000.000000Z-953a65ff",
     ):  # fmt: skip
@@ -108,6 +115,20 @@ def test_what_is_not_known_is_said() -> None:
     assert "There is no other copy to mend it from." in text
     assert "NEVER: how long a restore takes is not known" in text
     assert "at the drill of" not in text
+
+
+def test_times_that_nobody_measured_are_called_guesses() -> None:
+    for facts in (RICH, POOR):
+        steps = [block for section in runbook(facts).sections for block in section.blocks
+                 if isinstance(block, Step) and block.takes]  # fmt: skip
+        assert len(steps) > 40
+        for step in steps:
+            measured = "at the drill of" in step.takes
+            assert measured or step.takes.startswith(("a guess", "not measured")), step
+
+
+def test_the_page_is_good_for_as_long_as_the_checklist_says() -> None:
+    assert GOOD_FOR == QUARTER
 
 
 class Tags(HTMLParser):
@@ -136,6 +157,13 @@ def test_the_html_page_needs_nothing_else_and_names_cannot_become_markup() -> No
     assert "a|b`*&lt;i&gt;" in page
     assert "safe &lt;A&gt;" in page
     assert "default-src 'none'" in page
+
+
+def test_commands_in_html_are_those_of_the_page_one_to_a_line() -> None:
+    page = runbook(RICH)
+    lines = re.findall(r"<code>(.*?)</code>", html(page))
+    assert [unescape(re.sub("</?b>", "", line)) for line in lines] == list(page.commands())
+    assert "<b>--dry-run</b>" in html(page)  # no line ends with its hyphens
 
 
 def test_in_markdown_neither() -> None:

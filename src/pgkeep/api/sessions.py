@@ -75,6 +75,10 @@ class Sessions:
         """Tell whether a session still lasts: a page that stays open asks before each act."""
         return self._look(session.key, use=False) is not None
 
+    def use(self, session: Session) -> None:
+        """Count a session as used: somebody waits at an open page for what was begun there."""
+        self._look(session.key, use=True)
+
     def end(self, session: Session) -> None:
         """Log out."""
         with self._lock:

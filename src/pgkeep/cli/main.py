@@ -94,6 +94,10 @@ def run(arguments: Sequence[str]) -> int:
         name = "Ctrl-C" if stop.number == signal.SIGINT else signal.Signals(stop.number).name
         say(f"stopped by {name}")
         return 128 + stop.number
+    except typer.Abort:  # Ctrl-D, or a terminal that was closed, where something was asked
+        context.close()
+        say("stopped: no answer")
+        return 128 + signal.SIGINT
     except Exception as error:
         context.close()
         return _tell_bug(error, context)

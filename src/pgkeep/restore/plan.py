@@ -26,6 +26,7 @@ from pgkeep.model.target import (
     RecoveryTarget,
     TimelineChoice,
 )
+from pgkeep.model.timeline import History
 from pgkeep.restore.databases import Database, choose_shells
 from pgkeep.restore.tablespaces import TablespaceMove
 from pgkeep.restore.target.found import Damage, Search, StopPoint, moment, typed_time
@@ -69,7 +70,7 @@ class RestorePlan:
     backup: Backup
     target_dir: str
     asked: str
-    timeline: int
+    history: History  # of the timeline along which it goes
     action: Action
     stop: StopPoint | None  # None: the end of the WAL, or of the backup
     settings: tuple[tuple[str, str], ...]  # recovery_target_*
@@ -83,6 +84,10 @@ class RestorePlan:
     local_wal: tuple[Segment, ...] = ()  # of the old directory, not archived, for recovery
     databases: tuple[str, ...] = ()  # the only ones asked for; none: all
     shells: tuple[Database, ...] = ()  # those that will be empty
+
+    @property
+    def timeline(self) -> int:
+        return self.history.timeline
 
     @property
     def wal_bytes(self) -> int:
@@ -250,7 +255,7 @@ def plan_restore(
         backup=backup,
         target_dir=target_dir,
         asked=question.target,
-        timeline=line.timeline,
+        history=line.history,
         action=recovery.action,
         stop=stop,
         settings=(*_settings(question, line, search), *_without_prefetch(backup, search)),

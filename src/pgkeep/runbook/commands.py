@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pgkeep.runbook.facts import Facts, Measured
 from pgkeep.units import format_duration, format_size
 
-DIRECTORY = "DATA_DIRECTORY"  # where it is not known
+DIRECTORY = "DATA_DIRECTORY"  # where it is not known, or another server's
 NOT_DRILLED = "not measured: run pgkeep drill"
 ASK_FOR_KEY = "read -rs PGKEEP_PASSPHRASE && export PGKEEP_PASSPHRASE"
 UNMEASURED = "not measured"  # a drill does not do this
+SECONDS = "a guess: seconds"
+TABLE = "DATABASE.SCHEMA.TABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,12 @@ class Commands:
         return self.facts.server.data_directory or DIRECTORY
 
     @property
-    def beside(self) -> str:
-        return f"{self.directory}.restored"
+    def quoted(self) -> str:
+        return shlex.quote(self.directory)
+
+    @staticmethod
+    def line(*words: str) -> str:
+        return shlex.join(words)
 
     @property
     def put_aside(self) -> tuple[str, ...]:
@@ -61,8 +67,20 @@ class Commands:
         return self.program("pg_ctl", *options, "start")
 
     @property
-    def restart(self) -> str:
-        return self.program("pg_ctl", "-D", self.directory, "-w", "restart")
+    def start_untouched(self) -> str:
+        """Start it with the config it had; a restored directory has its own inside."""
+        file = self.facts.server.config_file
+        if not file or file.startswith(f"{self.directory}/"):
+            return self.start
+        options = ("-D", self.directory, "-l", f"{self.directory}.log", "-w")
+        return self.program(
+            "pg_ctl", *options, "-o", f"-c config_file={shlex.quote(file)}", "start"
+        )
+
+    def restart(self, directory: str = "") -> str:
+        """With a log: else the server would keep the terminal, and write into it."""
+        where = directory or self.directory
+        return self.program("pg_ctl", "-D", where, "-l", f"{where}.log", "-w", "restart")
 
     @property
     def stop(self) -> str:

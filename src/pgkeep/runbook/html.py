@@ -6,6 +6,7 @@ from typing import Final
 
 from pgkeep.runbook.page import Blanks, Block, Grid, Listing, Page, Step, Words
 
+_FITS: Final = 60  # characters on a line of paper; a hyphen must not look like one that was added
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1d2329; --faint: #5c6770; --paper: #ffffff;
   --line: #d8dee3; --card: #f5f7f8; }
@@ -21,10 +22,14 @@ table { border-collapse: collapse; width: 100%; margin: .75rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0;
   border-top: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 500; }
-ol { padding-left: 1.4rem; } li { margin: .75rem 0; }
+ol { padding-left: 2.2rem; } li { margin: .75rem 0; }
 pre { margin: .4rem 0; padding: .6rem .75rem; background: var(--card); white-space: pre-wrap;
   border: 1px solid var(--line); border-radius: .35rem;
   font: .85rem/1.45 ui-monospace, monospace; }
+code { display: block; font: inherit; padding-left: 4ch; text-indent: -4ch;
+  word-break: break-all; }
+code::before { content: "$ "; color: var(--faint); }
+code b { font-weight: inherit; white-space: nowrap; }
 .takes { color: var(--faint); font-size: .9rem; }
 .blank { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1rem; }
 .blank span:last-child { border-bottom: 1px solid var(--ink); min-height: 2.2rem; }
@@ -87,7 +92,15 @@ def _step(step: Step, number: int) -> Iterator[str]:
         yield f'<span class="takes">({escape(step.takes)})</span>'
     yield "</p>"
     if step.commands:
-        yield f"<pre>{escape(chr(10).join(step.commands))}</pre>"
+        yield f"<pre>{''.join(map(_command, step.commands))}</pre>"
+
+
+def _command(line: str) -> str:
+    """Return a command so that it is broken between its words alone, as long as they fit a line."""
+    words = (
+        f"<b>{escape(word)}</b>" if len(word) <= _FITS else escape(word) for word in line.split(" ")
+    )
+    return f"<code>{' '.join(words)}</code>"
 
 
 def _grid(grid: Grid) -> Iterator[str]:

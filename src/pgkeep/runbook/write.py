@@ -1,6 +1,6 @@
 """Facts in, the whole page out. Pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from pgkeep.runbook.commands import Commands, drill_words
@@ -18,6 +18,8 @@ _WHO: Final = (
     "Where the printed copies of this page are",
     "Where the packages and passwords are that it needs",
 )
+
+GOOD_FOR: Final = timedelta(days=92)  # as long as the checklist takes one for current
 
 
 def runbook(facts: Facts) -> Page:
@@ -48,11 +50,17 @@ def _intro(facts: Facts) -> list[Block]:
     state = f"could be restored up to {_at(to)}" if to else "NOTHING could be restored"
     found: list[Block] = [
         Words(f"Written {_at(facts.written_at)} on {facts.host} by pgkeep {facts.version}. At that "
-              f"time cluster {facts.cluster} {state}. It is true as of then: print it again when "
-              "things change, and keep it where none of these hosts is."),
-        Words("Commands can be typed as they stand; words in CAPITALS are to be replaced. Times "
-              "are what was measured, not what is promised."),
-        Words(f"Run them as the user that owns the data directory: {_owner(facts)}."),
+              f"time cluster {facts.cluster} {state}. Write it again when anything "
+              f"changes, and by {facts.written_at + GOOD_FOR:%Y-%m-%d} at the latest, after a "
+              "drill; keep it where none of these hosts is."),
+        Words("Commands can be typed as they stand, one after the other; words in CAPITALS are to "
+              "be replaced. What is too long for a line goes on in the next, without a space where "
+              "a path or an address is broken. Times with a drill's date are what that drill "
+              "measured, not what is promised; where it says \"a guess\" or \"not measured\", "
+              "nobody has measured it."),
+        Words(f"Run them as the user that owns the data directory: {_owner(facts)}. Where systemd "
+              "or another tool runs the server, let that tool stop and start it instead of pg_ctl."
+              ),
     ]  # fmt: skip
     if facts.troubles:
         found.append(Words(f"NOT ALL could be asked: {'; '.join(facts.troubles)}."))

@@ -201,7 +201,7 @@ class Board:
         for run in self._runs.values():
             if run.state is JobState.RUNNING:
                 running[run.job.cluster].append(run.job)
-        free = {kind: self._free_places(by_itself=kind) for kind in (True, False)}
+        free = self._free_places()
         for run in [run for run in self._runs.values() if run.state is JobState.WAITING]:
             job = run.job
             by_itself = job.by in BY_ITSELF
@@ -213,18 +213,17 @@ class Board:
             running[job.cluster].append(job)
             free[by_itself] -= 1
 
-    def _free_places(self, *, by_itself: bool) -> int:
-        """Return how many jobs of the schedule, or of people, may begin now, of all clusters."""
+    def _free_places(self) -> dict[bool, int]:
+        """Return how many jobs may begin now, of all clusters: of the schedule, and of people."""
         # A job that hangs, as its server or disk does, must not take a place from other clusters;
         # one that was heard of by a clock that was ahead has to be heard of again.
         now = self.now()
-        running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
-        counted = sum(
-            (one.by in BY_ITSELF) is by_itself
-            and timedelta() <= now - self._heard[one.id] < _SILENT
-            for one in running
-        )
-        return (self.config.config.service.jobs if by_itself else _ASKED_AT_ONCE) - counted
+        free = {True: self.config.config.service.jobs, False: _ASKED_AT_ONCE}
+        for run in self._runs.values():
+            if run.state is JobState.RUNNING:
+                heard = timedelta() <= now - self._heard[run.job.id] < _SILENT
+                free[run.job.by in BY_ITSELF] -= heard
+        return free
 
     def forget_old(self) -> None:
         """Remove what is older than [service] keep_jobs, and of many the oldest, with the logs."""

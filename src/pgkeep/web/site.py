@@ -1,8 +1,8 @@
 """The site: every page passes here, so that none is shown to whom it is not for."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Request
@@ -10,14 +10,17 @@ from nicegui import ui
 
 from pgkeep.api.rights import NEEDS
 from pgkeep.api.sessions import current_caller
+from pgkeep.errors import PgkeepError
 from pgkeep.web import words
-from pgkeep.web.visit import Visit
+from pgkeep.web.visit import Visit, notice
 
 if TYPE_CHECKING:
     from pgkeep.api.parts import Parts
     from pgkeep.service.board import Board
 
-Build = Callable[[Visit], Awaitable[object] | object]
+Build = Callable[[Visit], object]
+NO_CLUSTER: Final = "The config describes no cluster yet: [clusters.NAME] with its conninfo does."
+_OF_NO_CLUSTER: Final = ("/", "/adviser", "/jobs", "/settings")  # pages that are of all, or of none
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Site:
     def page(self, path: str, title: str, build: Build, *, act: str = "look") -> None:
         """Have `build` fill the page at `path`, in the frame, for whoever may do `act`."""
 
-        async def shown(request: Request) -> None:
-            await _fill(self._visit(request, path), title, build, act)
+        def shown(request: Request) -> None:
+            _fill(self._visit(request, path), title, build, act)
 
         self.paths.add(path)
         ui.page(path, title=f"{title} · pgkeep", dark=None)(shown)
@@ -52,10 +55,13 @@ class Site:
         return Visit(self.parts, caller, caller.user, path, cluster, zone, query, self.paths)
 
 
-async def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
+def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
     from pgkeep.web.frame import framed
 
     with framed(visit, title):
+        if not visit.cluster and visit.path not in _OF_NO_CLUSTER:
+            ui.label(NO_CLUSTER).classes("pk-notice warn")
+            return
         if visit.cluster and visit.cluster not in visit.board.clusters():
             ui.label(f"The config has no cluster {visit.cluster[:80]}.").classes("pk-notice warn")
             return
@@ -64,9 +70,10 @@ async def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
             said = f"This page takes role {needed}, and {visit.user.name} is {visit.user.role}."
             ui.label(said).classes("pk-notice warn")
             return
-        done = build(visit)
-        if done is not None and isinstance(done, Awaitable):
-            await done
+        try:
+            build(visit)
+        except PgkeepError as error:
+            notice(error)
 
 
 def address(path: str, **query: Any) -> str:

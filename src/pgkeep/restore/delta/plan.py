@@ -83,7 +83,7 @@ def choose_wal(
 ) -> WalChoice:
     """Decide which segments stay; raise LocalWalAtRisk where changes would be lost unasked."""
     here = sorted(
-        (one for one in local if one.segment.end > plan.backup.start_lsn),
+        (one for one in local if not _in_backup(one.segment, plan)),
         key=lambda one: one.segment,
     )
     only_here = [one for one in here if not one.archived]
@@ -95,6 +95,16 @@ def choose_wal(
         names = tuple(segment.name for segment in lost)
         raise LocalWalAtRisk(plan.asked, directory, names, _why(lost, plan, recovery))
     return WalChoice(kept, lost)
+
+
+def _in_backup(segment: Segment, plan: RestorePlan) -> bool:
+    """Tell whether the backup holds all that a segment did.
+
+    An old primary may have gone on after the moment at which the new one left its timeline: that
+    the backup was made later does not bring such changes into it.
+    """
+    before = segment.end <= plan.backup.start_lsn
+    return before and plan.history.includes(segment.timeline, segment.end)
 
 
 def _continuing(segments: Sequence[Segment], plan: RestorePlan) -> tuple[Segment, ...]:

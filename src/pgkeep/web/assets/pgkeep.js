@@ -38,9 +38,11 @@
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({ name, password }),
+        signal: AbortSignal.timeout(30000),
       });
-    } catch {
-      return "the service does not answer";
+    } catch (error) {
+      const late = error.name === "TimeoutError";
+      return late ? "the service has not answered in time: try again" : "the service does not answer";
     }
     if (answer.ok) return "";
     try {

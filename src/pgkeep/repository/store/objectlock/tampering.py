@@ -54,13 +54,15 @@ def is_passing(name: str) -> bool:
 def suspects(versions: Iterable[Version]) -> Iterator[Suspect]:
     """Yield, of one object's versions (the newest first), what would be tampering if locked.
 
-    Unless that content is the current one again.
+    Unless that content is the current one again, or gave way to what was there first: that is an
+    attack undone, whose own objects the bucket locked as well.
     """
-    newest, *_ = found = list(versions)
+    found = list(versions)
+    newest, oldest = found[0], found[-1]
     for original, successor in pairwise(reversed(found)):
         if original.tag == newest.tag and not newest.marker:
             continue
-        same = original.tag == successor.tag and not successor.marker
+        same = successor.tag in (original.tag, oldest.tag) and not successor.marker
         if not original.marker and not same and not is_passing(original.name):
             yield Suspect(original, successor)
 
