@@ -57,8 +57,15 @@ def test_expire_does_in_each_repository_what_its_policy_says(tmp_path: Path) -> 
     settled_long_ago(service.state, "expire", "expire near", "expire far", days=40)
     service.start()
     try:
-        near = service.wait_for_job("expire near", "done")
-        far = service.wait_for_job("expire far", "done")
+        near, far = (
+            service.run(
+                "jobs",
+                "show",
+                service.wait_for_job(f"expire {name}", "done")["job"]["id"],
+                "--json",
+            ).json
+            for name in ("near", "far")
+        )
         gone = service.wait_for_job("expire", "failed")
         told = service.run("jobs", "show", gone["job"]["id"])
         did = [
