@@ -151,7 +151,7 @@ def test_an_open_page_ends_with_the_log_in(service: Service, browse: Open, chang
     login = browse("viewer")
     socket.client = login.client
     socket.send(event(page))
-    assert socket.hears('"open",{"path":"/login"')
+    assert socket.hears('"open",{"path":"/login?next=%2Fsettings"')
 
 
 def test_what_a_browser_says_is_not_logged(service: Service, browse: Open) -> None:

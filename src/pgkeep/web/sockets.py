@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from nicegui import Client, core
 
-from pgkeep.api.gate.access import LOG_IN_PAGE
+from pgkeep.api.gate.access import log_in_address
 from pgkeep.api.parts import Parts
 from pgkeep.api.sessions import Caller, caller_in
 
@@ -62,7 +62,7 @@ def _may_act(parts: Parts, environ: Mapping[str, Any], id: str) -> bool:
         return False
     if parts.is_current(owner):
         return True
-    page.open(LOG_IN_PAGE)
+    page.open(log_in_address(page.request.url.path, page.request.url.query))
     return False
 
 

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from nicegui import ui
 
 from pgkeep.api.errors import NotLoggedIn
+from pgkeep.api.gate.access import log_in_address
 from pgkeep.api.sessions import Caller
 from pgkeep.api.users import User
 from pgkeep.errors import PgkeepError
@@ -70,8 +71,7 @@ class Visit:
 
     def log_in_again(self) -> None:
         """Go to the log-in, and from there back to where this is."""
-        here = f"{self.path}?{urlencode(self.query)}" if self.query else self.path
-        ui.navigate.to(f"/login?next={quote(here, safe='')}")
+        ui.navigate.to(log_in_address(self.path, urlencode(self.query)))
 
     def live(self, seconds: float, refresh: Callable[[], object]) -> ui.timer:
         """Call `refresh` now and then while the page is open and the log-in lasts."""

@@ -200,11 +200,15 @@ def cookie_name(*, secure: bool) -> str:
     return SECURE_COOKIE if secure else COOKIE
 
 
+def log_in_address(path: str, query: str = "") -> str:
+    """Return where to log in, and from there back to a page."""
+    return f"{LOG_IN_PAGE}?next={quote(f'{path}?{query}' if query else path, safe='')}"
+
+
 async def _lead_to_log_in(scope: Scope, send: Send, *, tls: bool) -> None:
     """Send a browser to the log-in page, which knows where to go on from there."""
-    query = scope["query_string"].decode("latin-1")
-    wanted = quote(f"{scope['path']}?{query}" if query else scope["path"], safe="")
-    headers = guarded([(b"location", f"{LOG_IN_PAGE}?next={wanted}".encode())], api=True, tls=tls)
+    place = log_in_address(scope["path"], scope["query_string"].decode("latin-1"))
+    headers = guarded([(b"location", place.encode())], api=True, tls=tls)
     await send({"type": "http.response.start", "status": 303, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 
