@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pgkeep.health.condition import Condition, Kind, Level
 from pgkeep.health.health import Health, Proven, State
-from pgkeep.web import sentences, words
+from pgkeep.web import words
+from pgkeep.web.rows import sentences
 from pgkeep.web.timeline.drawing import drawing, extent
 from pgkeep.web.timeline.facts import Band, Facts, Gap, Lane, Mark, MarkKind
 

@@ -8,7 +8,8 @@ from nicegui import ui
 from pgkeep.health.condition import Condition
 from pgkeep.health.health import Health, State
 from pgkeep.service.jobs.job import JobRun, JobState
-from pgkeep.web import pieces, sentences
+from pgkeep.web import pieces
+from pgkeep.web.rows import sentences
 from pgkeep.web.site import NO_CLUSTER, Site, address
 from pgkeep.web.theme import STATES
 from pgkeep.web.visit import Visit
