@@ -201,7 +201,7 @@ class Board:
         for run in self._runs.values():
             if run.state is JobState.RUNNING:
                 running[run.job.cluster].append(run.job)
-        free = {kind: self._free_places(by_itself=kind) for kind in (True, False)}
+        free = self._free_places()
         for run in [run for run in self._runs.values() if run.state is JobState.WAITING]:
             job = run.job
             by_itself = job.by in BY_ITSELF
