@@ -181,7 +181,6 @@ def test_an_attacked_bucket_is_read_as_it_was_and_made_whole(
         *_, checked, _ = page.type(again)
         assert "all is well" in checked.stdout
         assert page.enter(*hidden.commands).exit == 0
-        archived(cluster, -2)
 
 
 def _upgrade(old: ScratchCluster, new: ScratchCluster) -> None:
