@@ -57,17 +57,26 @@ def test_expire_does_in_each_repository_what_its_policy_says(tmp_path: Path) -> 
     settled_long_ago(service.state, "expire", "expire near", "expire far", days=40)
     service.start()
     try:
-        near = service.wait_for_job("expire near", "done")
-        far = service.wait_for_job("expire far", "done")
+        near, far = (
+            service.run(
+                "jobs",
+                "show",
+                service.wait_for_job(f"expire {name}", "done")["job"]["id"],
+                "--json",
+            ).json
+            for name in ("near", "far")
+        )
         gone = service.wait_for_job("expire", "failed")
         told = service.run("jobs", "show", gone["job"]["id"])
+        did = [
+            service.run("jobs", "show", run["job"]["id"], "--json").ok().json for run in (near, far)
+        ]
         sizes = wait_for(lambda: weighed(service.state), what="sizes on record")
     finally:
         service.stop()
     assert sorted(sizes) == [f"{tmp_path}/far", f"{tmp_path}/near"]
     assert all(one.size > 0 and one.free for samples in sizes.values() for one in samples)
-    assert near["report"]["deleted"]["dumps"] == dumps[:3]
-    assert far["report"]["deleted"]["dumps"] == dumps[:2]
+    assert [run["report"]["deleted"]["dumps"] for run in did] == [dumps[:3], dumps[:2]]
     assert f"{tmp_path}/gone" in gone["error"]["message"]
     assert f"{tmp_path}/gone" in told.stdout
     assert "alone; the others" not in run_pgkeep(*far["job"]["words"], config=config).stderr

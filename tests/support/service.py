@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -28,8 +29,16 @@ class Service:
     def said(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, page: bool = False) -> Self:
-        face = () if page else ("--no-page",)
+    @property
+    def address(self) -> str:
+        """Return where the page is, of a service that was started with it."""
+        found = re.search(r"the page and /api are at (https?://\S+)", self.said)
+        assert found is not None, self.said
+        return found[1]
+
+    def start(self, *words: str, page: bool = False, env: Mapping[str, str] | None = None) -> Self:
+        """Start it, without its page or with one on a port that the system chooses."""
+        face = ("--listen", "127.0.0.1:0") if page else ("--no-page",)
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [str(PGKEEP), "--config", str(self.config), "serve", *face, *words],
@@ -45,6 +54,11 @@ class Service:
     def has_ended(self) -> bool:
         assert self._process is not None
         return self._process.poll() is not None
+
+    @property
+    def open_files(self) -> int:
+        assert self._process is not None
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
 
     def send(self, number: int) -> None:
         assert self._process is not None

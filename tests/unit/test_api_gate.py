@@ -277,7 +277,12 @@ def add_page(app: FastAPI) -> None:
 def test_a_page_mounted_beside_knows_its_user(served: Served) -> None:
     add_page(served.app)
     anna, _ = served.person(Role.VIEWER)
-    assert served.anybody().get("/page").json() == {"user": None}
+    nobody = served.anybody()
+    assert (nobody.get("/page").status_code, nobody.post("/page").status_code) == (401, 401)
+    reader = nobody.get("/page?x=1&next=//evil.example", headers={"accept": "text/html,*/*"})
+    assert reader.status_code == 303
+    assert reader.headers["location"] == "/login?next=%2Fpage%3Fx%3D1%26next%3D%2F%2Fevil.example"
+    assert nobody.get("/login").status_code == 404, "which is the page's, and open"
     assert anna.get("/page").json() == {"user": "anna"}
     assert anna.post("/page", headers={"origin": HERE}).json() == {"user": "anna"}
     evil = anna.post("/page", headers={"origin": "https://evil.example"})
@@ -340,3 +345,12 @@ def test_another_site_opens_no_websocket(served: Served, origin: str, sent: list
 )
 def test_a_request_comes_from_our_own_page(origin: str, site: str, ours: bool) -> None:
     assert is_same_site(origin, site, "h:1") is ours
+
+
+def test_a_program_that_asks_without_end_is_stopped(served: Served) -> None:
+    program = served.program(Role.OPERATOR)
+    for _ in range(200):
+        served.board.start("main", ["check"], "somebody")
+    answer = program.post("/api/clusters/main/jobs", json={"words": ["check"]})
+    assert (answer.status_code, said(answer)) == (503, "too-busy")
+    assert len(served.runner.started) == 20

@@ -1,11 +1,13 @@
 """Where the service may listen, and what it says where it may not."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pgkeep.api.errors import ListeningRefused
+from pgkeep.api.gate.certificate import Certificate
 from pgkeep.api.listening import host_of, listening
 from pgkeep.config.service import ServiceConfig
 from support.certificates import make_certificate
@@ -118,3 +120,24 @@ def test_names_of_a_proxy_are_added() -> None:
     assert wide.may_be_called("backup.example.com")
     assert not wide.may_be_called("evil.example")
     assert replace(wide, names=frozenset()).may_be_called("anything")
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (timedelta(days=14, hours=1), []),
+        (timedelta(days=13, hours=1), ["ends at 2026-11-15 00:00 UTC, in 14 d"]),
+        (timedelta(minutes=1), ["ends at 2026-11-15 00:00 UTC, in 1 d"]),
+        (timedelta(0), ["ended at 2026-11-15 00:00 UTC: browsers refuse it"]),
+    ],
+)
+def test_a_certificate_is_told_of_before_it_ends(
+    tmp_path: Path, left: timedelta, said: list[str]
+) -> None:
+    end = datetime(2026, 11, 15, tzinfo=UTC)
+    certificate, key = make_certificate(tmp_path, end=end)
+    service = ServiceConfig(tls_certificate=str(certificate), tls_key=str(key))
+    found = Certificate(service, lambda: None).troubles(end - left)
+    assert found == [
+        f"the TLS certificate of the page {one}; put a new one into {certificate}" for one in said
+    ]

@@ -212,6 +212,28 @@ def test_rows_that_an_undo_shows_are_for_who_may_undo(
         assert caller.get(f"/api/jobs/{id}").json()["report"] == (report if shows else None)
         assert "4711" not in caller.get("/api/jobs?limit=1000").text
         assert caller.get(f"/api/jobs/{id}/log").status_code == (200 if shows else 403)
+    cancelled = people[OPERATOR].post(f"/api/jobs/{id}/cancel").json()
+    assert (cancelled["job"]["id"], cancelled["report"]) == (id, None)
+
+
+@pytest.mark.parametrize("where", [("--where=email = 'x@y'",), ("--where", "email = 'x@y'")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("undo", "rows", "a.b.c", "--event=1"), id="undo"),
+        pytest.param(("dump", "restore", "latest", "--name=x"), id="dump"),
+    ],
+)
+def test_what_failed_quotes_no_row_to_who_may_not_undo(
+    served: Served, people: dict[Role, Asking], command: tuple[str, ...], where: tuple[str, ...]
+) -> None:
+    job = served.board.start("main", (*command, *where), "root")
+    error = {"code": "load-failed", "message": "Key (email)=(x@y) already exists", "hint": ""}
+    run = replace(served.board.job(job.id), state=JobState.FAILED, error=error)
+    served.board._changed(run)
+    for role, caller in people.items():
+        for path in (f"/api/jobs/{job.id}", "/api/jobs?limit=1000"):
+            assert ("x@y" in caller.get(path).text) is role.covers(RESTORER)
 
 
 # Clients take a plain ".." out themselves.

@@ -73,6 +73,17 @@ def test_looking_whether_it_lasts_does_not_make_it_last(users: Users, clock: Clo
     assert not sessions.is_current(found[0])
 
 
+def test_waiting_at_a_page_makes_it_last(users: Users, clock: Clock) -> None:
+    sessions = Sessions(users, clock)
+    secret = begin(sessions, users)
+    found = sessions.find(secret)
+    assert found is not None
+    clock.now += IDLE_S - 1
+    sessions.use(found[0])
+    clock.now += IDLE_S - 1
+    assert sessions.is_current(found[0])
+
+
 def test_logging_out_ends_this_session_alone(users: Users, clock: Clock) -> None:
     sessions = Sessions(users, clock)
     one, other = begin(sessions, users), begin(sessions, users)
@@ -95,6 +106,17 @@ def test_what_changes_a_user_ends_all_sessions(users: Users, clock: Clock, chang
     else:
         by_the_command.remove("anna", last_admin_too=True)
     assert [sessions.find(secret) for secret in secrets] == [None, None]
+
+
+def test_nobody_ends_the_sessions_of_others_by_logging_in(users: Users, clock: Clock) -> None:
+    users.add("ben", Role.VIEWER, PASSWORD)
+    ben = users.find("ben")
+    assert ben is not None
+    sessions = Sessions(users, clock)
+    hers = begin(sessions, users)
+    his = [sessions.begin(ben)[1] for _ in range(100)]
+    assert sessions.find(hers) is not None
+    assert [secret for secret in his if sessions.find(secret)] == his[-50:]
 
 
 def test_what_was_made_up_opens_nothing(users: Users, clock: Clock) -> None:
@@ -165,3 +187,25 @@ def test_what_is_remembered_is_bounded(clock: Clock) -> None:
     for number in range(12_000):
         attempts.failed(f"user{number}", f"address{number}")
     assert len(attempts._wrong) <= 10_000
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "is_one"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::9", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("198.51.100.7", "::ffff:198.51.100.7", True),
+        ("198.51.100.7", "198.51.100.8", False),
+    ],
+)
+def test_neighbours_of_one_network_are_one(
+    clock: Clock, first: str, other: str, *, is_one: bool
+) -> None:
+    attempts = Attempts(clock)
+    for number in range(FREE):
+        attempts.failed(f"user{number}", first)
+    if not is_one:
+        attempts.check("anna", other)
+        return
+    with pytest.raises(TooManyLogIns):
+        attempts.check("anna", other)

@@ -102,6 +102,9 @@ def test_names_that_mean_something_else_are_refused(tmp_path: Path, name: str) -
 
 def test_passwords_that_do_not_hold_are_refused(tmp_path: Path) -> None:
     users = Users(str(tmp_path))
+    for dull in (" " * 12, "abcde" * 4):
+        with pytest.raises(BadUser, match="fewer than 6 different characters"):
+            Users(str(tmp_path)).add("anna", Role.VIEWER, dull)
     with pytest.raises(BadUser, match="fewer than 12 characters"):
         users.add("anna", Role.VIEWER, "short")
     with pytest.raises(BadUser, match="longer than 1024 bytes"):

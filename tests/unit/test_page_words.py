@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pgkeep.health.condition import Condition, Kind, Level
 from pgkeep.health.health import Health, Proven, State
-from pgkeep.web import sentences, words
+from pgkeep.web import words
+from pgkeep.web.rows import sentences
 from pgkeep.web.timeline.drawing import drawing, extent
 from pgkeep.web.timeline.facts import Band, Facts, Gap, Lane, Mark, MarkKind
 
@@ -55,6 +56,37 @@ def test_a_zone_that_is_none_is_utc(cookie: str) -> None:
 
 def test_the_browsers_zone_is_taken_from_its_cookie() -> None:
     assert words.zone_of("Europe%2FParis") == PARIS
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        pytest.param(NOW, "28 Nov 15:03:09", id="now"),
+        pytest.param(NOW - timedelta(days=365), "28 Nov 2025 15:03", id="a year ago"),
+        pytest.param(NOW + timedelta(days=200), "16 Jun 2027 16:03", id="far ahead"),
+    ],
+)
+def test_a_date_that_could_be_another_has_its_year(moment: datetime, text: str) -> None:
+    assert words.short(moment, PARIS, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("todo", "is_typed"),
+    [
+        pytest.param("pgkeep --cluster main backup", True, id="command"),
+        pytest.param("start the server, or correct host and port", False, id="sentence"),
+        pytest.param("pgkeep verify --repair, if there is a copy", False, id="with a condition"),
+    ],
+)
+def test_only_what_can_be_typed_is_shown_to_be_copied(todo: str, is_typed: bool) -> None:
+    assert words.is_command(todo) == is_typed
+
+
+def test_a_command_to_copy_names_the_cluster_where_there_are_several() -> None:
+    assert words.for_cluster("pgkeep drill", "main") == "pgkeep --cluster main drill"
+    assert words.for_cluster("pgkeep drill", "") == "pgkeep drill"
+    named = "pgkeep --cluster main backup"
+    assert words.for_cluster(named, "main") == named
 
 
 def test_health_in_one_sentence() -> None:

@@ -214,7 +214,7 @@ def test_windows_over_midnight_belong_to_the_day_on_which_they_begin() -> None:
 )
 @example(["mon-sat 00:00-24:00"], "Europe/Berlin", datetime(2026, 3, 23, tzinfo=UTC))
 @example(["sun 01:30-03:30"], "America/New_York", datetime(2026, 11, 1, 5, 45, tzinfo=UTC))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_the_end_of_a_window_is_its_first_free_minute(
     texts: list[str], zone: str, moment: datetime
 ) -> None:

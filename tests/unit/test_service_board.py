@@ -21,6 +21,7 @@ from pgkeep.service.board import Board, NoSuchCluster
 from pgkeep.service.errors import ServiceFailed
 from pgkeep.service.jobs.job import JobState
 from pgkeep.service.jobs.ledger import FILE, Ledger, NoSuchJob
+from pgkeep.service.serve import alone
 from pgkeep.service.watching import AT_ONCE, HANGS, QUICK, Watch
 from pgkeep.service.weighing import Weighing
 from support.simulated import Clock, Simulated
@@ -70,6 +71,17 @@ def test_what_people_ask_for_runs_in_its_turn(
     assert [run.job.id for run in board.jobs("shop")] == sorted(
         (backup.id, dump.id, drill.id), reverse=True
     )
+    board.close()
+
+
+def test_what_people_ask_for_is_not_all_done_at_once(
+    open_board: Callable[..., Board], jobs: Simulated
+) -> None:
+    board = open_board()
+    asked = [board.start("shop", ["check"], "anna").id for _ in range(30)]
+    assert [job.id for job in jobs.running] == asked[:20]
+    jobs.end(asked[3])
+    assert board.job(asked[20]).state is JobState.RUNNING
     board.close()
 
 
@@ -315,3 +327,24 @@ def test_a_look_that_fails_is_told(open_board: Callable[..., Board], clock: Cloc
     with pytest.raises(PgkeepError):
         board.look_again("none")
     board.close()
+
+
+def test_a_state_directory_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    with pytest.raises(ServiceFailed) as caught, alone(state):
+        pass
+    said = f"cannot keep the state of the service: others may write to {state}"
+    assert (str(caught.value), caught.value.hint) == (
+        said,
+        f"look who changed what is in it, then: chmod go-w {state}",
+    )
+    state.chmod(0o755)
+    with alone(state):
+        (state / "jobs.sqlite").touch(0o644)
+        ledger = Ledger(state)
+        ledger.settle(Key("main", "backup"), datetime.now(UTC))
+        modes = {file.name: file.stat().st_mode & 0o077 for file in state.iterdir()}
+        ledger.close()
+    assert not any(modes.values()), modes

@@ -57,6 +57,14 @@ def test_a_word_that_is_no_time_at_all(new_york: SessionZone) -> None:
     assert caught.value.hint == "write it like '2026-01-15 15:47:21+00'"
 
 
+@pytest.mark.parametrize(
+    "typed", ["0001-01-01 00:00+05", "9999-12-31 23:59-05", "9999-12-31 23:59"]
+)
+def test_a_time_that_utc_has_no_year_for_is_refused(new_york: SessionZone, typed: str) -> None:
+    with pytest.raises(BadTarget, match="it is in no year from 1 to 9999"):
+        parse_time(typed, new_york)
+
+
 def test_both_readings_of_a_repeated_hour_are_shown_apart(new_york: SessionZone) -> None:
     first, second = (datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6))
     shown = [moment.astimezone(new_york).isoformat() for moment in (first, second)]

@@ -9,17 +9,18 @@ from typing import Final
 from pgkeep.api.asking.commands import Asked, check
 from pgkeep.api.asking.values import Bounds
 from pgkeep.api.audit import Audit
-from pgkeep.api.errors import BadRequest, NotAllowed, NotConfirmed, NotLoggedIn
+from pgkeep.api.errors import BadRequest, NotAllowed, NotConfirmed, NotLoggedIn, TooBusy
 from pgkeep.api.rights import NEEDS
 from pgkeep.api.sessions import Caller
 from pgkeep.api.users import User
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.acts.act import Outcome
-from pgkeep.service.board import Board
+from pgkeep.service.board import BY_ITSELF, Board
+from pgkeep.service.jobs.commands import shows_rows
 from pgkeep.service.jobs.job import Job, JobRun
 
-# Their reports and logs show rows of tables: for whoever may bring rows back.
-_SHOWS_ROWS: Final = frozenset({"undo-table", "undo-rows", "undo-database", "undo-sandbox"})
+_MOST_JOBS: Final = 200  # asked for and not over: each costs a record, and later a process
+_HIDDEN: Final = "(hidden)"
 _FIRST_USER: Final = "make the first user: pgkeep user add NAME --role admin"
 
 
@@ -43,6 +44,9 @@ class Acting:
             what = f"run {' '.join(asked.words)}"
             raise NotConfirmed(what, "it takes the cluster's name, typed", f"type {cluster}")
         user = require(caller, asked.act)
+        if sum(run.job.by not in BY_ITSELF for run in self.board.under_way()) >= _MOST_JOBS:
+            why = f"{_MOST_JOBS} that were asked for wait or run already"
+            raise TooBusy("start one more job", why, "wait for them, or cancel some")
         # Written down first: whatever happens then, it is known who asked.
         self.audit.record(caller, asked.act, Outcome.STARTED, cluster=cluster, words=asked.words)
         try:
@@ -67,15 +71,17 @@ class Acting:
         return asked
 
     def seen(self, caller: Caller, run: JobRun) -> JobRun:
-        """Return a job as the caller may see it: of those that show rows, perhaps no report."""
-        if run.job.kind not in _SHOWS_ROWS or (caller.user and caller.user.may("undo")):
+        """Return a job as the caller may see it: of those that show rows, perhaps none of them."""
+        if not shows_rows(run.job) or (caller.user and caller.user.may("undo")):
             return run
-        return replace(run, report=None)
+        words = _without_conditions(run.job.words)
+        error = run.error and {**run.error, "message": _HIDDEN, "hint": ""}
+        return replace(run, job=replace(run.job, words=words), report=None, error=error)
 
     def log(self, caller: Caller, id: str, offset: int = 0) -> tuple[str, int]:
         """Return a piece of a job's log, and where the next begins. Raise NoSuchJob, NotAllowed."""
-        kind = self.board.job(id).job.kind
-        require(caller, "undo" if kind in _SHOWS_ROWS else "look")
+        job = self.board.job(id).job
+        require(caller, "undo" if shows_rows(job) else "look")
         return self.board.log(id, offset)
 
     def cancel(self, caller: Caller, id: str) -> JobRun:
@@ -92,7 +98,7 @@ class Acting:
             facts=facts,
         )
         self.board.cancel(id)
-        return self.board.job(id)
+        return self.seen(caller, self.board.job(id))
 
     def permit(
         self, caller: Caller, act: str, cluster: str = "", words: tuple[str, ...] = ()
@@ -123,6 +129,18 @@ class Acting:
         directories = tuple(map(os.path.normpath, config.service.restore_directories))
         repositories = tuple(one.name for one in config.repository if one.name)
         return Bounds(directories, repositories)
+
+
+def _without_conditions(words: Sequence[str]) -> tuple[str, ...]:
+    """Return a command without the SQL in it, which quotes values of rows."""
+    before = ("", *words)
+    pairs = zip(before, words, strict=False)
+    return tuple(
+        f"--where={_HIDDEN}"
+        if word.startswith("--where=")
+        else (_HIDDEN if last == "--where" else word)
+        for last, word in pairs
+    )
 
 
 def require(caller: Caller, act: str) -> User:

@@ -5,6 +5,7 @@ user out: who has logged in from an address before, or sits at this host, is not
 others try elsewhere.
 """
 
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,14 +69,28 @@ class Attempts:
         with self._lock:
             for key in self._keys(user, address):
                 self._wrong.pop(key, None)
-            self._trusted[user, address] = self._clock()
+            self._trusted[user, _network(address)] = self._clock()
             _shorten(self._trusted)
 
     def _keys(self, user: str, address: str) -> list[tuple[str, str]]:
+        address = _network(address)
         known = address in _HERE or (user, address) in self._trusted
         everywhere = [] if known else [(user, "")]
         # One who has a right password must not free an address for guessing at others'.
         return [(user, address or "here"), ("", address or "here"), *everywhere]
+
+
+def _network(address: str) -> str:
+    """Return what counts as one address: of IPv6, whoever has one has its 2**64 neighbours."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address  # '', or what a proxy calls it
+    if found.version == 4 or found.is_loopback:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found.packed, 64), strict=False))
 
 
 def _shorten(kept: dict[tuple[str, str], Any]) -> None:

@@ -20,6 +20,14 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How many may be connected, and how long each may take to ask."""
+
+    connections: int = 500  # of the 1024 files that a process usually may open: jobs need some too
+    ask_s: float = 20.0  # for a request in whole, and a TLS handshake; answers may take longer
+
+
+@dataclass(frozen=True, slots=True)
 class Listening:
     """Where to listen, and by which names one may be called there."""
 
@@ -65,7 +73,7 @@ def listening(service: ServiceConfig, *, has_users: bool) -> Listening:
     """Return where to listen by [service]. Raise ListeningRefused, with what to do instead."""
     host, port, socket = _parse(service.listen)
     is_local = bool(socket) or _is_local(host)
-    _check_tls(service)
+    check_tls(service)
     if not is_local:
         _refuse_wide(service, has_users=has_users)
     names = frozenset(name.lower() for name in service.hosts)
@@ -118,7 +126,8 @@ def _refuse_wide(service: ServiceConfig, *, has_users: bool) -> None:
         raise _refused(listen, "passwords would cross the network in clear", advice)
 
 
-def _check_tls(service: ServiceConfig) -> None:
+def check_tls(service: ServiceConfig) -> None:
+    """Refuse a certificate and key that cannot be shown, or that others may read."""
     certificate, key = service.tls_certificate, service.tls_key
     if bool(certificate) != bool(key):
         missing = "tls_key" if certificate else "tls_certificate"

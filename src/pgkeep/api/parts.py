@@ -50,6 +50,12 @@ class Parts:
         self.audit.record(caller, "password", Outcome.DONE, who=session.user)
         self.users.set_password(session.user, new)
 
+    def is_current(self, caller: Caller) -> bool:
+        """Tell whether who opened a page may still use it: it stays open longer than a log-in."""
+        if caller.session is not None:
+            return self.sessions.is_current(caller.session)
+        return caller.user is not None and caller.user.anonymous and not self.users.users()
+
     def log_out(self, caller: Caller) -> None:
         """End the caller's session, if there is one."""
         if caller.session is not None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 SHORTEST: Final = 12  # characters: guessed against a stolen file, fewer do not last
+_KINDS: Final = 6  # different characters
 LONGEST: Final = 1024  # bytes: hashing must not become a way to keep this host busy
 # Each takes 64 MiB (argon2-cffi's RFC 9106 profile for small memory) and 50 ms of two cores.
 _AT_ONCE: Final = BoundedSemaphore(2)
@@ -26,6 +27,9 @@ def hash_password(password: str) -> str:
         raise BadUser("use this password", why, "take four words that do not belong together")
     if len(password.encode()) > LONGEST:
         raise BadUser("use this password", f"it is longer than {LONGEST} bytes")
+    if len(set(password)) < _KINDS:
+        why = f"it has fewer than {_KINDS} different characters"
+        raise BadUser("use this password", why, "take four words that do not belong together")
     with _AT_ONCE:
         return _hasher().hash(password)
 

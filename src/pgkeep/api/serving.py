@@ -6,20 +6,28 @@ import socket
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pgkeep.api.errors import ListeningRefused
-from pgkeep.api.listening import Listening, listening
+from pgkeep.api.gate.certificate import Certificate
+from pgkeep.api.listening import Listening, Patience, listening
 from pgkeep.api.users import Users
 from pgkeep.service.board import Board
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from datetime import datetime
+    from ssl import SSLContext
+
     from fastapi import FastAPI
     from uvicorn import Server
 
 Mount = Callable[["FastAPI", Board, Users], object]  # web.build.mount
 _STOP_S: Final = 10
+_HEAD_BYTES: Final = 64 << 10  # of a request before its body
+_FRAME_BYTES: Final = 1 << 20  # of what an open page sends
 _NO_USERS: Final = (
     "there are no users: who is on this host may look, and nobody may do anything; make one: "
     "pgkeep user add NAME --role admin"
@@ -35,14 +43,21 @@ class HttpFace:
         listen: str | None = None,
         mount: Mount | None = None,
         say: Callable[[str], object] = lambda _: None,
+        *,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self._board = board
         self._say = say
         self._listen = listen
         self._mount = mount
+        self._patience = patience
         self._server: Server | None = None
         self._thread: Thread | None = None
         self._app: FastAPI | None = None
+        self._service = board.config.config.service
+        self._certificate: Certificate | None = None
+        self._tls: SSLContext | None = None
+        self._loop: AbstractEventLoop | None = None
         self.where: Listening | None = None  # with the port the system chose, once it listens
 
     def start(self) -> None:
@@ -50,6 +65,7 @@ class HttpFace:
         from uvicorn import Config, Server
 
         from pgkeep.api.build import build_api
+        from pgkeep.api.gate.connections import Connection
 
         users = Users(str(self._board.state_directory))
         service = self._board.config.config.service
@@ -57,6 +73,7 @@ class HttpFace:
             from msgspec.structs import replace as with_
 
             service = with_(service, listen=self._listen)
+        self._service = service
         where = listening(service, has_users=bool(users.users()))
         self._app = build_api(self._board, users, where)
         if self._mount is not None:
@@ -68,13 +85,18 @@ class HttpFace:
             self._app,
             **options,
             log_config=None,  # the service's own
+            log_level="error",  # whoever reaches the port can send rubbish
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=_STOP_S,
-            limit_concurrency=1000,
-            h11_max_incomplete_event_size=64 << 10,
+            http=partial(Connection, patience=self._patience),  # type: ignore[arg-type]
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+            ws_max_size=_FRAME_BYTES,
         )
-        self._server = Server(config)
+        config.load()
+        self._server, self._tls = Server(config), config.ssl
+        if self._tls is not None:
+            self._certificate = Certificate(service, self._take_certificate)
         self._thread = Thread(target=self._serve, args=(bound,), name="http", daemon=True)
         self._thread.start()
         self._app.state.pgkeep.audit.start()
@@ -82,6 +104,16 @@ class HttpFace:
         self._say(f"{what} are at {self.where.url}")
         if not users.users():
             self._say(f"note: {_NO_USERS}")
+
+    def troubles(self, now: "datetime") -> list[str]:
+        """Say what is wrong with the certificate; one that was renewed is shown from now on."""
+        return [] if self._certificate is None else self._certificate.troubles(now)
+
+    def _take_certificate(self) -> None:
+        # By the server's own thread: no handshake may meet one half of the pair.
+        pair = (self._service.tls_certificate, self._service.tls_key)
+        if self._tls is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tls.load_cert_chain, *pair)
 
     def close(self) -> None:
         """Answer what was asked, and stop."""
@@ -92,8 +124,14 @@ class HttpFace:
             self._app.state.pgkeep.audit.close()
 
     def _serve(self, bound: socket.socket) -> None:
+        import asyncio
+
+        from pgkeep.api.gate.connections import Loop
+
         assert self._server is not None
-        self._server.run(sockets=[bound])
+        with asyncio.Runner(loop_factory=partial(Loop, self._patience)) as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._server.serve(sockets=[bound]))
 
 
 def _bind(where: Listening) -> socket.socket:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 IDLE_S: Final = 3600.0  # somebody went home and left the page open
 LIFE_S: Final = 12 * 3600.0  # a day's work
 _MOST: Final = 10_000  # sessions; each was opened by a right password
+_MOST_OF_ONE: Final = 50  # of one user, who else could end everybody's by logging in
 _CALLER: Final = "pgkeep.caller"  # in the ASGI scope, which applications mounted below share
 
 
@@ -58,6 +59,9 @@ class Sessions:
         with self._lock:
             for key in [k for k, one in self._sessions.items() if self._is_over(one, now)]:
                 del self._sessions[key]
+            own = [key for key, one in self._sessions.items() if one.user == user.name]
+            for key in own[: max(0, len(own) + 1 - _MOST_OF_ONE)]:
+                del self._sessions[key]
             if len(self._sessions) >= _MOST:
                 del self._sessions[next(iter(self._sessions))]
             self._sessions[session.key] = session
@@ -70,6 +74,10 @@ class Sessions:
     def is_current(self, session: Session) -> bool:
         """Tell whether a session still lasts: a page that stays open asks before each act."""
         return self._look(session.key, use=False) is not None
+
+    def use(self, session: Session) -> None:
+        """Count a session as used: somebody waits at an open page for what was begun there."""
+        self._look(session.key, use=True)
 
     def end(self, session: Session) -> None:
         """Log out."""

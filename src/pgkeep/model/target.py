@@ -171,6 +171,13 @@ def parse_time(text: str, zone: tzinfo) -> datetime:
         moment = datetime.fromisoformat(_iso(text))
     except ValueError as error:
         raise NoTime(text, "it is not in ISO 8601") from error
+    try:
+        return _single_moment(text, moment, zone)
+    except (OverflowError, ValueError) as error:  # as UTC has it
+        raise NoTime(text, "it is in no year from 1 to 9999") from error
+
+
+def _single_moment(text: str, moment: datetime, zone: tzinfo) -> datetime:
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     early, late = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))

@@ -9,6 +9,7 @@ import os
 import socket
 import socketserver
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
@@ -51,6 +52,9 @@ class CommandSocket:
         except OSError as error:
             raise ServiceFailed("listen for commands", f"{self._path}: {error}") from error
         Thread(target=self._server.serve_forever, name="socket", daemon=True).start()
+
+    def troubles(self, _now: datetime) -> list[str]:
+        return []
 
     def close(self) -> None:
         if self._server is not None:

@@ -26,6 +26,7 @@ from pgkeep.service.planning import entries_of
 
 _LOG_PIECE: Final = 256 << 10  # bytes of a log at a time
 _SILENT: Final = timedelta(minutes=10)  # a job that says nothing for so long may hang
+_ASKED_AT_ONCE: Final = 20  # jobs that people asked for: more are a program's, or a mistake
 BY_ITSELF: Final = ("schedule", "catch-up")  # whose jobs wait for each other; people's do not
 
 
@@ -203,26 +204,26 @@ class Board:
         free = self._free_places()
         for run in [run for run in self._runs.values() if run.state is JobState.WAITING]:
             job = run.job
-            counts = job.by in BY_ITSELF
-            if (counts and free <= 0) or in_the_way(job, running[job.cluster]):
+            by_itself = job.by in BY_ITSELF
+            if free[by_itself] <= 0 or in_the_way(job, running[job.cluster]):
                 continue
             self._heard[job.id] = self.now()
             self._record(replace(run, state=JobState.RUNNING, began_at=self.now()))
             self._runner.start(job, self._changed)
             running[job.cluster].append(job)
-            free -= counts
+            free[by_itself] -= 1
 
-    def _free_places(self) -> int:
-        """Return how many jobs of the schedule may begin now, of all clusters."""
+    def _free_places(self) -> dict[bool, int]:
+        """Return how many jobs may begin now, of all clusters: of the schedule, and of people."""
         # A job that hangs, as its server or disk does, must not take a place from other clusters;
         # one that was heard of by a clock that was ahead has to be heard of again.
         now = self.now()
-        running = [run.job for run in self._runs.values() if run.state is JobState.RUNNING]
-        counted = sum(
-            one.by in BY_ITSELF and timedelta() <= now - self._heard[one.id] < _SILENT
-            for one in running
-        )
-        return self.config.config.service.jobs - counted
+        free = {True: self.config.config.service.jobs, False: _ASKED_AT_ONCE}
+        for run in self._runs.values():
+            if run.state is JobState.RUNNING:
+                heard = timedelta() <= now - self._heard[run.job.id] < _SILENT
+                free[run.job.by in BY_ITSELF] -= heard
+        return free
 
     def forget_old(self) -> None:
         """Remove what is older than [service] keep_jobs, and of many the oldest, with the logs."""

@@ -50,6 +50,10 @@ class Face(Protocol):
         """Listen. Raise PgkeepError when that cannot be done."""
         ...
 
+    def troubles(self, now: datetime) -> list[str]:
+        """Say what is or soon will be wrong with it."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -217,7 +221,8 @@ class Service:
 
     def _tell(self, now: datetime) -> None:
         self._tells.tell(self.board.healths(), now)
-        troubles = [*filter(None, [self._refused]), *self._tells.troubles()]
+        of_faces = [trouble for face in self._faces for trouble in face.troubles(now)]
+        troubles = [*filter(None, [self._refused]), *self._tells.troubles(), *of_faces]
         for trouble in troubles:
             if trouble not in (*self.board.troubles, self._refused):
                 self._say(f"error: {trouble}")
@@ -278,6 +283,7 @@ def alone(state_directory: Path) -> Iterator[None]:
     path = state_directory / LOCK
     try:
         state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_shared(state_directory)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         why = f"{error.filename} cannot be made or opened: {(error.strerror or '').lower()}"
@@ -297,6 +303,17 @@ def alone(state_directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _refuse_shared(directory: Path) -> None:
+    """Refuse a folder in which others could put users, or a socket, of their own."""
+    found, what = directory.stat(), "keep the state of the service"
+    if found.st_mode & 0o022:
+        advice = f"look who changed what is in it, then: chmod go-w {directory}"
+        raise ServiceFailed(what, f"others may write to {directory}", advice)
+    if os.geteuid() not in (0, found.st_uid) and found.st_uid != 0:
+        advice = 'name another one: state_directory = "..." under [service]'
+        raise ServiceFailed(what, f"{directory} is another user's, who may change it", advice)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pgkeep.web.pages import (
     undo,
 )
 from pgkeep.web.site import Site
+from pgkeep.web.sockets import guard
 from pgkeep.web.theme import ASSETS
 
 _PAGES = (
@@ -42,6 +43,7 @@ def mount(app: FastAPI, board: Board, users: Users) -> None:
     assert parts.board is board
     assert parts.users is users
     site = Site(parts)
+    guard(parts)
     framework.add_static_files("/assets", str(ASSETS))
     for page in _PAGES:
         page.register(site)

@@ -26,7 +26,10 @@ class Dialog(AbstractContextManager["Dialog"]):
         with self.box:
             self._card = ui.card().classes("pk-stack").style(f"width: {width}px; max-width: 94vw")
         with self._card:
-            pieces.heading(title)
+            with ui.row().classes("pk-row pk-spread top").style("flex-wrap: nowrap"):
+                pieces.heading(title).classes("pk-wrap")
+                close = ui.button(icon="close", on_click=self.box.close).classes("pk-icon")
+                close.props('flat dense round size="sm" aria-label="Close"')
             self.body = ui.element("div").classes("pk-stack")
         # It is made anew each time that it is opened.
         self.box.on("hide", self.box.delete)
@@ -83,7 +86,7 @@ def offer(visit: Visit, dialog: Dialog, act: Act) -> None:
         name.set_visibility(act.confirm)
         with ui.row().classes("pk-row").style("justify-content: flex-end"):
             ui.button("Cancel", on_click=dialog.box.close).props("unelevated").classes("pk-plain")
-            button = ui.button(act.title, on_click=run).props("unelevated").classes(act.look)
+            button = pieces.starter(act.title, run, act.look)
     for one in act.inputs:
         one.on_value_change(again)
     again()

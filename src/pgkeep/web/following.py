@@ -1,15 +1,16 @@
 """A job as it goes: state, progress, log; on whichever page it was started."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nicegui import ui
 
+from pgkeep.api.errors import NotAllowed
 from pgkeep.errors import PgkeepError
 from pgkeep.service.jobs.job import Job, JobRun, JobState
 from pgkeep.units import format_duration, format_size
 from pgkeep.web import pieces
-from pgkeep.web.visit import Visit, say
+from pgkeep.web.visit import Visit, say, sentence
 
 _GLANCE_S: Final = 0.7
 _TAIL: Final = 60  # lines of the log
@@ -36,6 +37,13 @@ class Work:
                 say(error)
         card.move(target_index=0)
 
+    def take_up(self, kinds: Mapping[str, Ended]) -> None:
+        """Show what runs for the cluster already, of some kinds: who loads a page again sees it."""
+        for run in self._visit.board.under_way():
+            job = run.job
+            if job.cluster == self._visit.cluster and job.kind in kinds:
+                self.follow(job, kinds[job.kind])
+
 
 class Following:
     """What is shown of one job while it runs, and when it is over."""
@@ -45,7 +53,7 @@ class Following:
         self._acting = visit.parts.acting
         self._offset, self._lines = 0, [""]
         self._state: JobState | None = None
-        run = visit.board.job(id)
+        run = self._acting.seen(visit.caller, visit.board.job(id))
         with ui.element("div").classes("pk-stack").props('role="group" aria-label="Job"'):
             pieces.command(pieces.pgkeep_words(visit, run.job.words, run.job.cluster))
             with ui.row().classes("pk-row"):
@@ -67,10 +75,14 @@ class Following:
         try:
             run = self._acting.seen(self._visit.caller, self._visit.board.job(self._id))
             self._read_log()
+        except NotAllowed as error:  # it may show rows: how the job goes is for everybody
+            self._log.set_text(sentence(error))
         except PgkeepError as error:  # forgotten by now
             self._timer.deactivate()
             say(error)
             return
+        if run.job.by == self._visit.user.name and not run.state.is_over:
+            self._visit.stay()
         self._show(run)
 
     def _read_log(self) -> None:

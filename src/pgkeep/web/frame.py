@@ -7,9 +7,10 @@ from typing import Final
 from nicegui import ui
 
 from pgkeep import __version__
+from pgkeep.service.errors import ServiceFailed
 from pgkeep.web.site import address
 from pgkeep.web.theme import ACCENT
-from pgkeep.web.visit import Visit
+from pgkeep.web.visit import Visit, say
 
 # Path, title, icon.
 PAGES: Final = (
@@ -40,6 +41,7 @@ def plain_head() -> None:
 def framed(visit: Visit, title: str) -> Iterator[None]:
     """Open a page's frame; what is made inside is its content."""
     plain_head()
+    ui.on_exception(_went_wrong)
     ui.add_body_html('<a class="skip" href="#content">Skip to content</a>')
     with ui.header().classes("pk-header").props('bordered aria-label="pgkeep"'):
         menu = _icon("menu", "Navigation")
@@ -53,11 +55,21 @@ def framed(visit: Visit, title: str) -> Iterator[None]:
         f"width=200 breakpoint={_PHONE} show-if-above"
     )
     menu.on_click(drawer.toggle)
+    # On a phone it covers the page; beside it, where there is room, it stays.
+    narrow = f"() => innerWidth < {_PHONE} && emit()"
+    for part in (menu, drawer):
+        part.on("keydown.escape", drawer.hide, js_handler=narrow)
     with drawer.classes("p-0"), ui.element("nav").classes("pk-nav").props('aria-label="Pages"'):
         _navigation(visit)
     with ui.element("div").props('id="content" tabindex="-1"'):
         ui.html(f"<h1>{title}</h1>", sanitize=False)  # a title of ours
         yield
+
+
+def _went_wrong(error: Exception) -> None:
+    """Tell whoever looks of a bug: the log alone would leave a button that does nothing."""
+    why = f"a bug: {type(error).__name__}: {error}"
+    say(ServiceFailed("do this", why, "the service's log has it in full"))
 
 
 def _navigation(visit: Visit) -> None:

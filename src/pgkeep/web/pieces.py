@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import Final, TypeVar
 
 from nicegui import ui
 
@@ -13,7 +14,13 @@ from pgkeep.service.jobs.job import JobState, Progressed
 from pgkeep.units import format_amount, format_duration
 from pgkeep.web.theme import JOBS, LEVELS, STATES
 from pgkeep.web.visit import Visit
-from pgkeep.web.words import capital
+from pgkeep.web.words import capital, for_cluster, is_command
+
+_PORTION: Final = 50  # rows: in the browser within half a second
+
+_DOUBLE_S: Final = 1.0  # in which a second click was not meant
+
+Row = TypeVar("Row")
 
 
 def heading(text: str, level: int = 2) -> ui.element:
@@ -64,6 +71,12 @@ def command(words: str | Sequence[str]) -> ui.element:
     return made
 
 
+def starter(title: str, start: Callable[[], object], look: str = "pk-primary") -> ui.button:
+    """Put a button there that starts something: a double click does it once."""
+    button = ui.button(title).props("unelevated").classes(look)
+    return button.on("click", start, throttle=_DOUBLE_S, trailing_events=False)
+
+
 def copy_button(text: str) -> ui.button:
     """Put a button there that copies a text."""
     button = ui.button(icon="content_copy").props('flat dense size="sm" aria-label="Copy"')
@@ -72,12 +85,21 @@ def copy_button(text: str) -> ui.button:
     return button.on("click", js_handler=copied).on("click", lambda: ui.notify("Copied"))
 
 
+def todo(visit: Visit, text: str, cluster: str) -> None:
+    """Say what is to be done: a command to copy, or a sentence."""
+    if not is_command(text):
+        ui.label(text).classes("pk-todo pk-wrap")
+        return
+    several = len(visit.board.clusters()) > 1
+    command(for_cluster(text, cluster if several else ""))
+
+
 def pgkeep_words(visit: Visit, words: Sequence[str], cluster: str = "") -> list[str]:
     """Return what one types for a command about a cluster, in full."""
     return ["pgkeep", "--cluster", cluster or visit.cluster, *words]
 
 
-def condition(one: Condition) -> None:
+def condition(visit: Visit, one: Condition) -> None:
     """Put a condition there: effect, cause, what to type."""
     kind, icon = LEVELS[one.level]
     with ui.element("div").classes(f"pk-condition {kind}"):
@@ -86,7 +108,29 @@ def condition(one: Condition) -> None:
             ui.label(capital(one.effect)).classes("pk-strong pk-wrap")
         ui.label(capital(one.cause)).classes("pk-muted pk-wrap")
         if one.todo:
-            command(one.todo)
+            todo(visit, one.todo, one.cluster)
+
+
+def portions(rows: Sequence[Row], show: Callable[[Row], object]) -> None:
+    """Show the first rows, and more when asked: all of 500 at once hold up everybody's pages."""
+    shown = 0
+
+    def more() -> None:
+        nonlocal shown
+        with place.parent_slot or place:
+            for row in rows[shown : shown + _PORTION]:
+                show(row)
+        shown += _PORTION
+        if shown >= len(rows):
+            place.delete()
+            return
+        place.move(target_index=-1)
+        button.set_text(f"Show more: {len(rows) - shown:,} are older")
+
+    with ui.element("div").classes("pk-inset") as place:
+        button = ui.button(on_click=more).classes("pk-plain").props("unelevated dense")
+        button.props('padding="2px 10px"')
+    more()
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> ui.element:

@@ -1,25 +1,26 @@
-"""The site: every page passes here, so that none is shown to nobody."""
+"""The site: every page passes here, so that none is shown to whom it is not for."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-from fastapi import Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import Request
 from nicegui import ui
 
 from pgkeep.api.rights import NEEDS
 from pgkeep.api.sessions import current_caller
+from pgkeep.errors import PgkeepError
 from pgkeep.web import words
-from pgkeep.web.visit import Visit
+from pgkeep.web.visit import Visit, notice
 
 if TYPE_CHECKING:
     from pgkeep.api.parts import Parts
     from pgkeep.service.board import Board
 
-Build = Callable[[Visit], Awaitable[object] | object]
-LOG_IN: Final = "/login"
+Build = Callable[[Visit], object]
+NO_CLUSTER: Final = "The config describes no cluster yet: [clusters.NAME] with its conninfo does."
+_OF_NO_CLUSTER: Final = ("/", "/adviser", "/jobs", "/settings")  # pages that are of all, or of none
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +37,16 @@ class Site:
     def page(self, path: str, title: str, build: Build, *, act: str = "look") -> None:
         """Have `build` fill the page at `path`, in the frame, for whoever may do `act`."""
 
-        async def shown(request: Request) -> Response | None:
-            visit = self._visit(request, path)
-            if visit is None:
-                return RedirectResponse(log_in_address(request), status_code=303)
-            await _fill(visit, title, build, act)
-            return None
+        def shown(request: Request) -> None:
+            _fill(self._visit(request, path), title, build, act)
 
         self.paths.add(path)
         ui.page(path, title=f"{title} · pgkeep", dark=None)(shown)
 
-    def _visit(self, request: Request, path: str) -> Visit | None:
-        """Return who looks at what; None: log in first."""
+    def _visit(self, request: Request, path: str) -> Visit:
+        """Return who looks at what."""
         caller = current_caller(request)
-        if caller.user is None:
-            return None
+        assert caller.user is not None  # the gate lets nobody else in
         query = dict(request.query_params)
         clusters = self.board.clusters()
         asked = query.get("cluster", "")
@@ -59,10 +55,13 @@ class Site:
         return Visit(self.parts, caller, caller.user, path, cluster, zone, query, self.paths)
 
 
-async def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
+def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
     from pgkeep.web.frame import framed
 
     with framed(visit, title):
+        if not visit.cluster and visit.path not in _OF_NO_CLUSTER:
+            ui.label(NO_CLUSTER).classes("pk-notice warn")
+            return
         if visit.cluster and visit.cluster not in visit.board.clusters():
             ui.label(f"The config has no cluster {visit.cluster[:80]}.").classes("pk-notice warn")
             return
@@ -71,15 +70,10 @@ async def _fill(visit: Visit, title: str, build: Build, act: str) -> None:
             said = f"This page takes role {needed}, and {visit.user.name} is {visit.user.role}."
             ui.label(said).classes("pk-notice warn")
             return
-        done = build(visit)
-        if done is not None and isinstance(done, Awaitable):
-            await done
-
-
-def log_in_address(request: Request) -> str:
-    """Return the log-in page's address, with where to go on from there."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    return f"{LOG_IN}?next={quote(request.url.path + query, safe='')}"
+        try:
+            build(visit)
+        except PgkeepError as error:
+            notice(error)
 
 
 def address(path: str, **query: Any) -> str:

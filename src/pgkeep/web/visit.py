@@ -3,22 +3,24 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlencode
 
-from nicegui import run, ui
+from nicegui import ui
 
 from pgkeep.api.errors import NotLoggedIn
 from pgkeep.api.sessions import Caller
 from pgkeep.api.users import User
 from pgkeep.errors import PgkeepError
 from pgkeep.web import words
+from pgkeep.web.beside import Found, beside
 
 if TYPE_CHECKING:
     from pgkeep.api.parts import Parts
     from pgkeep.service.board import Board
     from pgkeep.service.jobs.job import Job
 
-Found = TypeVar("Found")
+_LONG_S: Final = 5.0  # from when on it is said that something takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,12 @@ class Visit:
 
     def is_current(self) -> bool:
         """Tell whether the log-in still lasts; a page stays open longer than that."""
+        return self.parts.is_current(self.caller)
+
+    def stay(self) -> None:
+        """Count waiting as being there: a log-in must not end before what was begun in it has."""
         if self.caller.session is not None:
-            return self.parts.sessions.is_current(self.caller.session)
-        return self.user.anonymous and not self.parts.users.users()
+            self.parts.sessions.use(self.caller.session)
 
     def start(self, words_: Sequence[str], confirm: str = "", cluster: str = "") -> "Job | None":
         """Have a command run as a job; say why not, and return None, where it is refused."""
@@ -60,8 +65,13 @@ class Visit:
     def check_log_in(self) -> None:
         """Raise NotLoggedIn when the log-in is over."""
         if not self.is_current():
-            ui.navigate.to("/login")
+            self.log_in_again()
             raise NotLoggedIn("do this", "the log-in is over", "log in again")
+
+    def log_in_again(self) -> None:
+        """Go to the log-in, and from there back to where this is."""
+        here = f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+        ui.navigate.to(f"/login?next={quote(here, safe='')}")
 
     def live(self, seconds: float, refresh: Callable[[], object]) -> ui.timer:
         """Call `refresh` now and then while the page is open and the log-in lasts."""
@@ -69,14 +79,18 @@ class Visit:
         def again() -> object:
             if not self.is_current():
                 timer.deactivate()
-                ui.navigate.to("/login")
+                self.log_in_again()
                 return None
             return refresh()
 
         timer = ui.timer(seconds, again, immediate=False)
         return timer
 
-    async def load(
+    async def read(self, read: Callable[[], Found]) -> Found:
+        """Read from a repository beside the event loop. Raise what `read` raises, TooBusy."""
+        return await beside(self.parts.readers, read)
+
+    def load(
         self, read: Callable[[], Found], show: Callable[[Found], Awaitable[None] | None]
     ) -> None:
         """Read from a repository beside the event loop, and show what is found, or why not."""
@@ -84,18 +98,19 @@ class Visit:
 
         async def fill() -> None:
             with place:
-                waiting = ui.row().classes("pk-row")
-                with waiting:
-                    ui.spinner(size="20px")
-                    ui.label("Reading…").classes("pk-muted")
-            found: Any = await run.io_bound(_tried, read)
+                waiting("Reading…")
+            try:
+                found = await self.read(read)
+            except PgkeepError as error:
+                if not place.is_deleted:
+                    place.clear()
+                    with place:
+                        notice(error)
+                return
             if place.is_deleted:
                 return
             place.clear()
             with place:
-                if isinstance(found, PgkeepError):
-                    notice(found)
-                    return
                 shown = show(found)
                 if isinstance(shown, Awaitable):
                     await shown
@@ -105,17 +120,25 @@ class Visit:
     # Times as this viewer reads them
 
     def short(self, moment: datetime | None) -> str:
-        return words.short(moment, self.zone)
+        return words.short(moment, self.zone, self.board.now())
 
     def long(self, moment: datetime | None) -> str:
         return words.long(moment, self.zone)
 
 
-def _tried(read: Callable[[], Found]) -> Any:
-    try:
-        return read()
-    except PgkeepError as error:
-        return error
+def waiting(text: str) -> None:
+    """Show that something is being read, and after a while what may be the reason."""
+    with ui.row().classes("pk-row").props('role="status"'):
+        ui.spinner(size="20px")
+        label = ui.label(text).classes("pk-muted pk-wrap")
+
+    def tell() -> None:
+        label.set_text(
+            f"{text} The repository is slow or does not answer; it may take minutes until that is "
+            "certain. Overview, Jobs and Settings do without it."
+        )
+
+    ui.timer(_LONG_S, tell, once=True)
 
 
 def say(error: PgkeepError) -> None:
@@ -126,14 +149,13 @@ def say(error: PgkeepError) -> None:
 
 def sentence(error: PgkeepError) -> str:
     """Return an error as people read it."""
-    said = str(error)
-    return f"{said[:1].upper()}{said[1:]}. {error.hint}" if error.hint else said
+    said = words.capital(str(error))
+    return f"{said}; {error.hint}" if error.hint else said
 
 
 def notice(error: PgkeepError) -> None:
     """Show an error in its place on the page."""
     with ui.element("div").classes("pk-notice bad").props('role="alert"'):
-        said = str(error)
-        ui.label(f"{said[:1].upper()}{said[1:]}").classes("pk-strong pk-wrap")
+        ui.label(words.capital(str(error))).classes("pk-strong pk-wrap")
         if error.hint:
             ui.label(error.hint).classes("pk-wrap")

@@ -1,12 +1,13 @@
 """Times, ages and sizes as the page says them. Pure."""
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgkeep.units import format_duration, format_size
 
 NOTHING = "–"  # noqa: RUF001 - a dash stands for "none" in tables
+_HALF_A_YEAR = timedelta(days=182)  # from when on a date without its year could be another
 
 
 def zone_of(cookie: str) -> tzinfo:
@@ -17,12 +18,16 @@ def zone_of(cookie: str) -> tzinfo:
         return UTC
 
 
-def short(moment: datetime | None, zone: tzinfo) -> str:
-    """'28 Nov 14:02:31': for tables; what stands beside or in its title has the year and UTC."""
+def short(moment: datetime | None, zone: tzinfo, now: datetime) -> str:
+    """'28 Nov 14:02:31': for tables; what stands beside or in its title has the year and UTC.
+
+    What is long ago or far ahead has its year in place of the seconds: '28 Nov 2025 14:02'.
+    """
     if moment is None:
         return NOTHING
     here = moment.astimezone(zone)
-    return f"{here.day} {here:%b %H:%M:%S}"
+    form = "%b %H:%M:%S" if abs(moment - now) < _HALF_A_YEAR else "%b %Y %H:%M"
+    return f"{here.day} {here.strftime(form)}"
 
 
 def long(moment: datetime | None, zone: tzinfo) -> str:
@@ -72,6 +77,18 @@ def counted(count: int, noun: str) -> str:
 def capital(text: str) -> str:
     """Return a sentence with its first letter large."""
     return f"{text[:1].upper()}{text[1:]}"
+
+
+def is_command(text: str) -> bool:
+    """Tell whether what is to be done can be typed as it stands, or is a sentence for people."""
+    return text.startswith("pgkeep ") and not any(sign in text for sign in (", ", "; ", ": "))
+
+
+def for_cluster(command: str, cluster: str) -> str:
+    """Return a command with the cluster that it is about, where the config has several."""
+    if not cluster or "--cluster" in command.split():
+        return command
+    return command.replace("pgkeep ", f"pgkeep --cluster {cluster} ", 1)
 
 
 def target_time(moment: datetime) -> str:

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from pgkeep.server.scratch import ScratchCluster
 from support.browsing import PASSWORD, PATIENCE_MS, Kept, Visitor
+from support.wait import wait_for
 
 Visit = Callable[[], Visitor]
 expect.set_options(timeout=PATIENCE_MS)
@@ -82,6 +83,7 @@ def test_a_click_on_the_timeline_becomes_a_restore_that_holds(
     visitor.shoot("timeline")
     _restore(page, visitor, new_folder)
     with ScratchCluster.over(kept.pg.binaries, new_folder) as restored:
+        wait_for(lambda: not restored.value("SELECT pg_is_in_recovery()"), 60, "promotion")
         assert restored.sql("SELECT id FROM words ORDER BY id") == [(1,), (2,)]
 
 
@@ -154,6 +156,34 @@ def test_a_sandbox_is_opened_and_says_how_to_look_into_it(visit: Visit, kept: Ke
         visitor.shoot("sandbox")
     finally:
         kept.run("undo", "sandbox", "--stop").ok()
+
+
+def test_a_job_that_runs_is_there_again_after_a_reload(visit: Visit, kept: Kept) -> None:
+    visitor = visit()
+    with kept.pg.connect() as holder:
+        holder.execute("BEGIN; LOCK TABLE words IN ACCESS EXCLUSIVE MODE")  # a dump waits for it
+        waits = ("dump", "create", "--database", "postgres", "--lock-wait", "1h")
+        kept.run("jobs", "run", "--", *waits).ok()
+        page = visitor.arrive("operator", "/backups?cluster=main", "Backups")
+        job = page.get_by_role("group", name="Job").filter(has_text="dump create")
+        expect(job).to_contain_text("running")
+        page.reload()
+        expect(job).to_contain_text("running")
+        job.get_by_role("button", name="Cancel").click()
+        expect(job).to_contain_text("cancelled")
+        expect(job.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_a_log_in_that_ended_elsewhere_leads_back_to_the_page(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.arrive("viewer", "/jobs?cluster=main", "Jobs")
+    other = visitor.context.new_page()
+    other.goto(visitor.kept.address)
+    other.get_by_role("button", name="Account").click()
+    other.get_by_text("Log out").click()
+    expect(page).to_have_url(re.compile(r"/login\?next=%2Fjobs"))
+    visitor.log_in("viewer")
+    expect(page).to_have_url(re.compile(r"/jobs\?cluster=main$"))
 
 
 def test_a_job_is_listed_with_its_command_and_log(visit: Visit, kept: Kept) -> None:

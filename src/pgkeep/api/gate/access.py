@@ -6,6 +6,7 @@ Plain ASGI: it guards websockets as well, and nothing runs behind it that it did
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
+from urllib.parse import quote
 
 from pgkeep.api.errors import CrossSite, NotLoggedIn, TooLarge, WrongHost
 from pgkeep.api.gate import answers
@@ -30,8 +31,11 @@ SECURE_COOKIE: Final = "__Host-pgkeep"  # browsers take it from this very host a
 _API_BYTES: Final = 64 << 10  # of a body: a command line with its values is less than 4 KiB
 _PAGE_BYTES: Final = 1 << 20
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+LOG_IN_PAGE: Final = "/login"
+# All that answers nobody. The page's framework is not among it: it keeps much for who opens a page.
+_OPEN: Final = frozenset({"/healthz", LOG_IN_PAGE, "/favicon.ico"})
+_OPEN_BELOW: Final = "/assets/"
 _LOG_IN: Final = ("POST", "/api/session")
-_OPEN: Final = frozenset({_LOG_IN, ("GET", "/healthz"), ("HEAD", "/healthz")})
 NOBODYS: Final = User("anybody on this host", Role.VIEWER, anonymous=True)
 
 
@@ -57,6 +61,9 @@ class Access:
             set_caller(scope, caller)
             self._check(request, caller)
         except PgkeepError as error:
+            if isinstance(error, NotLoggedIn) and request.is_for_a_reader:
+                await _lead_to_log_in(scope, send, tls=request.is_tls)
+                return
             await _refuse(scope, send, error, tls=request.is_tls)
             return
         limit = _API_BYTES if request.is_api else _PAGE_BYTES
@@ -86,11 +93,13 @@ class Access:
         if acts and not same_site:
             why = "it comes from another site's page"
             raise CrossSite("do this", why, "a proxy must pass on the Host header as it came")
-        if not request.is_api or (request.method, request.path) in _OPEN:
+        if request.is_open:
             return
         if caller.user is None:
             hint = "log in: POST /api/session; or send Authorization: Bearer TOKEN"
             raise NotLoggedIn(f"answer {request.path[:200]}", "nobody is logged in", hint)
+        if not request.is_api:
+            return
         given = request.header(CSRF_HEADER) or ""
         if acts and caller.session is not None and not same(given, caller.session.csrf):
             why = f"the header {CSRF_HEADER} is missing or not this session's"
@@ -121,6 +130,20 @@ class _Request:
     @property
     def is_api(self) -> bool:
         return self.path in (API, "/metrics", "/healthz") or self.path.startswith(f"{API}/")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is answered to nobody."""
+        if (self.method, self.path) == _LOG_IN:
+            return True
+        is_public = self.path in _OPEN or self.path.startswith(_OPEN_BELOW)
+        return is_public and self.method in ("GET", "HEAD") and not self.is_websocket
+
+    @property
+    def is_for_a_reader(self) -> bool:
+        """Whether a browser wants a page to show, and not a program an answer."""
+        wants_page = "text/html" in (self.header("accept") or "")
+        return self.method == "GET" and not self.is_websocket and not self.is_api and wants_page
 
     @property
     def is_forwarded(self) -> bool:
@@ -175,6 +198,15 @@ class _Guard:
 def cookie_name(*, secure: bool) -> str:
     """Return the name of the session's cookie."""
     return SECURE_COOKIE if secure else COOKIE
+
+
+async def _lead_to_log_in(scope: Scope, send: Send, *, tls: bool) -> None:
+    """Send a browser to the log-in page, which knows where to go on from there."""
+    query = scope["query_string"].decode("latin-1")
+    wanted = quote(f"{scope['path']}?{query}" if query else scope["path"], safe="")
+    headers = guarded([(b"location", f"{LOG_IN_PAGE}?next={wanted}".encode())], api=True, tls=tls)
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _refuse(scope: Scope, send: Send, error: PgkeepError, *, tls: bool) -> None:

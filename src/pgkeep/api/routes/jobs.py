@@ -84,6 +84,7 @@ class Undo(Moment):
 @router.get("/jobs", **needs("look"))
 def jobs(
     shared: Shared,
+    who: Who,
     cluster: Annotated[str | None, Query(max_length=63)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[dict[str, Any]]:
@@ -91,7 +92,8 @@ def jobs(
 
     What one reported is in GET /api/jobs/{id}.
     """
-    return [run.listed() for run in shared.board.jobs(cluster, limit)]
+    runs = shared.board.jobs(cluster, limit)
+    return [shared.acting.seen(who, run).listed() for run in runs]
 
 
 @router.get("/jobs/upcoming", **needs("look"))

@@ -46,6 +46,7 @@ KINDS: Final = (
     Kind("undo-sandbox", ("undo", "sandbox")),
     Kind("alert-test", ("alert", "test")),
 )
+_UNDOES: Final = frozenset({"undo-table", "undo-rows", "undo-database", "undo-sandbox"})
 # Said by the service itself, for every job.
 _ITS_OWN: Final = ("--config", "--cluster", "--json", "--verbose", "-v", "--quiet", "-q")
 
@@ -65,6 +66,13 @@ def kind_of(words: Sequence[str]) -> Kind:
             why = f"{name!r} is for the service to say"
             raise NotAJob(f"run {kind.name}", why, "leave it out")
     return kind
+
+
+def shows_rows(job: Job) -> bool:
+    """Tell whether a job's report, log and error may hold rows: for whoever may bring rows back."""
+    # A dump's restore tells which row the server refused; its preview reads none.
+    loads = job.kind == "dump-restore" and "--dry-run" not in job.words
+    return loads or job.kind in _UNDOES
 
 
 def in_the_way(job: Job, running: Iterable[Job]) -> Job | None:

@@ -82,6 +82,7 @@ class Ledger:
     def _open_sound(self) -> sqlite3.Connection:
         """Open the file, or a new one in place of one that is damaged."""
         try:
+            _make_private(self._path)
             return self._open(self._path)
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
@@ -278,6 +279,15 @@ def _is_damage(error: sqlite3.Error) -> bool:
     """Tell damage from a full disk, a file of another user, a lock: those may pass."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # without its extension
     return isinstance(error, _Damaged) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _make_private(path: Path) -> None:
+    """Have a file there that others cannot read, for reports hold rows; SQLite's own follow it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
 
 
 def _demand_sound(connection: sqlite3.Connection) -> None:

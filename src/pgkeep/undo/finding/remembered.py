@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from pgkeep import config_file
@@ -60,6 +61,13 @@ class Remembered:
             raise NoSuchEvent(what, "the last find found none, or there was none")
         why = f"the last find numbered its events 1 to {max(events)}"
         raise NoSuchEvent(what, why, "look again: pgkeep undo find")
+
+    def searched_at(self) -> datetime | None:
+        """Return when the last find ended; None if there was none."""
+        try:
+            return datetime.fromtimestamp(os.stat(self.path).st_mtime, UTC)
+        except OSError:
+            return None
 
     def events(self) -> list[Event]:
         """Return what the last find found; nothing if there was none. Raise CannotUndo."""

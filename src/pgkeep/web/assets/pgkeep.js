@@ -32,11 +32,18 @@
     }
   };
   const logIn = async (name, password) => {
-    const answer = await fetch("/api/session", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ name, password }),
-    });
+    let answer;
+    try {
+      answer = await fetch("/api/session", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ name, password }),
+        signal: AbortSignal.timeout(30000),
+      });
+    } catch (error) {
+      const late = error.name === "TimeoutError";
+      return late ? "the service has not answered in time: try again" : "the service does not answer";
+    }
     if (answer.ok) return "";
     try {
       const said = await answer.json();
@@ -45,9 +52,29 @@
       return `the service answered with status ${answer.status}`;
     }
   };
-  window.pgkeep = { toggle, copy, logIn, apply };
+  const offerLogIn = () => {
+    const form = document.querySelector("form[data-next]");
+    if (!form) return;
+    const button = form.querySelector("button"), trouble = form.querySelector("[role=alert]");
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      const said = await logIn(form.elements.user.value, form.elements.password.value);
+      button.disabled = false;
+      if (!said) {
+        location.replace(form.dataset.next);
+        return;
+      }
+      trouble.textContent = said[0].toUpperCase() + said.slice(1);
+      trouble.hidden = false;
+      form.elements.password.value = "";
+      form.elements.password.focus();
+    });
+  };
+  window.pgkeep = { toggle, copy, apply };
   system.addEventListener("change", apply);
   addEventListener("storage", apply);
   apply();
+  addEventListener("DOMContentLoaded", offerLogIn);
   addEventListener("load", apply);  // the framework has set its own idea by then
 })();

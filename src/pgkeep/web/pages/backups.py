@@ -1,6 +1,6 @@
 """Backups and dumps: what there is, how far it is proven, and what is done about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from nicegui import ui
@@ -11,14 +11,12 @@ from pgkeep.service.jobs.job import JobRun, JobState
 from pgkeep.units import format_size
 from pgkeep.web import pieces, reading
 from pgkeep.web.dialogs import Act, Dialog, offer
-from pgkeep.web.following import Following, Work, outcome
+from pgkeep.web.following import Ended, Following, Work, outcome
 from pgkeep.web.reading import DumpInside
 from pgkeep.web.rows import backups as rows
 from pgkeep.web.rows.backups import Found, Row
 from pgkeep.web.site import Site
 from pgkeep.web.visit import Visit
-
-_MOST: Final = 500  # rows
 
 
 def register(site: Site) -> None:
@@ -37,47 +35,44 @@ class _Backups:
         self._work = Work(visit)
         self._list = ui.element("div").classes("pk-stack")
         self._refresh()
+        self._work.take_up({kind: self._over(ended) for kind, ended in _ENDED.items()})
 
     def _button(self, title: str, act: str, show: Callable[[], None], look: str) -> None:
         if self._visit.may(act):
-            ui.button(title, on_click=show).props("unelevated").classes(look)
+            pieces.starter(title, show, look)
 
     def _refresh(self) -> None:
-        visit = self._visit
+        visit, board = self._visit, self._visit.board
         self._list.clear()
-
-        async def fill() -> None:
-            with self._list:
-                await visit.load(
-                    lambda: reading.backups_of(visit.board.app(visit.cluster), visit.board.now()),
-                    self._show,
-                )
-
-        ui.timer(0, fill, once=True)
+        with self._list:
+            visit.load(
+                lambda: reading.backups_of(board.app(visit.cluster), board.now()), self._show
+            )
 
     def _show(self, found: Found) -> None:
         made = rows.rows(found)
+        said = f"As they were at {self._visit.short(found.now)}."
+        ui.label(said).classes("pk-muted pk-small")
         for noun, title in (("backup", "Backups"), ("dump", "Dumps")):
             own = [row for row in made if row.noun == noun]
             pieces.heading(f"{title}, the newest first")
             with ui.element("section").classes("pk-card pk-clusters") as section:
                 section.props(f'aria-label="{title}"')
-                for row in own[:_MOST]:
-                    self._row(row)
-                if len(own) > _MOST:
-                    ui.label(f"and {len(own) - _MOST} older").classes("pk-muted pk-inset")
+                pieces.portions(own, self._row)
                 if not own:
                     ui.label("There is none yet.").classes("pk-muted pk-inset")
 
     def _row(self, row: Row) -> None:
         with ui.element("div").classes("pk-backup"):
             with ui.row().classes("pk-row"):
-                pieces.moment(self._visit, row.at)
+                if row.at is not None:
+                    pieces.moment(self._visit, row.at)
                 ui.label(row.title).classes("pk-strong pk-wrap")
                 ui.label(row.id).classes("pk-mono pk-muted")
                 for state in row.states:
                     pieces.badge(state.word, state.kind).tooltip(state.says)
-            ui.label(row.words).classes("pk-muted pk-small pk-wrap")
+            if row.words:
+                ui.label(row.words).classes("pk-muted pk-small pk-wrap")
             troubles = [one for one in row.states if one.kind in ("bad", "warn") and one.says]
             for state in troubles:
                 ui.label(f"{state.word}: {state.says}").classes(f"pk-{state.kind} pk-small pk-wrap")
@@ -88,8 +83,8 @@ class _Backups:
         def act(title: str, needed: str, show: Callable[[Row], None]) -> None:
             if not self._visit.may(needed):
                 return
-            button = ui.button(title, on_click=lambda: show(row)).classes("pk-plain")
-            button.props('unelevated dense padding="1px 9px"')
+            button = pieces.starter(title, lambda: show(row), "pk-plain")
+            button.props('dense padding="1px 9px"')
             button.props["aria-label"] = f"{title} {row.id}"
 
         if row.noun == "dump" and row.at is not None:
@@ -107,14 +102,17 @@ class _Backups:
         offer(self._visit, dialog, act)
         dialog.open()
 
-    def _follow(self, ended: Callable[[JobRun], object] = outcome) -> Callable[..., None]:
+    def _follow(self, ended: Ended = outcome) -> Callable[..., None]:
         """Return what shows a job that was started, and the list anew when it is over."""
 
+        return lambda job: self._work.follow(job, self._over(ended))
+
+    def _over(self, ended: Ended) -> Ended:
         def over(run: JobRun) -> None:
             ended(run)
             self._refresh()
 
-        return lambda job: self._work.follow(job, over)
+        return over
 
     def _back_up(self) -> None:
         with self._work.place, Dialog("Back up now") as dialog:
@@ -192,16 +190,9 @@ class _Backups:
     def _inside(self, row: Row) -> None:
         visit = self._visit
         with self._work.place, Dialog(f"Dump {row.id}", width=760) as dialog:
-
-            async def fill() -> None:
-                with dialog.body:
-                    app = visit.board.app(visit.cluster)
-                    await visit.load(lambda: reading.inside_dump(app, row.id), _show_inside)
-
-            ui.timer(0, fill, once=True)
-        with dialog.body:
-            close = ui.button("Close", on_click=dialog.box.close).props("unelevated")
-            close.classes("pk-plain").style("align-self: flex-end; order: 9")
+            visit.load(
+                lambda: reading.inside_dump(visit.board.app(visit.cluster), row.id), _show_inside
+            )
         dialog.open()
 
     def _delete(self, row: Row) -> None:
@@ -242,6 +233,13 @@ def _show_drill(run: JobRun) -> None:
     pieces.badge(f"drill {found.status.value}", kinds[found.status])
     pieces.facts(found.facts)
     pieces.table(("Check", "Result", "What was seen"), found.checks)
+
+
+# Of jobs that run already, and which lists become others by them.
+_ENDED: Final[Mapping[str, Ended]] = {
+    **dict.fromkeys(("backup", "dump", "verify", "expire", "pin"), outcome),
+    "drill": _show_drill,
+}
 
 
 def _show_inside(inside: DumpInside) -> None:

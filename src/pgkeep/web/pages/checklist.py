@@ -35,17 +35,13 @@ class _Checklist:
         self._work = Work(visit)
         self._place = ui.element("div").classes("pk-stack")
         self._refresh()
+        self._work.take_up({"checklist": self._over})
 
     def _refresh(self) -> None:
-        visit = self._visit
+        visit, board = self._visit, self._visit.board
         self._place.clear()
-
-        async def fill() -> None:
-            with self._place:
-                app = visit.board.app(visit.cluster)
-                await visit.load(lambda: checklist(app, visit.board.now()), self._show)
-
-        ui.timer(0, fill, once=True)
+        with self._place:
+            visit.load(lambda: checklist(board.app(visit.cluster), board.now()), self._show)
 
     def _show(self, found: Checklist) -> None:
         with ui.row().classes("pk-row"):
@@ -56,8 +52,7 @@ class _Checklist:
             ui.label(f"Looked at {self._visit.short(found.looked_at)}").classes("pk-muted")
             ui.space()
             if self._visit.may("check"):
-                button = ui.button("Put it on record…", on_click=self._record)
-                button.props("unelevated").classes("pk-plain")
+                pieces.starter("Put it on record…", self._record, "pk-plain")
         with ui.element("section").classes("pk-card pk-clusters") as section:
             section.props('aria-label="Checklist"')
             # What wants action comes first; within that the order is the checklist's own.
@@ -79,7 +74,7 @@ class _Checklist:
                 done.append(("Due again", self._visit.long(row.next_due)))
             pieces.facts(done)
             if row.todo:
-                pieces.command(row.todo)
+                pieces.todo(self._visit, row.todo, self._visit.cluster)
 
     def _record(self) -> None:
         with self._work.place, Dialog("Put it on record") as dialog:

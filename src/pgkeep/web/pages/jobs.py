@@ -12,7 +12,7 @@ from pgkeep.web.site import Site, address
 from pgkeep.web.visit import Visit, notice
 
 _REFRESH_S: Final = 3.0
-_MOST: Final = 100
+_MOST: Final = 100  # jobs at first, and more when asked
 _UPCOMING: Final = 10
 
 
@@ -26,6 +26,7 @@ class _Jobs:
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
         self._shown: object = None
+        self._most = _MOST
         chosen = visit.query.get("job", "")
         if chosen:
             self._show_one(chosen)
@@ -48,7 +49,8 @@ class _Jobs:
 
     def _refresh(self) -> None:
         board, cluster = self._visit.board, self._visit.cluster
-        runs = board.jobs(cluster or None, _MOST)
+        acting, caller = self._visit.parts.acting, self._visit.caller
+        runs = [acting.seen(caller, run) for run in board.jobs(cluster or None, self._most + 1)]
         upcoming = board.upcoming(cluster or None)[:_UPCOMING]
         shown = ([(run.job.id, run.state) for run in runs], upcoming and upcoming[0].due_at)
         if shown == self._shown:
@@ -56,8 +58,12 @@ class _Jobs:
         self._shown = shown
         self._list.clear()
         with self._list:
-            for run in runs:
+            for run in runs[: self._most]:
                 self._row(run)
+            if len(runs) > self._most:
+                with ui.element("div").classes("pk-inset"):
+                    button = ui.button("Show older ones", on_click=self._more).classes("pk-plain")
+                    button.props('unelevated dense padding="2px 10px"')
             if not runs:
                 _nothing("No job has run yet.")
         self._next.clear()
@@ -66,6 +72,10 @@ class _Jobs:
                 self._due(job)
             if not upcoming:
                 _nothing("Nothing is scheduled: [clusters.NAME.schedule] says what and when.")
+
+    def _more(self) -> None:
+        self._most += _MOST
+        self._refresh()
 
     def _row(self, run: JobRun) -> None:
         job = run.job

@@ -1,58 +1,61 @@
-"""The log-in page. The browser asks /api/session itself, so that the cookie is the answer's."""
+"""The log-in page: plain HTML, for nothing of the page's framework runs for nobody.
 
-import json
+The browser asks /api/session itself (assets/pgkeep.js), so that the cookie is the answer's.
+"""
+
+from html import escape
 from typing import Final
 
 from fastapi import Request
-from nicegui import ui
+from fastapi.responses import HTMLResponse
+from nicegui import app as framework
 
-from pgkeep.web.frame import plain_head
-from pgkeep.web.site import LOG_IN, Site
+from pgkeep import __version__
+from pgkeep.api.gate.access import LOG_IN_PAGE
+from pgkeep.web.site import Site
 
-_SLOW_S: Final = 20.0  # of a log-in: the service checks few passwords at a time
+_FIRST_USER: Final = """
+<p>There are no users yet. Make the first one on this host:</p>
+<div class="pk-command"><code>pgkeep user add NAME --role admin</code></div>"""
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Log in · pgkeep</title>
+<link rel="icon" href="/favicon.ico">
+<link rel="stylesheet" href="/assets/pgkeep.css?v={version}">
+<script src="/assets/pgkeep.js?v={version}"></script>
+</head>
+<body>
+<main class="pk-login">
+<form class="pk-card" method="post" aria-label="Log in" data-next="{way_on}">
+<h1 class="pk-brand">pgkeep</h1>{first_user}
+<noscript>This page needs JavaScript.</noscript>
+<label>User <input name="user" autocomplete="username" maxlength="64" required autofocus></label>
+<label>Password <input name="password" type="password" autocomplete="current-password"
+  maxlength="1024" required></label>
+<p class="pk-bad pk-wrap" role="alert" hidden></p>
+<button type="submit">Log in</button>
+</form>
+</main>
+</body>
+</html>
+"""
 
 
 def register(site: Site) -> None:
-    def shown(request: Request) -> None:
-        plain_head()
-        _form(_way_on(request.query_params.get("next", "")), none=not site.parts.users.users())
-
-    ui.page(LOG_IN, title="Log in · pgkeep", dark=None)(shown)
+    @framework.get(LOG_IN_PAGE, include_in_schema=False)
+    def log_in(request: Request) -> HTMLResponse:
+        text = _PAGE.format(
+            version=__version__,
+            way_on=escape(_way_on(request.query_params.get("next", ""))),
+            first_user="" if site.parts.users.users() else _FIRST_USER,
+        )
+        return HTMLResponse(text, headers={"cache-control": "no-store"})
 
 
 def _way_on(wanted: str) -> str:
     """Return a place of this site to go on to: never another's, which a link could name."""
-    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\", LOG_IN))
+    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\", LOG_IN_PAGE))
     return wanted if is_ours and wanted.isprintable() else "/"
-
-
-def _form(way_on: str, *, none: bool) -> None:
-    with (
-        ui.element("main").classes("pk-login"),
-        ui.element("form").classes("pk-card").props('aria-label="Log in"') as form,
-    ):
-        ui.label("pgkeep").classes("pk-brand").props('role="heading" aria-level="1"')
-        if none:
-            ui.label("There are no users yet. Make the first one on this host:")
-            with ui.element("div").classes("pk-command"), ui.element("code"):
-                ui.label("pgkeep user add NAME --role admin")
-        name = ui.input("User").props('outlined autocomplete="username" autofocus')
-        password = ui.input("Password", password=True)
-        password.props('outlined autocomplete="current-password"')
-        trouble = ui.label("").classes("pk-bad pk-wrap").props('role="alert"')
-        trouble.set_visibility(False)
-        button = ui.button("Log in").props('type="submit" unelevated').classes("pk-primary")
-
-    async def log_in() -> None:
-        button.props("loading")
-        given = f"{json.dumps(name.value or '')}, {json.dumps(password.value or '')}"
-        said = await ui.run_javascript(f"return await pgkeep.logIn({given})", timeout=_SLOW_S)
-        button.props(remove="loading")
-        if not said:
-            ui.navigate.to(way_on)
-            return
-        trouble.set_text(str(said)[:1].upper() + str(said)[1:])
-        trouble.set_visibility(True)
-        password.set_value("")
-
-    form.on("submit.prevent", log_in)

@@ -8,8 +8,9 @@ from nicegui import ui
 from pgkeep.health.condition import Condition
 from pgkeep.health.health import Health, State
 from pgkeep.service.jobs.job import JobRun, JobState
-from pgkeep.web import pieces, sentences
-from pgkeep.web.site import Site, address
+from pgkeep.web import pieces
+from pgkeep.web.rows import sentences
+from pgkeep.web.site import NO_CLUSTER, Site, address
 from pgkeep.web.theme import STATES
 from pgkeep.web.visit import Visit
 from pgkeep.web.words import ago
@@ -86,7 +87,8 @@ class _Overview:
             for state, count in counts.items():
                 self._chip(state, count)
             if not counts:
-                ui.label("The first look at the clusters is under way.").classes("pk-muted")
+                first = "The first look at the clusters is under way."
+                ui.label(first if healths else NO_CLUSTER).classes("pk-muted")
 
     def _chip(self, state: State, count: int) -> None:
         kind, icon = STATES[state]
@@ -114,7 +116,7 @@ class _Overview:
             for one in found[:_MOST_TODO]:
                 if several and one.cluster:
                     _link(one.cluster)
-                pieces.condition(one)
+                pieces.condition(self._visit, one)
             if len(found) > _MOST_TODO:
                 more = f"and {len(found) - _MOST_TODO} more, in the clusters below"
                 ui.label(more).classes("pk-muted")

@@ -1,12 +1,16 @@
 """Settings: every option with its value and origin, and who may log in. Nothing is changed here."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 
 from nicegui import ui
 
 from pgkeep.api.users import Users
+from pgkeep.config.sections import ClusterConfig
 from pgkeep.config.shown import harmless
 from pgkeep.errors import PgkeepError
+from pgkeep.server.connecting import redacted
 from pgkeep.web import pieces
 from pgkeep.web.rows import options as rows
 from pgkeep.web.rows.options import OptionRow
@@ -21,7 +25,7 @@ def register(site: Site) -> None:
 def _settings(visit: Visit) -> None:
     loaded = visit.board.config
     text, why = _read(loaded.file)
-    found = rows.rows(loaded.config, loaded.table, text)
+    found = with_servers(rows.rows(loaded.config, loaded.table, text), loaded.config.clusters)
     with ui.element("section").classes("pk-card").props('aria-label="Config file"'):
         pieces.facts([("Config file", loaded.file), ("State", str(visit.board.state_directory))])
         ui.label(
@@ -37,6 +41,19 @@ def _settings(visit: Visit) -> None:
     for section, own in groupby(found, key=lambda row: row.section):
         _section(section, list(own), every)
     _users(visit.parts.users)
+
+
+def with_servers(
+    found: Iterable[OptionRow], clusters: Mapping[str, ClusterConfig]
+) -> Iterator[OptionRow]:
+    """Yield options with what connection strings say beside their secrets: host, port, user."""
+    known = {f"clusters.{name}": one.conninfo.reveal() for name, one in clusters.items()}
+    for row in found:
+        if row.name != "conninfo" or not known.get(row.section):
+            yield row
+            continue
+        shown = redacted(known[row.section])
+        yield replace(row, value=shown or "all from the environment and the service file")
 
 
 def _section(section: str, own: list[OptionRow], every: ui.switch) -> None:

@@ -18,11 +18,14 @@ def register(site: Site) -> None:
     site.page("/storage", "Storage", _storage)
 
 
-async def _storage(visit: Visit) -> None:
+def _storage(visit: Visit) -> None:
     _room(visit)
-    app, now = visit.board.app(visit.cluster), visit.board.now()
-    sizes = visit.board.ledger.sizes(visit.cluster, now - KEPT)
-    await visit.load(lambda: reading.storage_of(app, now, sizes), lambda found: _show(visit, found))
+    board, cluster, now = visit.board, visit.cluster, visit.board.now()
+    sizes = board.ledger.sizes(cluster, now - KEPT)
+    visit.load(
+        lambda: reading.storage_of(board.app(cluster), now, sizes),
+        lambda found: _show(visit, found),
+    )
 
 
 def _room(visit: Visit) -> None:
@@ -33,10 +36,10 @@ def _room(visit: Visit) -> None:
         if health is None:
             ui.label("The first look is under way.").classes("pk-muted")
             return
-        for one in health.repositories:
-            used = f"{format_size(one.bytes)} of this cluster, " if one.bytes is not None else ""
-            room = rows.full_words(one.free, one.full_at, visit.board.now())
-            pieces.facts([(harmless(one.name or one.address), used + room)])
+        pieces.facts(
+            (harmless(one.name or one.address), rows.room_words(one, visit.board.now()))
+            for one in health.repositories
+        )
         looked = f"By the look of {visit.long(health.looked_at)}."
         ui.label(looked).classes("pk-muted pk-small")
 

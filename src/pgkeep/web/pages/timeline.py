@@ -2,17 +2,18 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from nicegui import run, ui
+from nicegui import ui
 
 from pgkeep.api.rights import NEEDS
 from pgkeep.errors import PgkeepError
 from pgkeep.model.target import AtTime
 from pgkeep.units import format_duration, format_size
 from pgkeep.web import pieces
-from pgkeep.web.following import Work
+from pgkeep.web.following import Work, outcome
 from pgkeep.web.site import Site
 from pgkeep.web.timeline.asking import (
     Answer,
@@ -27,7 +28,7 @@ from pgkeep.web.timeline.dialogs import restore_dialog, sandbox_dialog
 from pgkeep.web.timeline.drawing import drawing
 from pgkeep.web.timeline.facts import Facts
 from pgkeep.web.timeline.reading import read
-from pgkeep.web.visit import Visit, notice
+from pgkeep.web.visit import Visit, notice, waiting
 from pgkeep.web.words import target_time
 
 _REFRESH_S: Final = 60.0
@@ -46,14 +47,9 @@ def register(site: Site) -> None:
     site.page("/timeline", "Timeline", _timeline)
 
 
-async def _timeline(visit: Visit) -> None:
-    if not visit.cluster:
-        ui.label("The config describes no cluster.").classes("pk-notice")
-        return
+def _timeline(visit: Visit) -> None:
     board, cluster = visit.board, visit.cluster
-    await visit.load(
-        lambda: read(board.app(cluster), board.now()), lambda facts: _show(visit, facts)
-    )
+    visit.load(lambda: read(board.app(cluster), board.now()), lambda facts: _show(visit, facts))
 
 
 def _show(visit: Visit, facts: Facts) -> None:
@@ -64,7 +60,7 @@ class _Timeline:
     """The page, once its facts are read."""
 
     def __init__(self, visit: Visit, facts: Facts) -> None:
-        self._visit = visit
+        self._visit, self._read_at = visit, facts.now
         with ui.element("section").classes("pk-card").props('aria-label="Timeline"'):
             self._toolbar()
             self._chart = Chart(drawing(facts, visit.zone), self._moment, self._mark)
@@ -77,6 +73,7 @@ class _Timeline:
         with ui.expansion("As text").classes("w-full").props("dense"):
             self._text = ui.element("div").classes("pk-stack")
         self._tell(facts)
+        self._work.take_up({"restore": outcome, "undo-sandbox": outcome})
         self._asked = 0
         visit.live(_REFRESH_S, self._again)
         wanted = visit.query.get("to", "")
@@ -112,29 +109,40 @@ class _Timeline:
             )
             self._input.on("keydown.enter", self._typed)
             self._before = ui.checkbox("just before it")
-            ui.button("Look up", on_click=self._typed).props("unelevated").classes("pk-primary")
+            pieces.starter("Look up", self._typed)
 
     def _tell(self, facts: Facts) -> None:
+        self._read_at = facts.now
         self._notes.clear()
         with self._notes:
             for note in facts.notes:
                 ui.label(note).classes("pk-muted pk-small pk-wrap")
             if not facts.lanes:
-                ui.label("Nothing can be restored yet: there is no backup.").classes(
-                    "pk-notice warn"
-                )
+                said = "Nothing can be restored yet: there is no backup."
+                ui.label(said).classes("pk-notice warn")
+                pieces.command(pieces.pgkeep_words(self._visit, ["backup"]))
         self._text.clear()
         with self._text:
             _as_text(self._visit, facts)
 
+    def _tell_old(self, error: PgkeepError) -> None:
+        if self._notes.is_deleted:
+            return
+        self._notes.clear()
+        with self._notes:
+            read_at = self._visit.short(self._read_at)
+            ui.label(f"This is as it was at {read_at}.").classes("pk-notice warn")
+            notice(error)
+
     async def _again(self) -> None:
         visit = self._visit
         try:
-            app = visit.board.app(visit.cluster)
-            facts = await run.io_bound(read, app, visit.board.now())
-        except PgkeepError:
-            return  # the overview tells what is wrong; what is drawn stays
-        if facts is not None:
+            board, cluster = visit.board, visit.cluster
+            facts = await visit.read(lambda: read(board.app(cluster), board.now()))
+        except PgkeepError as error:
+            self._tell_old(error)
+            return
+        if not self._text.is_deleted:
             self._chart.draw(drawing(facts, visit.zone))
             self._tell(facts)
 
@@ -156,23 +164,26 @@ class _Timeline:
     async def _look_up(self, at: int | None = None) -> None:
         visit = self._visit
         if not visit.is_current():
-            ui.navigate.to("/login")
+            visit.log_in_again()
             return
         self._asked += 1
         mine = self._asked
         wanted = Wanted(str(self._input.value or "").strip(), bool(self._before.value))
         self._chart.choose(at if at is not None else _moment_of(wanted.text, visit))
         self._answer.clear()
-        with self._answer, ui.row().classes("pk-row"):
-            ui.spinner(size="20px")
-            ui.label("Looking it up in the archived WAL…").classes("pk-muted")
-        app = visit.board.app(visit.cluster)
-        answer = await run.io_bound(ask, app, wanted, visit.zone, _directory(visit))
-        if mine != self._asked or answer is None:
-            return  # another moment was chosen meanwhile
+        with self._answer:
+            waiting("Looking it up in the archived WAL…")
+        directory, found = _directory(visit), Answer(wanted, wanted.text)
+        try:
+            board, cluster = visit.board, visit.cluster
+            found = await visit.read(lambda: ask(board.app(cluster), wanted, visit.zone, directory))
+        except PgkeepError as error:
+            found = replace(found, error=error)
+        if mine != self._asked or self._answer.is_deleted:
+            return  # another moment was chosen meanwhile, or the page is gone
         self._answer.clear()
         with self._answer:
-            self._show(answer)
+            self._show(found)
 
     def _show(self, answer: Answer) -> None:
         visit, plan = self._visit, answer.plan
@@ -209,8 +220,7 @@ class _Timeline:
             with self._work.place:
                 made(visit, answer, self._work.follow).open()
 
-        button = ui.button(title, on_click=show).props("unelevated")
-        button.classes("pk-primary" if act == "restore" else "pk-plain")
+        button = pieces.starter(title, show, "pk-primary" if act == "restore" else "pk-plain")
         if not visit.may(act):
             why_not = f"It takes role {NEEDS[act]}; you are {visit.user.role}."
         if why_not:

@@ -1,23 +1,21 @@
 """Undo: look for what was destroyed, see what would come back, and bring it back."""
 
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
 
 from nicegui import ui
 
 from pgkeep.api.rights import NEEDS
-from pgkeep.service.jobs.job import JobRun
+from pgkeep.service.jobs.job import Job, JobRun
 from pgkeep.undo.event import Event
 from pgkeep.undo.finding.remembered import Remembered
 from pgkeep.web import pieces
 from pgkeep.web.dialogs import Act, Dialog, offer
 from pgkeep.web.following import Work
 from pgkeep.web.rows import events as rows
-from pgkeep.web.rows.events import Ask, Lost, Way
+from pgkeep.web.rows.events import Ask, Lost, Preview, Way
 from pgkeep.web.site import Site, address
 from pgkeep.web.visit import Visit
-
-_MOST: Final = 200  # events that are listed; the command lists all
 
 
 def register(site: Site) -> None:
@@ -38,6 +36,8 @@ class _Undo:
         self._list.props('aria-label="What was destroyed"')
         self._chosen = ui.element("div").classes("pk-stack").props('aria-live="polite"')
         self._refresh()
+        returns = dict.fromkeys(("undo-table", "undo-rows", "undo-database"), _show_either)
+        self._finding.take_up({"undo-find": self._found, **returns})
 
     def _search(self) -> None:
         ui.label(
@@ -47,9 +47,9 @@ class _Undo:
         with ui.row().classes("pk-row top"):
             since = ui.input("Since", value="24h").props('outlined dense hint="2h, or a time"')
             table = ui.input("Only this table").props('outlined dense hint="app.public.users"')
-            least = ui.number("At least so many rows", min=1, format="%d").props("outlined dense")
-            button = ui.button("Look", on_click=lambda: self._look(words()))
-            button.props("unelevated").classes("pk-primary")
+            least = ui.number("At least so many rows", min=1, format="%d")
+            least.props('outlined dense hint="else 1,000, or half of a table"')
+            pieces.starter("Look", lambda: self._look(words()))
         shown = ui.element("div").classes("w-full")
 
         def words() -> tuple[str, ...]:
@@ -87,26 +87,22 @@ class _Undo:
         self._chosen.clear()
         self._list.clear()
 
-        def read() -> list[Event]:
-            app = visit.board.app(visit.cluster)
-            return Remembered.of(app.cluster_to_read).events()
+        def read() -> tuple[list[Event], datetime | None]:
+            found = Remembered.of(visit.board.app(visit.cluster).cluster_to_read)
+            return found.events(), found.searched_at()
 
-        async def fill() -> None:
-            with self._list:
-                await visit.load(read, self._show)
+        with self._list:
+            visit.load(read, self._show)
 
-        ui.timer(0, fill, once=True)
-
-    def _show(self, found: Sequence[Event]) -> None:
+    def _show(self, searched: tuple[Sequence[Event], datetime | None]) -> None:
+        found, at = searched
         newest = sorted(found, key=lambda event: event.commit_time, reverse=True)
-        for event in newest[:_MOST]:
-            self._row(event)
-        if len(newest) > _MOST:
-            said = f"and {len(newest) - _MOST} older: pgkeep undo find lists them"
-            ui.label(said).classes("pk-muted pk-inset")
+        pieces.portions(newest, self._row)
         if not found:
             said = "Nothing: no search has found anything. Look for accidents above."
-            ui.label(said).classes("pk-muted pk-inset")
+            ui.label(said).classes("pk-muted")
+        if at is not None:
+            ui.label(f"By the search of {self._visit.long(at)}.").classes("pk-muted pk-small")
 
     def _row(self, event: Event) -> None:
         with ui.element("div").classes("pk-cluster"):
@@ -132,6 +128,7 @@ class _Chosen:
     def __init__(self, visit: Visit, event: Event) -> None:
         self._visit, self._event = visit, event
         self._lost = {one.name: one for one in rows.lost_by(event)}
+        self._offers: list[tuple[ui.element, ui.button]] = []  # previews, and what takes them up
         with ui.element("section").classes("pk-card").props('aria-label="Chosen event"'):
             pieces.heading(f"{event.kind.words.capitalize()}: {event.relation}")
             pieces.facts(
@@ -167,8 +164,8 @@ class _Chosen:
         self._way.props('dense aria-label="How"')
         self._way.set_visibility(first.noun == "table")
         shown = ui.element("div").classes("w-full")
-        button = ui.button("Show what would come back", on_click=self._preview)
-        button.props("unelevated").classes("pk-primary").style("align-self: flex-start")
+        button = pieces.starter("Show what would come back", self._preview)
+        button.style("align-self: flex-start")
 
         def again() -> None:
             shown.clear()
@@ -211,18 +208,13 @@ class _Chosen:
         if run.report is None:
             return
         preview = rows.preview_of(run.report)
-        pieces.facts(preview.facts)
-        if preview.rows:
-            pieces.heading("The first rows" if ask.lost.noun == "table" else "The largest", 3)
-            pieces.table(preview.header, preview.rows)
-        if preview.steps:
-            pieces.heading("What will be done on the live server", 3)
-            pieces.steps(preview.steps)
-        if preview.in_vain and ask.lost.noun == "table":
-            ui.label("No row is missing: there is nothing to bring back.").classes("pk-notice")
+        with ui.element("div").classes("pk-stack") as shown:
+            _show(preview)
+        if preview.in_vain:
             return
-        button = ui.button("Bring it back…", on_click=lambda: self._ask_for_it(ask))
-        button.props("unelevated").classes("pk-primary").style("align-self: flex-start")
+        button = pieces.starter("Bring it back…", lambda: self._ask_for_it(ask))
+        button.style("align-self: flex-start")
+        self._offers.append((shown, button))
 
     def _ask_for_it(self, ask: Ask) -> None:
         with self._previews.place, Dialog("Bring it back") as dialog:
@@ -232,11 +224,49 @@ class _Chosen:
         act = Act(
             "Bring it back",
             lambda: rows.return_words(ask),
-            lambda job: self._previews.follow(job, _returned),
+            self._bring_back,
             confirm=True,
         )
         offer(self._visit, dialog, act)
         dialog.open()
+
+    def _bring_back(self, job: Job) -> None:
+        """Follow it; from now on no preview tells how things are."""
+        for _, button in self._offers:
+            button.disable()
+        self._previews.follow(job, self._over)
+
+    def _over(self, run: JobRun) -> None:
+        _returned(run)
+        if run.report is None:
+            return  # nothing has changed; another look offers it again
+        for shown, button in self._offers:
+            button.delete()
+            shown.clear()
+            with shown:
+                said = "This was seen before it was brought back, and holds no more: show it again."
+                ui.label(said).classes("pk-notice")
+        self._offers.clear()
+
+
+def _show(preview: Preview) -> None:
+    pieces.facts(preview.facts)
+    if preview.rows:
+        pieces.heading(preview.listed, 3)
+        pieces.table(preview.header, preview.rows)
+    if preview.steps:
+        pieces.heading("What will be done on the live server", 3)
+        pieces.steps(preview.steps)
+    if preview.in_vain:
+        ui.label("No row is missing: there is nothing to bring back.").classes("pk-notice")
+
+
+def _show_either(run: JobRun) -> None:
+    """Show what came of a job that was under way when the page was opened."""
+    if run.report is not None and "--dry-run" in run.job.words:
+        _show(rows.preview_of(run.report))
+    else:
+        _returned(run)
 
 
 def _returned(run: JobRun) -> None:

@@ -1,1 +1,1 @@
-"""What pages list, as plain rows."""
+"""What pages list, as plain rows and sentences."""

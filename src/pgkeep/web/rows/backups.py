@@ -90,7 +90,7 @@ def _dump(found: Found, dump: Dump) -> Row:
 def _unreadable(found: Found, id: str, why: str) -> Row:
     noun = "dump" if id.startswith("D") else "backup"
     states = (Shown("cannot be read", "bad", why), *_beside(found, id))
-    return Row(id, noun, None, f"{noun.capitalize()} {id}", why, states, _pinned(found, id))
+    return Row(id, noun, None, noun.capitalize(), "", states, _pinned(found, id))
 
 
 def _verified(found: Found, backup: Backup) -> tuple[Shown, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from pgkeep.undo.event import Event, EventKind, Hit
 from pgkeep.undo.meaning.names import in_sql
 from pgkeep.units import format_size
-from pgkeep.web.words import NOTHING
+from pgkeep.web.words import NOTHING, counted
 
 _STEPS: Final = 40
 _CELL: Final = 60  # characters of a value that are shown
@@ -136,6 +136,7 @@ class Preview:
     rows: tuple[tuple[str, ...], ...] = ()  # the first ones
     steps: tuple[str, ...] = ()  # on the live server
     in_vain: bool = False  # no row is missing
+    listed: str = "The first rows"
 
 
 def preview_of(report: Mapping[str, Any]) -> Preview:
@@ -148,7 +149,10 @@ def preview_of(report: Mapping[str, Any]) -> Preview:
     steps = [str(step["what"]) for step in plan.get("steps", ())]
     facts = (
         ("Table", f"{report['table']}, {report['moment']}"),
-        ("It had", f"{then['rows'] or 0:,} rows, {format_size(then['size'])} with indexes"),
+        (
+            "It had",
+            f"{counted(then['rows'] or 0, 'row')}, {format_size(then['size'])} with indexes",
+        ),
         ("Key", ", ".join(then["key"]) or "none: rows cannot be compared"),
         ("Now", _now(report.get("now") is not None, difference)),
         *(("Changed", _changed(row)) for row in (difference or {}).get("changed_sample", ())),
@@ -166,15 +170,15 @@ def preview_of(report: Mapping[str, Any]) -> Preview:
 
 def _of_database(report: Mapping[str, Any]) -> Preview:
     tables: Sequence[Mapping[str, Any]] = report["tables"]
-    rows = sum(table["rows"] for table in tables)
+    rows, size = sum(table["rows"] for table in tables), format_size(report["size"])
     facts = (
         ("Database", f"{report['database']}, {report['moment']}"),
-        ("It had", f"{len(tables):,} tables, {rows:,} rows, {format_size(report['size'])}"),
+        ("It had", f"{counted(len(tables), 'table')}, {counted(rows, 'row')}, {size}"),
         ("It comes back as", str(report["into"])),
     )
     largest = sorted(tables, key=lambda table: -table["rows"])[:20]
     listed = tuple((f"{t['schema']}.{t['name']}", f"{t['rows']:,}") for t in largest)
-    return Preview(facts, ("Table", "Rows"), listed)
+    return Preview(facts, ("Table", "Rows"), listed, listed="The largest")
 
 
 def _now(there: bool, difference: Mapping[str, Any] | None) -> str:
@@ -213,14 +217,15 @@ def returned(report: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     before = [("Restore point set before", str(point["name"]))] if point else []
     if "database" in report:
         rows = sum(table["rows"] for table in report["tables"])
-        said = f"{report['into']}: {len(report['tables']):,} tables with {rows:,} rows"
+        tables = counted(len(report["tables"]), "table")
+        said = f"{report['into']}: {tables} with {counted(rows, 'row')}"
         return (("Is back", said), *before)
     if not report.get("done"):
         return (("Nothing was changed", "no row is missing"),)
     plan = report.get("plan") or {}
     invalid = [f"{one['constraint']} ({one['violations']:,})" for one in report["not_valid"]]
     return (
-        ("Is back", f"{report['rows']:,} rows in {plan.get('into', report['table'])}"),
+        ("Is back", f"{counted(report['rows'], 'row')} in {plan.get('into', report['table'])}"),
         *before,
         *(
             [("Met a row that is there", f"{report['in_the_way']:,}")]

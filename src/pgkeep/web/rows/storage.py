@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pgkeep.costs.plan import RepositoryCost
 from pgkeep.health.forecast import Sample, Stored, growth_per_s, spans, weighed_growth_per_s
+from pgkeep.health.health import RepositoryRoom
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump
 from pgkeep.units import format_size
@@ -122,6 +123,12 @@ def growth_words(found: Curve) -> str:
     if found.per_day <= 0:
         return "nothing, of late"
     return f"{format_size(found.per_day)} a day"
+
+
+def room_words(room: RepositoryRoom, now: datetime) -> str:
+    """Return how much of a repository a cluster uses, and how much room there is."""
+    used = f"{format_size(room.bytes)} of this cluster, " if room.bytes is not None else ""
+    return used + full_words(room.free, room.full_at, now)
 
 
 def now_words(found: Curve) -> str:

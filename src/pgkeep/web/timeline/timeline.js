@@ -111,14 +111,15 @@ export default {
     choose(key) {
       const group = this.groups[key];
       if (group.length > 1 && this.to - this.from > SHORTEST * 2 &&
-          group.at(-1).at - group[0].at > (this.to - this.from) / 5000) {
+          group.at(-1).at - group[0].at > SHORTEST / 60) {  // closer, they lie apart
         const room = Math.max(SHORTEST, (group.at(-1).at - group[0].at) * 3);
         const middle = (group.at(-1).at + group[0].at) / 2;
         this.from = middle - room / 2; this.to = middle + room / 2;
         this.keep(); this.draw();
         return;
       }
-      const { at, target, before } = group.at(-1);
+      // Of accidents at one moment the first: what is before it is before them all.
+      const { at, target, before } = group.find((mark) => mark.before) ?? group.at(-1);
       this.$emit("mark", { at, target, before });
     },
     hover(x) {
@@ -132,10 +133,15 @@ export default {
       this.clock.setAttribute("x", near ? x - 6 : x + 6);
       this.clock.setAttribute("text-anchor", near ? "end" : "start");
     },
+    year(date) {  // is said where it is another
+      const now = new Date(this.drawing.now);
+      return date.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
+    },
     moment(ms) {
       const fine = this.to - this.from < 120000;
       const options = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
-        second: "2-digit", hourCycle: "h23", ...(fine ? { fractionalSecondDigits: 1 } : {}) };
+        second: "2-digit", hourCycle: "h23", ...(fine ? { fractionalSecondDigits: 1 } : {}),
+        ...this.year(new Date(ms)) };
       return new Date(ms).toLocaleString("en-GB", options);
     },
     show(title, words, x, y) {
@@ -306,7 +312,7 @@ export default {
       for (let at = Math.ceil((this.from - offset) / step) * step + offset; at < this.to; at += step) {
         const date = new Date(at), x = this.x(at);
         this.put("line", { x1: x, x2: x, y1: 32, y2: bottom, class: "tick" });
-        const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+        const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...this.year(date) });
         const time = date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit",
           hourCycle: "h23", ...(step < 60000 ? { second: "2-digit" } : {}) });
         const midnight = date.getHours() === 0 && date.getMinutes() === 0 && date.getSeconds() === 0;

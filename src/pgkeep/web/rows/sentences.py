@@ -13,18 +13,18 @@ def protection(health: Health, now: datetime, zone: tzinfo) -> str:
     """'protected to 28 Nov 14:02:31 (38 s ago), from 3 Nov 02:00:00'."""
     if health.protected_to is None:
         return "nothing can be restored yet"
-    to = f"protected to {short(health.protected_to, zone)} ({ago(health.protected_to, now)})"
+    to = f"protected to {short(health.protected_to, zone, now)} ({ago(health.protected_to, now)})"
     if health.protected_from is None:
         return to
-    return f"{to}, from {short(health.protected_from, zone)}"
+    return f"{to}, from {short(health.protected_from, zone, now)}"
 
 
-def proof(health: Health, zone: tzinfo) -> str:
+def proof(health: Health, now: datetime, zone: tzinfo) -> str:
     """'last proven 2 Nov 03:00:10 by drill in 4 min 10 s'."""
     proven = health.proven
     if proven is None:
         return "never proven by a drill"
-    when = short(proven.at, zone)
+    when = short(proven.at, zone, now)
     return f"last proven {when} by drill in {format_duration(proven.seconds)}"
 
 
@@ -32,7 +32,7 @@ def sentence(health: Health | None, now: datetime, zone: tzinfo) -> str:
     """Say all of a cluster in one line."""
     if health is None:
         return "the first look is under way"
-    return f"{protection(health, now, zone)}; {proof(health, zone)}"
+    return f"{protection(health, now, zone)}; {proof(health, now, zone)}"
 
 
 def worst_first(clusters: Sequence[str], healths: Sequence[Health | None]) -> list[str]:
