@@ -159,6 +159,8 @@ def test_without_what_the_page_needs_there_is_the_api_alone(tmp_path: Path) -> N
     try:
         service.start(env={"PYTHONPATH": str(tmp_path / "hidden")}, page=True)
         address = service.said.partition("/api and /metrics are at ")[2].split()[0]
+        browser = httpx.get(f"{address}/")
+        assert (browser.status_code, "install pgkeep[web]" in browser.text) == (404, True)
         assert "note: there is no page: install pgkeep[web] for it" in service.said
         assert httpx.get(f"{address}/api/clusters").json()[0]["name"] == "main"
     finally:

@@ -4,13 +4,13 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from pgkeep import __version__
 from pgkeep.api.errors import BadRequest
 from pgkeep.api.gate import answers
-from pgkeep.api.gate.access import Access
+from pgkeep.api.gate.access import LOG_IN_PAGE, Access
 from pgkeep.api.gate.headers import guarded
 from pgkeep.api.listening import Listening
 from pgkeep.api.parts import parts
@@ -59,6 +59,16 @@ def build_api(board: Board, users: Users, where: Listening | None = None) -> Fas
     _answer_errors(app)
     app.add_middleware(Access, users=users, sessions=shared.sessions, listening=shared.listening)
     return app
+
+
+def mount_no_page(app: FastAPI) -> None:
+    """Have an application that no page is mounted on say so to browsers."""
+
+    @app.get("/", include_in_schema=False)
+    @app.get(LOG_IN_PAGE, include_in_schema=False)
+    def none() -> PlainTextResponse:
+        said = "There is no page: install pgkeep[web] for it. /api and /metrics are here.\n"
+        return PlainTextResponse(said, 404)
 
 
 def _describe(app: FastAPI) -> None:

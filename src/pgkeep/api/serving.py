@@ -64,7 +64,7 @@ class HttpFace:
         """Listen, and return when requests are answered. Raise ListeningRefused."""
         from uvicorn import Config, Server
 
-        from pgkeep.api.build import build_api
+        from pgkeep.api.build import build_api, mount_no_page
         from pgkeep.api.gate.connections import Connection
 
         users = Users(str(self._board.state_directory))
@@ -78,6 +78,8 @@ class HttpFace:
         self._app = build_api(self._board, users, where)
         if self._mount is not None:
             self._mount(self._app, self._board, users)
+        else:
+            mount_no_page(self._app)
         bound = _bind(where)
         self.where = replace(where, port=where.port or bound.getsockname()[1])
         options: dict[str, Any] = where.uvicorn_options()
