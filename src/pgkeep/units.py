@@ -99,7 +99,12 @@ def format_amount(count: int, unit: str) -> str:
     """Return '1.5 GiB' of bytes, '1 file', '12,000 rows' of other units, which are plurals."""
     if unit == "bytes":
         return format_size(count)
-    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
+    return plural(count, unit.removesuffix("s"), unit)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return '1 backup', '1,204 files'."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def format_duration(seconds: float) -> str:

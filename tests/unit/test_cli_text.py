@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pgkeep.cli.text import Look, fields, not_before, plain, plural, safe, table, width
+from pgkeep.cli.text import Look, fields, not_before, plain, safe, table, width
 from pgkeep.config_reader import Secret
 from pgkeep.model.lsn import Lsn
 from pgkeep.model.segment import Segment
 from pgkeep.model.target import Action, parse_time
+from pgkeep.units import plural
 
 MOMENT = datetime(2026, 1, 15, 15, 47, 21, 500000, tzinfo=UTC)
 

@@ -104,11 +104,6 @@ def fields(pairs: Sequence[tuple[str, str]], indent: str = "") -> str:
     return "\n".join(f"{indent}{name:<{wide}}  {safe(value)}" for name, value in shown)
 
 
-def plural(count: int, one: str, many: str = "") -> str:
-    """Return '1 backup', '1,204 files'."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def plain(value: Any) -> Any:  # noqa: PLR0912 - one case per kind of value
     """Return a value as JSON has it: times as ISO 8601 in UTC, positions and segments by name."""
     match value:

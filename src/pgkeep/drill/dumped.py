@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pgkeep.drill.finding import Finding, counted, failed, passed, untested
+from pgkeep.drill.finding import Finding, failed, passed, untested
 from pgkeep.drill.looking.connecting import look
 from pgkeep.drill.looking.queries import Query, ask
 from pgkeep.drill.request import DrillRequest
@@ -31,7 +31,7 @@ from pgkeep.sandbox.place import check_directory, usual_directory
 from pgkeep.sandbox.request import SandboxTooSmall
 from pgkeep.server.binaries import find_binaries
 from pgkeep.server.scratch import ScratchCluster
-from pgkeep.units import MIB, format_size
+from pgkeep.units import MIB, format_size, plural
 from pgkeep.workers.pool import default_jobs
 
 _CHECKS: Final = (CheckKind.RESTORE, CheckKind.CONNECT, CheckKind.EXPECTED)
@@ -157,7 +157,7 @@ class _Job:
         )
         story.reached = f"as it was at {self.facts.taken_at:%Y-%m-%d %H:%M:%S} UTC"
         story.notes = tuple(note for one in self.done for note in one.notes)
-        many = f"{len(self.done)} of {counted(len(self.facts.databases), 'database')}"
+        many = f"{len(self.done)} of {plural(len(self.facts.databases), 'database')}"
         story.checks.note(CheckKind.RESTORE, self._restored(many, size), seconds)
         compared = sum(one.compared for one in self.done)
         if self.differs:
@@ -165,8 +165,8 @@ class _Job:
             story.checks.note(CheckKind.EXPECTED, failed(words, self.differs))
         elif self.done and not self.problems:
             words = (
-                f"{counted(compared, 'object')} and {counted(rows, 'row')} of "
-                f"{counted(tables, 'table')} are as the dump's inventory says"
+                f"{plural(compared, 'object')} and {plural(rows, 'row')} of "
+                f"{plural(tables, 'table')} are as the dump's inventory says"
             )
             story.checks.note(CheckKind.EXPECTED, passed(words))
 

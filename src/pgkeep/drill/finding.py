@@ -43,11 +43,6 @@ def untested(words: str, evidence: Iterable[str] = ()) -> Finding:
     return Finding(Status.NOT_TESTED, words, tuple(evidence))
 
 
-def counted(count: int, noun: str) -> str:
-    """Return '1 row', '2,000 rows'."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def judge(checks: Sequence[Check], essential: Set[CheckKind] = ESSENTIAL) -> Status:
     """Return what a drill comes to.
 

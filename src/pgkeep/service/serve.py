@@ -31,6 +31,7 @@ from pgkeep.service.planning import entries_of, kinds_of
 from pgkeep.service.systemd import Systemd
 from pgkeep.service.watching import Watch
 from pgkeep.service.weighing import Weighing
+from pgkeep.units import plural
 
 LOCK: Final = "service.lock"
 _LONGEST_S: Final = 10.0  # between two rounds: a clock that is set, a queue that stalls
@@ -139,10 +140,10 @@ class Service:
         self._bell.ring()
 
     def _ready(self) -> None:
-        clusters = self.board.clusters()
-        self._systemd.say("READY=1", f"STATUS=watching {len(clusters)} clusters")
+        clusters = plural(len(self.board.clusters()), "cluster")
+        self._systemd.say("READY=1", f"STATUS=watching {clusters}")
         count = sum(bool(entry.times) for entry in self._entries)
-        self._say(f"pgkeep serves: {len(clusters)} clusters, {count} schedules")
+        self._say(f"pgkeep serves: {clusters}, {plural(count, 'schedule')}")
 
     def _round(self) -> float:
         """Go on, whatever goes wrong: jobs that run must not end for it.

@@ -69,11 +69,6 @@ def size(count: int | None) -> str:
     return NOTHING if count is None else format_size(count)
 
 
-def counted(count: int, noun: str) -> str:
-    """'1 table', '1,204 tables'."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def capital(text: str) -> str:
     """Return a sentence with its first letter large."""
     return f"{text[:1].upper()}{text[1:]}"

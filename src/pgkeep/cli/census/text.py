@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from pgkeep.cli.text import Look, fields, plural, safe, table
+from pgkeep.cli.text import Look, fields, safe, table
 from pgkeep.model.census import Database, Relation
 from pgkeep.repository.census.codec import CensusFacts
 from pgkeep.repository.census.shelf import Listed
-from pgkeep.units import format_size
+from pgkeep.units import format_size, plural
 
 _SYSTEM: Final = ("pg_catalog", "pg_toast", "information_schema")
 _KINDS: Final = {

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from pgkeep.checklist.row import Checklist, Row, State
-from pgkeep.cli.text import Look, plural, safe
+from pgkeep.cli.text import Look, safe
+from pgkeep.units import plural
 
 _WIDE: Final = 80
 _COLUMN: Final = max(len(state.value) for state in State) + 2

@@ -8,10 +8,10 @@ from typing import Final
 
 from pgkeep.cli.drilling.text import headline, measured, verdict
 from pgkeep.cli.pages import write_whole
-from pgkeep.cli.text import Look, plural, safe
+from pgkeep.cli.text import Look, safe
 from pgkeep.repository.drills.report import Check, Report, Status
 from pgkeep.sandbox.request import SandboxFailed
-from pgkeep.units import format_duration
+from pgkeep.units import format_duration, plural
 
 _CLASSES: Final = {Status.PASSED: "good", Status.FAILED: "bad", Status.NOT_TESTED: "open"}
 _STYLE: Final = """

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pgkeep.cli.text import Look, fields, plain, plural, safe, table
+from pgkeep.cli.text import Look, fields, plain, safe, table
 from pgkeep.model.dump import noun_of
 from pgkeep.repository.drills.report import Check, Report, Status
 from pgkeep.repository.drills.storing import Drills
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 _INDENT: Final = "    "
 _SHOWN: Final = 4  # checks that a verdict names

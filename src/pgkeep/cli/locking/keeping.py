@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgkeep.cli.context import Context, error_facts, say_problem
-from pgkeep.cli.text import plural
 from pgkeep.errors import PgkeepError
 from pgkeep.repository.store.base import StoreFailed
+from pgkeep.units import plural
 
 if TYPE_CHECKING:
     from pgkeep.places import Place

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pgkeep.cli.context import error_facts
-from pgkeep.cli.text import Look, plural, safe, table
+from pgkeep.cli.text import Look, safe, table
 from pgkeep.repository.store.objectlock.tampering import Deed, Tampering
 from pgkeep.retention.locking.hidden import Hidden
 from pgkeep.retention.locking.report import LockReport
+from pgkeep.units import plural
 
 _SHOWN: Final = 20
 

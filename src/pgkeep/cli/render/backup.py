@@ -6,10 +6,10 @@ from typing import Any
 
 from pgkeep.backup.incremental.parent import NO_PARENT
 from pgkeep.backup.report import BackupReport
-from pgkeep.cli.text import Look, fields, not_before, plain, plural, safe, table
+from pgkeep.cli.text import Look, fields, not_before, plain, safe, table
 from pgkeep.model.backup import Backup
 from pgkeep.repository.manifest.facts import Facts, Reuse
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 
 def report(made: BackupReport, look: Look) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pgkeep.cli.text import Look, plural, safe, table
+from pgkeep.cli.text import Look, safe, table
 from pgkeep.replicate.report import CopyReport
 from pgkeep.repository.copies.make import Made
 from pgkeep.repository.copies.object_names import ObjectKind
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 _SHOWN: Final = 10  # lines of a list; --json has them all
 _NOUNS: Final = {

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pgkeep.cli.text import Look, fields, plural, safe, table
+from pgkeep.cli.text import Look, fields, safe, table
 from pgkeep.logical.create.report import DumpReport, database_facts
 from pgkeep.logical.diff import CountChange, Difference, ObjectChange
 from pgkeep.logical.largest import CountedTable
 from pgkeep.model.dump import Dump
 from pgkeep.repository.dumps import DumpCatalog
 from pgkeep.repository.manifest.dump_facts import DumpedDatabase, DumpFacts
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 LARGEST = 20  # tables that show lists
 _SHOWN = 200  # lines of a difference; --json has them all

@@ -1,10 +1,10 @@
 """dump export and dump import as text. docs/commands.md lists their JSON fields."""
 
-from pgkeep.cli.text import Look, fields, plural, safe
+from pgkeep.cli.text import Look, fields, safe
 from pgkeep.logical.export.formats import STDOUT
 from pgkeep.logical.export.report import ExportReport
 from pgkeep.logical.importing.report import ImportReport
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 
 def exported(done: ExportReport, look: Look) -> str:

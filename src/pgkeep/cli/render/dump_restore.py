@@ -1,9 +1,9 @@
 """Restored dumps as text."""
 
-from pgkeep.cli.text import Look, fields, plural, safe
+from pgkeep.cli.text import Look, fields, safe
 from pgkeep.logical.restoring.every import RestoredDatabases
 from pgkeep.logical.restoring.report import RestoreReport
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 _NAMED = 10
 

@@ -7,14 +7,14 @@ from typing import Any
 from pgkeep.cli.drilling import text as render_drill
 from pgkeep.cli.render import verify as render_verify
 from pgkeep.cli.render.backup import short_range
-from pgkeep.cli.text import Look, not_before, plural, safe, table
+from pgkeep.cli.text import Look, not_before, safe, table
 from pgkeep.coverage.listing import Dated, Listing
 from pgkeep.coverage.lost_wal import explanation
 from pgkeep.coverage.record import Record
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Hole, Span, TimelineCoverage
 from pgkeep.model.lsn import Lsn
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 Pins = Mapping[str, Mapping[str, str]]  # by cluster: the backups that are pinned, and why
 _NO_PINS: Pins = {}

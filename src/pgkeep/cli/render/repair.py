@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from pgkeep.cli.text import Look, plural, safe
+from pgkeep.cli.text import Look, safe
 from pgkeep.postgres.layout import Fork
 from pgkeep.repair.plan import Fate, Verdict
 from pgkeep.repair.repair import RepairReport
-from pgkeep.units import format_duration
+from pgkeep.units import format_duration, plural
 
 _DONE: Final = {
     Fate.BACKUP: ("repaired from backup {backup}", "can be repaired from backup {backup}"),

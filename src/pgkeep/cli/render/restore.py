@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from pgkeep.cli.text import Look, fields, not_before, plural, safe
+from pgkeep.cli.text import Look, fields, not_before, safe
 from pgkeep.inspect.follow import FollowReport
 from pgkeep.inspect.seen import InspectReport
 from pgkeep.model.target import Immediate
 from pgkeep.restore.plan import RestorePlan
 from pgkeep.restore.restore import DeltaCounts, RestoreReport
 from pgkeep.restore.start import RecoveryOutcome
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 LOCKED_OUT: Final = (
     "the server's restore_command needs the passphrase: start it with $PGKEEP_PASSPHRASE in its "

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pgkeep.cli.context import error_facts
-from pgkeep.cli.text import Look, fields, not_before, plural, safe, table
+from pgkeep.cli.text import Look, fields, not_before, safe, table
 from pgkeep.errors import PgkeepError
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump, noun_of
@@ -20,7 +20,7 @@ from pgkeep.retention.pins import Pin
 from pgkeep.retention.plan import BackupVerdict, ExpirePlan
 from pgkeep.retention.removal import Held, Removed
 from pgkeep.retention.report import Decision, Outcome
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 _NOTHING_GOES: Final = "no backup and no WAL goes"
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pgkeep.cli.text import Look, plural, safe, table
+from pgkeep.cli.text import Look, safe, table
 from pgkeep.model.dump import noun_of
 from pgkeep.repository.names import wal_prefix
 from pgkeep.repository.proofs import Proof, Proofs, Verdict
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 from pgkeep.verify.heal import HealReport
 from pgkeep.verify.hits import FilesHit
 from pgkeep.verify.report import VerifyReport, WalLoss, describe_blocks

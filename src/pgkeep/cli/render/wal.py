@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pgkeep.cli.text import Look, fields, plural, safe, table
+from pgkeep.cli.text import Look, fields, safe, table
 from pgkeep.model.wal_room import WalRoom
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 from pgkeep.wal.status import ArchiveStatus, TimelineStatus, WalStatus
 from pgkeep.wal.takeover import TakenOver
 

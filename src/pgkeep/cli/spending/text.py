@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pgkeep.cli.text import Look, fields, plural, safe
+from pgkeep.cli.text import Look, fields, safe
 from pgkeep.costs.plan import RepositoryCost
 from pgkeep.repository.metering.prices import AS_OF, Spent
-from pgkeep.units import format_size
+from pgkeep.units import format_size, plural
 
 _LEAST: Final = 0.0001  # dollars
 

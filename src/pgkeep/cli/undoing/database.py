@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgkeep.cli.context import NO, Context
-from pgkeep.cli.text import Look, plural, safe
+from pgkeep.cli.text import Look, safe
 from pgkeep.cli.undoing import options
 from pgkeep.cli.undoing.find import request_of
 from pgkeep.cli.undoing.options import (
@@ -19,6 +19,7 @@ from pgkeep.cli.undoing.options import (
     Scratch,
     Yes,
 )
+from pgkeep.units import plural
 
 if TYPE_CHECKING:
     from pgkeep.undo.databases import DatabaseReport, DatabaseReturn, DatabaseSeen

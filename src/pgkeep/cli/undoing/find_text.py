@@ -3,11 +3,11 @@
 import shlex
 from typing import Final
 
-from pgkeep.cli.text import Look, plural, safe, table
+from pgkeep.cli.text import Look, safe, table
 from pgkeep.undo.event import Event, EventKind
 from pgkeep.undo.finding.report import Blind, Found
 from pgkeep.undo.meaning.names import in_sql
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _SHORTEST: Final = 0.1  # seconds that are told apart

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pgkeep.cli.context import NO, Context, say
-from pgkeep.cli.text import Look, fields, plural, safe
+from pgkeep.cli.text import Look, fields, safe
 from pgkeep.cli.undoing import options
 from pgkeep.cli.undoing.options import At, Backup, Before, EventNumber, PgBin, Scratch
+from pgkeep.units import plural
 
 if TYPE_CHECKING:
     from pgkeep.sandbox.sandbox import Sandbox

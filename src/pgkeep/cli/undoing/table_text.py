@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from pgkeep.cli.text import Look, fields, plural, safe, table
+from pgkeep.cli.text import Look, fields, safe, table
 from pgkeep.postgres.archive.sql import quote_identifier
 from pgkeep.undo.returning.compare import ChangedRow, Difference
 from pgkeep.undo.returning.found import Found
 from pgkeep.undo.returning.plan import ReturnPlan, RevokeDefaults, Way
 from pgkeep.undo.returning.report import Seen, UndoReport
-from pgkeep.units import format_size
+from pgkeep.units import format_size, plural
 
 _NAMES: Final = 12  # that one line lists
 _WIDE: Final = 8  # columns of the first rows

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Final, LiteralString
 
-from pgkeep.drill.finding import Finding, counted, failed, passed, untested
+from pgkeep.drill.finding import Finding, failed, passed, untested
 from pgkeep.drill.looking.copy import Copy
 from pgkeep.drill.looking.following import follow
 from pgkeep.postgres.control import read_control
@@ -16,7 +16,7 @@ from pgkeep.server.binaries import (
 )
 from pgkeep.server.client_programs import connecting
 from pgkeep.server.session import Session
-from pgkeep.units import format_size
+from pgkeep.units import format_size, plural
 
 _COMPUTED: Final = re.compile(r"\s*(\d+)/(\d+) MB \(\d+%\) computed")
 _BLOCKS: Final = re.compile(r"Blocks scanned:\s+(\d+)")
@@ -106,7 +106,7 @@ def read_all(copy: Copy) -> Finding:
             bad += [f"database {database}: {_bare(line)}" for line in errors]
     if bad:
         return failed("pg_dump cannot read all data", bad)
-    many = counted(len(copy.databases), "database")
+    many = plural(len(copy.databases), "database")
     return passed(f"pg_dump read {many}, {format_size(copy.size)}, to the end")
 
 

@@ -11,8 +11,7 @@ from pgkeep.model.dump import Dump
 from pgkeep.repository.drills.report import Report, Status
 from pgkeep.repository.proofs import Proofs, Verdict
 from pgkeep.retention.pins import Pin
-from pgkeep.units import format_duration, format_size
-from pgkeep.web.words import counted
+from pgkeep.units import format_duration, format_size, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def _backup(found: Found, backup: Backup) -> Row:
 def _dump(found: Found, dump: Dump) -> Row:
     words = [
         f"{format_size(dump.size)}, stored as {format_size(dump.stored)}",
-        f"{counted(dump.tables, 'table')}, {counted(dump.rows, 'row')}",
+        f"{plural(dump.tables, 'table')}, {plural(dump.rows, 'row')}",
         *([f"PostgreSQL {dump.server_version}"] if dump.server_version else []),
         *([f"label: {dump.label}"] if dump.label else []),
     ]
@@ -174,7 +173,7 @@ class Loss:
 
 def loss_of(report: Mapping[str, Any]) -> Loss:
     """Read a report as docs/commands.md promises it."""
-    freed = ("Frees", f"{format_size(report['bytes'])}, {counted(report['packs'] or 0, 'pack')}")
+    freed = ("Frees", f"{format_size(report['bytes'])}, {plural(report['packs'] or 0, 'pack')}")
     if not report["readable"]:
         says = "It cannot be read: what would be lost is not known."
         return Loss(says, False, (freed,))

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from pgkeep.undo.event import Event, EventKind, Hit
 from pgkeep.undo.meaning.names import in_sql
-from pgkeep.units import format_size
-from pgkeep.web.words import NOTHING, counted
+from pgkeep.units import format_size, plural
+from pgkeep.web.words import NOTHING
 
 _STEPS: Final = 40
 _CELL: Final = 60  # characters of a value that are shown
@@ -151,7 +151,7 @@ def preview_of(report: Mapping[str, Any]) -> Preview:
         ("Table", f"{report['table']}, {report['moment']}"),
         (
             "It had",
-            f"{counted(then['rows'] or 0, 'row')}, {format_size(then['size'])} with indexes",
+            f"{plural(then['rows'] or 0, 'row')}, {format_size(then['size'])} with indexes",
         ),
         ("Key", ", ".join(then["key"]) or "none: rows cannot be compared"),
         ("Now", _now(report.get("now") is not None, difference)),
@@ -173,7 +173,7 @@ def _of_database(report: Mapping[str, Any]) -> Preview:
     rows, size = sum(table["rows"] for table in tables), format_size(report["size"])
     facts = (
         ("Database", f"{report['database']}, {report['moment']}"),
-        ("It had", f"{counted(len(tables), 'table')}, {counted(rows, 'row')}, {size}"),
+        ("It had", f"{plural(len(tables), 'table')}, {plural(rows, 'row')}, {size}"),
         ("It comes back as", str(report["into"])),
     )
     largest = sorted(tables, key=lambda table: -table["rows"])[:20]
@@ -217,15 +217,15 @@ def returned(report: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     before = [("Restore point set before", str(point["name"]))] if point else []
     if "database" in report:
         rows = sum(table["rows"] for table in report["tables"])
-        tables = counted(len(report["tables"]), "table")
-        said = f"{report['into']}: {tables} with {counted(rows, 'row')}"
+        tables = plural(len(report["tables"]), "table")
+        said = f"{report['into']}: {tables} with {plural(rows, 'row')}"
         return (("Is back", said), *before)
     if not report.get("done"):
         return (("Nothing was changed", "no row is missing"),)
     plan = report.get("plan") or {}
     invalid = [f"{one['constraint']} ({one['violations']:,})" for one in report["not_valid"]]
     return (
-        ("Is back", f"{counted(report['rows'], 'row')} in {plan.get('into', report['table'])}"),
+        ("Is back", f"{plural(report['rows'], 'row')} in {plan.get('into', report['table'])}"),
         *before,
         *(
             [("Met a row that is there", f"{report['in_the_way']:,}")]

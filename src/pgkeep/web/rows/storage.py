@@ -11,8 +11,8 @@ from pgkeep.health.forecast import Sample, Stored, growth_per_s, spans, weighed_
 from pgkeep.health.health import RepositoryRoom
 from pgkeep.model.backup import Backup
 from pgkeep.model.dump import Dump
-from pgkeep.units import format_size
-from pgkeep.web.words import capital, counted
+from pgkeep.units import format_size, plural
+from pgkeep.web.words import capital
 
 _POINTS: Final = 240  # of the curve: more are not seen
 _DAY_S: Final = 86400
@@ -154,14 +154,14 @@ def full_words(free: int | None, full_at: datetime | None, now: datetime) -> str
     if full_at is None:
         return f"{format_size(free)} free"
     days = max(timedelta(0), full_at - now).days
-    return f"{format_size(free)} free, full in {counted(days, 'day')} at the present rate"
+    return f"{format_size(free)} free, full in {plural(days, 'day')} at the present rate"
 
 
 def cost_rows(cost: RepositoryCost) -> list[tuple[str, str]]:
     """Return what a repository holds and costs, line by line."""
     held = [(kind.kind, kind.bytes, kind.objects) for kind in cost.kept if kind.objects]
     rows = [
-        (capital(name), f"{format_size(size)} in {counted(objects, 'object')}")
+        (capital(name), f"{format_size(size)} in {plural(objects, 'object')}")
         for name, size, objects in [("stored", cost.bytes, cost.objects), *held]
     ]
     if cost.tariff.prices.free:

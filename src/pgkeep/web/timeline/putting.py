@@ -13,9 +13,8 @@ from pgkeep.repository.acts.act import Act
 from pgkeep.repository.drills.report import Report, Status
 from pgkeep.repository.wal_archive import WalListing
 from pgkeep.undo.event import Event
-from pgkeep.units import format_duration, format_size
+from pgkeep.units import format_duration, format_size, plural
 from pgkeep.web.timeline.facts import Band, Gap, Lane, Mark, MarkKind
-from pgkeep.web.words import counted
 
 
 def lanes(listing: Listing, now: datetime) -> Iterator[Lane]:
@@ -106,7 +105,7 @@ def _backup_words(backup: Backup) -> Iterator[str]:
 def dump_marks(dumps: Iterable[Dump]) -> Iterator[Mark]:
     """Yield every dump, at the moment that it shows."""
     for dump in dumps:
-        words = [f"{dump.series_words}: {format_size(dump.size)}, {counted(dump.tables, 'table')}"]
+        words = [f"{dump.series_words}: {format_size(dump.size)}, {plural(dump.tables, 'table')}"]
         words += [f"label: {dump.label}"] if dump.label else []
         words += dump.suspicions
         good = False if dump.suspicions else None
