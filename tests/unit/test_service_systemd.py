@@ -47,11 +47,11 @@ def test_states_of_the_service(
     service.go_on()
     reloading, ready, watchdog = heard(systemd)
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert ready == "READY=1\nSTATUS=watching 1 clusters"
+    assert ready == "READY=1\nSTATUS=watching 1 cluster"
     assert watchdog == "WATCHDOG=1"
     service.stop()
     service.run()
-    assert heard(systemd) == ["READY=1\nSTATUS=watching 1 clusters", "STOPPING=1"]
+    assert heard(systemd) == ["READY=1\nSTATUS=watching 1 cluster", "STOPPING=1"]
 
 
 def test_a_name_without_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
