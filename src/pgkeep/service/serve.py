@@ -140,10 +140,12 @@ class Service:
         self._bell.ring()
 
     def _ready(self) -> None:
-        clusters = plural(len(self.board.clusters()), "cluster")
-        self._systemd.say("READY=1", f"STATUS=watching {clusters}")
+        self._systemd.say("READY=1", f"STATUS=watching {self._watched()}")
         count = sum(bool(entry.times) for entry in self._entries)
-        self._say(f"pgkeep serves: {clusters}, {plural(count, 'schedule')}")
+        self._say(f"pgkeep serves: {self._watched()}, {plural(count, 'schedule')}")
+
+    def _watched(self) -> str:
+        return plural(len(self.board.clusters()), "cluster")
 
     def _round(self) -> float:
         """Go on, whatever goes wrong: jobs that run must not end for it.
@@ -249,8 +251,8 @@ class Service:
         self._decide_again = self._decided
         self._tells.close()
         self._tells = self._parts.tells(loaded, self.board.state_directory)
-        self._say(f"the config was read again: {len(self.board.clusters())} clusters")
-        self._systemd.say("READY=1", f"STATUS=watching {len(self.board.clusters())} clusters")
+        self._say(f"the config was read again: {self._watched()}")
+        self._systemd.say("READY=1", f"STATUS=watching {self._watched()}")
 
     def _count_from_now(self, entries: list[Entry]) -> None:
         """Settle what a config that is read now would have had done earlier."""
