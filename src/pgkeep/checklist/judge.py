@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from pgkeep.checklist.facts import Channel, Done, Facts, Kit, Rotation, Server
 from pgkeep.checklist.row import Checklist, Row, State
+from pgkeep.health.seen import is_ahead
 from pgkeep.units import format_duration
 
 # How long after its time a thing is late: a nightly job takes longer on some nights.
@@ -278,7 +279,7 @@ def _periodic(done: Done | None, every: timedelta, now: datetime, todo: str) -> 
     next_due = done.at + every
     if done.wrong:
         return Answer(State.FAILED, f"{done.proof}: {done.wrong}", done.at, now, todo)
-    if done.at - now > DAY:
+    if is_ahead(done.at, now):
         says = f"{done.proof}; dated ahead of the clock, so it proves nothing"
         return Answer(State.DUE, says, done.at, now, todo)
     if now > next_due + _GRACE.get(every, every / 20):

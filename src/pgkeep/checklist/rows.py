@@ -114,7 +114,7 @@ def _server(app: App) -> tuple[_Asked | None, str]:
 
 
 def _seen(session: Session) -> _Asked:
-    facts, stats = session.facts(), session.archiver_stats()
+    facts, stats = session.facts(lists=False), session.archiver_stats()
     archived = None
     if stats.last_archived_wal is not None and stats.last_archived_time is not None:
         at = stats.last_archived_time

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import combinations
-from statistics import median
 from typing import Final
 
 from pgkeep.config.sections import ClusterConfig
 from pgkeep.coverage.record import Record
 from pgkeep.health.condition import Condition, Kind
-from pgkeep.health.forecast import RestoreTime, restore_time, wal_between
+from pgkeep.health.forecast import RestoreTime, restore_time, slope, wal_between
 from pgkeep.health.seen import Seen
 from pgkeep.model.backup import Backup
 from pgkeep.model.coverage import Span
@@ -209,12 +207,7 @@ def growth_per_day(backups: Sequence[Backup], now: datetime) -> float:
     sizes = [(b.started_at.timestamp() / 86400, b.size) for b in newest_of_day.values()]
     if len(sizes) < _ENOUGH or sizes[-1][0] - sizes[0][0] < _LEAST.days:
         return 0.0
-    return max(0.0, min(_rate(sizes), _rate(sizes[len(sizes) // 2 :])))
-
-
-def _rate(sizes: Sequence[tuple[float, int]]) -> float:
-    pairs = combinations(sizes, 2)
-    return median((later - size) / (then - day) for (day, size), (then, later) in pairs)
+    return max(0.0, min(slope(sizes), slope(sizes[len(sizes) // 2 :])))
 
 
 def days_left(

@@ -9,6 +9,7 @@ from pgkeep.api.rights import NEEDS
 from pgkeep.service.jobs.job import Job, JobRun
 from pgkeep.undo.event import Event
 from pgkeep.undo.finding.remembered import Remembered
+from pgkeep.units import plural
 from pgkeep.web import pieces
 from pgkeep.web.dialogs import Act, Dialog, offer
 from pgkeep.web.following import Work
@@ -73,7 +74,7 @@ class _Undo:
     def _found(self, run: JobRun) -> None:
         report = run.report or {}
         count = len(report.get("events", ()))
-        ui.label(f"{count or 'No'} event{'' if count == 1 else 's'} found.").classes("pk-strong")
+        ui.label(f"{plural(count, 'event') if count else 'No events'} found.").classes("pk-strong")
         for blind in report.get("blind", ()):
             which = f"{blind['first']} to {blind['last']}"
             said = f"What was done in WAL {which} is not seen: {blind['why']}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from pgkeep.units import format_size
+from pgkeep.units import format_size, plural
 from pgkeep.web.timeline.facts import Band, Facts, Gap, Lane, Mark, MarkKind
 from pgkeep.web.words import long, target_time
 
@@ -70,7 +70,7 @@ def _band(band: Band, zone: tzinfo) -> dict[str, Any]:
         "words": [
             f"from {long(band.start, zone)}",
             f"to {long(band.end, zone)}",
-            f"by {count} backup{'' if count == 1 else 's'}",
+            f"by {plural(count, 'backup')}",
         ],
     }
 
