@@ -15,6 +15,7 @@ from pgkeep.service.jobs.job import Job, JobRun, JobState
 from pgkeep.service.jobs.running import OwnProcesses, _has_ended, _take_report, log_path
 from pgkeep.service.jobs.saying import lines_of
 from support.apis import GOLDEN
+from support.small_disk import small_disk
 from support.wait import wait_for
 
 
@@ -96,6 +97,14 @@ def test_a_full_disk_costs_the_log_and_not_the_job(ran: Ran) -> None:
     log_path(ran.directory, "one").symlink_to("/dev/full")
     ran.start("verify")
     assert ran.end().state is JobState.DONE
+
+
+def test_a_full_disk_costs_the_report_and_not_the_job(ran: Ran) -> None:
+    with small_disk(ran.directory, "64k") as disk:
+        (disk / "other").write_bytes(bytes(64 << 10))
+        ran.start("verify")
+        run = ran.end()
+    assert (run.state, run.exit_status, run.report) == (JobState.DONE, 0, None)
 
 
 def test_files_that_cannot_be_made_cost_their_content_and_not_the_job(ran: Ran) -> None:

@@ -28,6 +28,7 @@ _PATIENCE_S: Final = 30.0  # between SIGTERM and SIGKILL: a job cleans up after 
 _LOG_LIMIT: Final = 16 << 20  # bytes of a log
 _REPORT_LIMIT: Final = 4 << 20  # bytes of a report: the ledger keeps no more
 _LEFT_LIMIT: Final = 64 << 20  # bytes of one that is longer and so stays in its file
+_ROOM: Final = 1 << 20  # bytes that must be free for a file to be begun
 _EVERY_S: Final = 0.5  # between two words of progress
 _NO: Final = 3  # exit status: the answer is "no"
 
@@ -307,11 +308,21 @@ def _write(log: IO[str], text: str) -> int:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """Open a file to write to. A disk that is full or read-only costs the file, never the job."""
+    """Open a file to write to. A disk that is full or read-only costs the file, never the job.
+
+    One that could not print its report would end as if it had failed: there must be room for it.
+    """
     try:
-        return open(path, "wb", opener=_private)
+        file = open(path, "wb", opener=_private)  # noqa: SIM115 - returned
     except OSError:
         return open(os.devnull, "wb")
+    try:
+        os.posix_fallocate(file.fileno(), 0, _ROOM)
+        os.ftruncate(file.fileno(), 0)
+    except OSError:
+        file.close()
+        return open(os.devnull, "wb")
+    return file
 
 
 @contextlib.contextmanager
