@@ -11,6 +11,7 @@ from pgkeep.service.jobs.job import Job, JobRun, JobState
 from pgkeep.units import format_duration, format_size
 from pgkeep.web import pieces
 from pgkeep.web.visit import Visit, say, sentence
+from pgkeep.web.words import capital
 
 _GLANCE_S: Final = 0.7
 _TAIL: Final = 60  # lines of the log
@@ -160,7 +161,7 @@ def _is_plain(value: Any) -> bool:
 
 def _title(key: str) -> str:
     words = key.removesuffix("_s").replace("_", " ").replace("lsn", "LSN").replace("wal", "WAL")
-    return f"{words[:1].upper()}{words[1:]}"
+    return capital(words)
 
 
 def _words(key: str, value: Any) -> str:

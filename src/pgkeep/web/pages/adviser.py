@@ -18,6 +18,7 @@ from pgkeep.web.rows import wishes as rows
 from pgkeep.web.rows.wishes import Card, Choices, Measured, Scale
 from pgkeep.web.site import Site
 from pgkeep.web.visit import Visit
+from pgkeep.web.words import capital
 
 _DAY_S: Final = 86400
 _OFTEN_S: Final = 0.05  # a slider that moves tells of it
@@ -117,8 +118,7 @@ class _Adviser:
         try:
             self._wishes = rows.wishes_of(self._places, self._choices())
         except ValueError as error:
-            said = str(error)
-            self._trouble.set_text(f"{said[:1].upper()}{said[1:]}.")
+            self._trouble.set_text(f"{capital(str(error))}.")
             self._trouble.set_visibility(True)
             return
         self._trouble.set_visibility(False)
